@@ -1,0 +1,2 @@
+//! The engine of L0.
+#![forbid(unsafe_code)]
