@@ -1,2 +1,4 @@
 //! The engine of L0.
 #![forbid(unsafe_code)]
+
+pub mod json;
