@@ -23,8 +23,6 @@ print(json.dumps({
 }))
 """
 
-pytestmark = [pytest.mark.matrix, pytest.mark.timeout(1_800)]
-
 
 def run(*command: str | Path, cwd: Path) -> str:
     """Run `command` as a user would: found through PATH, with nothing of this environment's Python settings."""
@@ -36,10 +34,11 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
     """A source distribution of every package, and the wheel made from it."""
-    folder = tmp_path_factory.mktemp("dist")
+    folder = tmp_path / "dist"
+    folder.mkdir()
     for package in PACKAGES:
         run(
             sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT / "packages" / package, cwd=folder
@@ -47,45 +46,41 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_each_package_builds_one_of_each(dist: Path) -> None:
-    assert len(list(dist.glob("*.whl"))) == len(PACKAGES)
-    assert len(list(dist.glob("*.tar.gz"))) == len(PACKAGES)
-
-
-def test_wheels_hold_the_package_and_nothing_else(dist: Path) -> None:
-    for wheel in dist.glob("*.whl"):
-        names = zipfile.ZipFile(wheel).namelist()
-        package = wheel.name.partition("-")[0]
-        assert f"{package}/py.typed" in names
-        assert any(name.endswith("licenses/LICENSE") for name in names)
-        strays = [
-            name for name in names if not name.startswith((f"{package}/", f"{package}-")) or "__pycache__" in name
-        ]
-        assert strays == []
-
-
-def test_the_core_wheel_serves_every_python_from_3_11(dist: Path) -> None:
-    [wheel] = dist.glob("l0_core-*.whl")
-    assert "-cp311-abi3-" in wheel.name
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "l0_core/_native.pyi" in names
-    assert sum(name.startswith("l0_core/_native.") and not name.endswith(".pyi") for name in names) == 1
-
-
-def test_the_core_source_distribution_holds_its_crates(dist: Path) -> None:
+# One test, so that parallel workers do not build the same thing in the same folder.
+@pytest.mark.matrix
+@pytest.mark.timeout(1_800)
+def test_what_is_built_is_complete_and_works_elsewhere(dist: Path, tmp_path: Path, subtests: pytest.Subtests) -> None:
     [sdist] = dist.glob("l0_core-*.tar.gz")
-    with tarfile.open(sdist) as archive:
+    with (
+        subtests.test("the core's source distribution holds its crates and their lock"),
+        tarfile.open(sdist) as archive,
+    ):
         names = archive.getnames()
-    assert any(name.endswith("/Cargo.lock") for name in names)
-    assert any(name.endswith("/l0-python/src/lib.rs") for name in names)
+        assert any(name.endswith("/Cargo.lock") for name in names)
+        assert any(name.endswith("/l0-python/src/lib.rs") for name in names)
 
+    with subtests.test("the core's wheel serves every Python from 3.11"):
+        [wheel] = dist.glob("l0_core-*.whl")
+        assert "-cp311-abi3-" in wheel.name
+        names = zipfile.ZipFile(wheel).namelist()
+        assert "l0_core/_native.pyi" in names
+        assert sum(name.startswith("l0_core/_native.") and not name.endswith(".pyi") for name in names) == 1
 
-def test_installed_wheels_work_outside_the_repository(dist: Path, tmp_path: Path) -> None:
-    run("uv", "venv", "--quiet", "--python", sys.executable, "venv", cwd=tmp_path)
-    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    constraints = ROOT / "constraints.txt"
-    run("uv", "pip", "install", "--quiet", "--python", python, "-c", constraints, *dist.glob("*.whl"), cwd=tmp_path)
-    report = json.loads(run(python, "-I", "-c", PROGRAM, cwd=tmp_path))
-    assert all(Path(file).is_relative_to(tmp_path) for file in report["files"])
-    assert len(report["versions"]) == 1
-    assert report["profile"] == "release"
+    for package in PACKAGES:
+        with subtests.test("a wheel holds its package and nothing else", package=package):
+            [wheel] = dist.glob(f"{package.replace('-', '_')}-*.whl")
+            root, names = package.replace("-", "_"), zipfile.ZipFile(wheel).namelist()
+            assert f"{root}/py.typed" in names
+            assert any(name.endswith("licenses/LICENSE") for name in names)
+            strays = [name for name in names if not name.startswith((f"{root}/", f"{root}-")) or "__pycache__" in name]
+            assert strays == []
+
+    with subtests.test("installed wheels work outside the repository"):
+        run("uv", "venv", "--quiet", "--python", sys.executable, "venv", cwd=tmp_path)
+        python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+        pins = ROOT / "constraints.txt"
+        run("uv", "pip", "install", "--quiet", "--python", python, "-c", pins, *dist.glob("*.whl"), cwd=tmp_path)
+        report = json.loads(run(python, "-I", "-c", PROGRAM, cwd=tmp_path))
+        assert all(Path(file).is_relative_to(tmp_path) for file in report["files"])
+        assert len(report["versions"]) == 1
+        assert report["profile"] == "release"
