@@ -73,7 +73,10 @@ impl FaultClass {
     /// Whether the same call would have failed in the same way without L0, so that its own exception is raised.
     #[must_use]
     pub const fn is_the_callers(self) -> bool {
-        matches!(self, Self::Request | Self::Auth | Self::Quota | Self::Refused | Self::Internal)
+        matches!(
+            self,
+            Self::Request | Self::Auth | Self::Quota | Self::Refused | Self::Internal
+        )
     }
 
     /// The name in records, results and dashboards.
@@ -188,14 +191,21 @@ impl Facts {
             end -= 1;
         }
         let message = message[..end].to_ascii_lowercase();
-        self.says = PHRASES.iter().find(|(phrase, _)| holds_whole(&message, phrase)).map(|(_, says)| *says);
+        self.says = PHRASES
+            .iter()
+            .find(|(phrase, _)| holds_whole(&message, phrase))
+            .map(|(_, says)| *says);
         self
     }
 
     /// Why the provider cannot be asked again before some moment: its floor for the next wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Some(millis) = self.retry_after_ms.as_deref().and_then(|text| text.trim().parse::<f64>().ok()) {
+        if let Some(millis) = self
+            .retry_after_ms
+            .as_deref()
+            .and_then(|text| text.trim().parse::<f64>().ok())
+        {
             return Duration::try_from_secs_f64(millis / 1_000.0).ok();
         }
         let text = self.retry_after.as_deref()?.trim();
@@ -211,10 +221,16 @@ impl Facts {
     #[must_use]
     pub fn is_context_length(&self) -> bool {
         let coded = [&self.code, &self.kind].into_iter().flatten().any(|code| {
-            matches!(code.as_str(), "context_length_exceeded" | "context_window_exceeded" | "string_above_max_length")
+            matches!(
+                code.as_str(),
+                "context_length_exceeded" | "context_window_exceeded" | "string_above_max_length"
+            )
         });
         let typed = self.types.iter().any(|name| {
-            matches!(last_segment(name), "ContextOverflowError" | "ContextWindowExceededError")
+            matches!(
+                last_segment(name),
+                "ContextOverflowError" | "ContextWindowExceededError"
+            )
         });
         coded || typed || self.says == Some(Says::ContextLength)
     }
@@ -233,26 +249,42 @@ impl Facts {
             .or_else(|| self.by_type())
             .or_else(|| self.by_status())
             .or_else(|| self.by_code())
-            .or_else(|| self.is_retryable.map(|yes| if yes { FaultClass::Overload } else { FaultClass::Request }))
+            .or_else(|| {
+                self.is_retryable.map(|yes| {
+                    if yes {
+                        FaultClass::Overload
+                    } else {
+                        FaultClass::Request
+                    }
+                })
+            })
             .or_else(|| self.by_words())
             .or_else(|| self.by_vague_type())
             .unwrap_or(FaultClass::Internal)
     }
 
     fn interrupted(&self) -> Option<FaultClass> {
-        let stopped = |name: &String| matches!(last_segment(name), "CancelledError" | "KeyboardInterrupt");
-        self.types.iter().any(stopped).then_some(FaultClass::Cancelled)
+        let stopped =
+            |name: &String| matches!(last_segment(name), "CancelledError" | "KeyboardInterrupt");
+        self.types
+            .iter()
+            .any(stopped)
+            .then_some(FaultClass::Cancelled)
     }
 
     fn codes(&self) -> impl Iterator<Item = &str> {
-        [&self.code, &self.kind].into_iter().flatten().map(String::as_str)
+        [&self.code, &self.kind]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
     }
 
     fn by_decisive_code(&self) -> Option<FaultClass> {
         self.codes().find_map(|code| match code {
-            "insufficient_quota" | "billing_error" | "billing_hard_limit_reached" | "billing_not_active" => {
-                Some(FaultClass::Quota)
-            }
+            "insufficient_quota"
+            | "billing_error"
+            | "billing_hard_limit_reached"
+            | "billing_not_active" => Some(FaultClass::Quota),
             "content_filter" | "content_policy_violation" | "refusal" => Some(FaultClass::Refused),
             "context_length_exceeded" | "context_window_exceeded" => Some(FaultClass::Request),
             _ => None,
@@ -272,26 +304,69 @@ impl Facts {
         Some(match name {
             "CancelledError" | "KeyboardInterrupt" => FaultClass::Cancelled,
             "StreamChunkTimeoutError" => FaultClass::Stall,
-            "ConnectError" | "ConnectTimeout" | "ReadError" | "ReadTimeout" | "WriteError" | "WriteTimeout"
-            | "PoolTimeout" | "CloseError" | "ProxyError" | "NetworkError" | "TransportError"
-            | "RemoteProtocolError" | "APIConnectionError" | "APITimeoutError" | "ModelConnectionError"
-            | "ModelTimeoutError" | "ConnectionError" | "TimeoutError" | "TimeoutException" | "Timeout"
-            | "ClientConnectionError" | "ServerDisconnectedError" | "ClientPayloadError" | "IncompleteRead"
-            | "ProtocolError" | "ChunkedEncodingError" | "gaierror" | "SSLError" | "IncompleteReadError" => {
-                FaultClass::Network
-            }
-            "AuthenticationError" | "PermissionDeniedError" | "ModelAuthenticationError"
+            "ConnectError"
+            | "ConnectTimeout"
+            | "ReadError"
+            | "ReadTimeout"
+            | "WriteError"
+            | "WriteTimeout"
+            | "PoolTimeout"
+            | "CloseError"
+            | "ProxyError"
+            | "NetworkError"
+            | "TransportError"
+            | "RemoteProtocolError"
+            | "APIConnectionError"
+            | "APITimeoutError"
+            | "ModelConnectionError"
+            | "ModelTimeoutError"
+            | "ConnectionError"
+            | "TimeoutError"
+            | "TimeoutException"
+            | "Timeout"
+            | "ClientConnectionError"
+            | "ServerDisconnectedError"
+            | "ClientPayloadError"
+            | "IncompleteRead"
+            | "ProtocolError"
+            | "ChunkedEncodingError"
+            | "gaierror"
+            | "SSLError"
+            | "IncompleteReadError" => FaultClass::Network,
+            "AuthenticationError"
+            | "PermissionDeniedError"
+            | "ModelAuthenticationError"
             | "ModelPermissionDeniedError" => FaultClass::Auth,
-            "RateLimitError" | "InternalServerError" | "ServiceUnavailableError" | "OverloadedError"
-            | "ModelRateLimitError" | "RequestTimeoutError" | "ConflictError" | "DeadlineExceededError"
+            "RateLimitError"
+            | "InternalServerError"
+            | "ServiceUnavailableError"
+            | "OverloadedError"
+            | "ModelRateLimitError"
+            | "RequestTimeoutError"
+            | "ConflictError"
+            | "DeadlineExceededError"
             | "ModelAPIError" => FaultClass::Overload,
             "ContentPolicyViolationError" | "ContentFilterFinishReasonError" => FaultClass::Refused,
-            "BadRequestError" | "NotFoundError" | "UnprocessableEntityError" | "ContextOverflowError"
-            | "ContextWindowExceededError" | "RequestTooLargeError" | "ModelInvalidRequestError"
-            | "ModelNotFoundError" | "UnsupportedParamsError" => FaultClass::Request,
-            "JSONDecodeError" | "UnicodeDecodeError" | "UnicodeError" if self.bytes => FaultClass::Protocol,
-            "FileNotFoundError" | "IsADirectoryError" | "NotADirectoryError" | "FileExistsError"
-            | "NotImplementedError" | "AssertionError" | "RecursionError" | "MemoryError" => FaultClass::Internal,
+            "BadRequestError"
+            | "NotFoundError"
+            | "UnprocessableEntityError"
+            | "ContextOverflowError"
+            | "ContextWindowExceededError"
+            | "RequestTooLargeError"
+            | "ModelInvalidRequestError"
+            | "ModelNotFoundError"
+            | "UnsupportedParamsError" => FaultClass::Request,
+            "JSONDecodeError" | "UnicodeDecodeError" | "UnicodeError" if self.bytes => {
+                FaultClass::Protocol
+            }
+            "FileNotFoundError"
+            | "IsADirectoryError"
+            | "NotADirectoryError"
+            | "FileExistsError"
+            | "NotImplementedError"
+            | "AssertionError"
+            | "RecursionError"
+            | "MemoryError" => FaultClass::Internal,
             _ => return None,
         })
     }
@@ -309,12 +384,33 @@ impl Facts {
     fn by_code(&self) -> Option<FaultClass> {
         self.codes().find_map(|code| {
             Some(match code {
-                "overloaded_error" | "rate_limit_error" | "rate_limit_exceeded" | "server_error" | "api_error"
-                | "timeout_error" | "internal_error" | "internal_server_error" | "service_unavailable"
-                | "server_overloaded" | "429" | "500" | "502" | "503" | "504" | "529" => FaultClass::Overload,
-                "authentication_error" | "permission_error" | "invalid_api_key" | "401" | "403" => FaultClass::Auth,
-                "invalid_request_error" | "not_found_error" | "request_too_large" | "model_not_found" | "400"
-                | "404" | "413" | "422" => FaultClass::Request,
+                "overloaded_error"
+                | "rate_limit_error"
+                | "rate_limit_exceeded"
+                | "server_error"
+                | "api_error"
+                | "timeout_error"
+                | "internal_error"
+                | "internal_server_error"
+                | "service_unavailable"
+                | "server_overloaded"
+                | "429"
+                | "500"
+                | "502"
+                | "503"
+                | "504"
+                | "529" => FaultClass::Overload,
+                "authentication_error" | "permission_error" | "invalid_api_key" | "401" | "403" => {
+                    FaultClass::Auth
+                }
+                "invalid_request_error"
+                | "not_found_error"
+                | "request_too_large"
+                | "model_not_found"
+                | "400"
+                | "404"
+                | "413"
+                | "422" => FaultClass::Request,
                 "402" => FaultClass::Quota,
                 _ => return None,
             })
@@ -335,7 +431,8 @@ impl Facts {
     fn by_vague_type(&self) -> Option<FaultClass> {
         self.types.iter().find_map(|name| match last_segment(name) {
             "APIError" if self.bytes => Some(FaultClass::Overload),
-            "ValueError" | "TypeError" | "AttributeError" | "IndexError" | "KeyError" | "ValidationError"
+            "ValueError" | "TypeError" | "AttributeError" | "IndexError" | "KeyError"
+            | "ValidationError"
                 if self.bytes =>
             {
                 Some(FaultClass::Protocol)
@@ -375,41 +472,149 @@ mod tests {
     }
 
     fn status(types: &[&str], status: u16, code: Option<&str>) -> Facts {
-        Facts { status: Some(status), code: code.map(str::to_owned), bytes: false, ..facts(types) }
+        Facts {
+            status: Some(status),
+            code: code.map(str::to_owned),
+            bytes: false,
+            ..facts(types)
+        }
     }
 
     #[test]
     fn what_real_clients_raise_is_what_it_is() {
         let cases = [
-            (facts(&["httpx.ReadError", "httpx.NetworkError", "httpx.TransportError"]), FaultClass::Network),
-            (facts(&["httpx2.RemoteProtocolError", "httpx2.ProtocolError"]), FaultClass::Network),
-            (facts(&["openai.APITimeoutError", "openai.APIConnectionError", "openai.APIError"]), FaultClass::Network),
-            (facts(&["x.StreamChunkTimeoutError", "TimeoutError", "OSError"]), FaultClass::Stall),
-            (facts(&["json.decoder.JSONDecodeError", "ValueError"]), FaultClass::Protocol),
-            (facts(&["UnicodeDecodeError", "ValueError"]), FaultClass::Protocol),
-            (facts(&["TypeError"]), FaultClass::Protocol),
-            (facts(&["openai.APIError", "openai.OpenAIError"]), FaultClass::Overload),
-            (status(&["openai.RateLimitError", "openai.APIStatusError"], 429, None), FaultClass::Overload),
             (
-                status(&["openai.RateLimitError", "openai.APIStatusError"], 429, Some("insufficient_quota")),
+                facts(&[
+                    "httpx.ReadError",
+                    "httpx.NetworkError",
+                    "httpx.TransportError",
+                ]),
+                FaultClass::Network,
+            ),
+            (
+                facts(&["httpx2.RemoteProtocolError", "httpx2.ProtocolError"]),
+                FaultClass::Network,
+            ),
+            (
+                facts(&[
+                    "openai.APITimeoutError",
+                    "openai.APIConnectionError",
+                    "openai.APIError",
+                ]),
+                FaultClass::Network,
+            ),
+            (
+                facts(&["x.StreamChunkTimeoutError", "TimeoutError", "OSError"]),
+                FaultClass::Stall,
+            ),
+            (
+                facts(&["json.decoder.JSONDecodeError", "ValueError"]),
+                FaultClass::Protocol,
+            ),
+            (
+                facts(&["UnicodeDecodeError", "ValueError"]),
+                FaultClass::Protocol,
+            ),
+            (facts(&["TypeError"]), FaultClass::Protocol),
+            (
+                facts(&["openai.APIError", "openai.OpenAIError"]),
+                FaultClass::Overload,
+            ),
+            (
+                status(
+                    &["openai.RateLimitError", "openai.APIStatusError"],
+                    429,
+                    None,
+                ),
+                FaultClass::Overload,
+            ),
+            (
+                status(
+                    &["openai.RateLimitError", "openai.APIStatusError"],
+                    429,
+                    Some("insufficient_quota"),
+                ),
                 FaultClass::Quota,
             ),
-            (status(&["openai.BadRequestError"], 400, Some("content_filter")), FaultClass::Refused),
-            (status(&["openai.AuthenticationError"], 401, None), FaultClass::Auth),
-            (status(&["openai.APIStatusError"], 408, None), FaultClass::Overload),
-            (status(&["anthropic.APIStatusError"], 200, Some("overloaded_error")), FaultClass::Overload),
-            (status(&["anthropic.APIStatusError"], 200, Some("invalid_request_error")), FaultClass::Request),
+            (
+                status(&["openai.BadRequestError"], 400, Some("content_filter")),
+                FaultClass::Refused,
+            ),
+            (
+                status(&["openai.AuthenticationError"], 401, None),
+                FaultClass::Auth,
+            ),
+            (
+                status(&["openai.APIStatusError"], 408, None),
+                FaultClass::Overload,
+            ),
+            (
+                status(&["anthropic.APIStatusError"], 200, Some("overloaded_error")),
+                FaultClass::Overload,
+            ),
+            (
+                status(
+                    &["anthropic.APIStatusError"],
+                    200,
+                    Some("invalid_request_error"),
+                ),
+                FaultClass::Request,
+            ),
             (status(&["Whatever"], 529, None), FaultClass::Overload),
             (status(&["Whatever"], 422, None), FaultClass::Request),
-            (facts(&["openai.APIConnectionError", "httpx.ConnectError", "ssl.SSLCertVerificationError"]), FaultClass::Auth),
-            (facts(&["ValueError"]).with_message("No generation chunks were returned"), FaultClass::Empty),
-            (facts(&["mine.Odd"]).with_message("Overloaded, sorry"), FaultClass::Overload),
-            (facts(&["mine.Odd"]).with_message("the unoverloadedness"), FaultClass::Internal),
-            (Facts { own_code: true, ..facts(&["TypeError"]) }, FaultClass::Internal),
-            (Facts { stage: Stage::Call, ..facts(&["ValueError"]) }, FaultClass::Internal),
-            (Facts { bytes: false, stage: Stage::Open, ..facts(&["TypeError"]) }, FaultClass::Internal),
-            (Facts { is_retryable: Some(true), ..facts(&["mine.Odd"]) }, FaultClass::Overload),
-            (facts(&["asyncio.CancelledError", "BaseException"]), FaultClass::Cancelled),
+            (
+                facts(&[
+                    "openai.APIConnectionError",
+                    "httpx.ConnectError",
+                    "ssl.SSLCertVerificationError",
+                ]),
+                FaultClass::Auth,
+            ),
+            (
+                facts(&["ValueError"]).with_message("No generation chunks were returned"),
+                FaultClass::Empty,
+            ),
+            (
+                facts(&["mine.Odd"]).with_message("Overloaded, sorry"),
+                FaultClass::Overload,
+            ),
+            (
+                facts(&["mine.Odd"]).with_message("the unoverloadedness"),
+                FaultClass::Internal,
+            ),
+            (
+                Facts {
+                    own_code: true,
+                    ..facts(&["TypeError"])
+                },
+                FaultClass::Internal,
+            ),
+            (
+                Facts {
+                    stage: Stage::Call,
+                    ..facts(&["ValueError"])
+                },
+                FaultClass::Internal,
+            ),
+            (
+                Facts {
+                    bytes: false,
+                    stage: Stage::Open,
+                    ..facts(&["TypeError"])
+                },
+                FaultClass::Internal,
+            ),
+            (
+                Facts {
+                    is_retryable: Some(true),
+                    ..facts(&["mine.Odd"])
+                },
+                FaultClass::Overload,
+            ),
+            (
+                facts(&["asyncio.CancelledError", "BaseException"]),
+                FaultClass::Cancelled,
+            ),
         ];
         for (facts, class) in cases {
             assert_eq!(facts.classify(), class, "{facts:?}");
@@ -424,11 +629,26 @@ mod tests {
             date: date.map(str::to_owned),
             ..Facts::default()
         };
-        assert_eq!(with("3", None, None).retry_after(), Some(Duration::from_secs(3)));
-        assert_eq!(with("3", Some("250"), None).retry_after(), Some(Duration::from_millis(250)));
-        let (then, now) = ("Wed, 21 Oct 2026 07:28:30 GMT", "Wed, 21 Oct 2026 07:28:00 GMT");
-        assert_eq!(with(then, None, Some(now)).retry_after(), Some(Duration::from_secs(30)));
-        assert_eq!(with(now, None, Some(then)).retry_after(), Some(Duration::ZERO));
+        assert_eq!(
+            with("3", None, None).retry_after(),
+            Some(Duration::from_secs(3))
+        );
+        assert_eq!(
+            with("3", Some("250"), None).retry_after(),
+            Some(Duration::from_millis(250))
+        );
+        let (then, now) = (
+            "Wed, 21 Oct 2026 07:28:30 GMT",
+            "Wed, 21 Oct 2026 07:28:00 GMT",
+        );
+        assert_eq!(
+            with(then, None, Some(now)).retry_after(),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            with(now, None, Some(then)).retry_after(),
+            Some(Duration::ZERO)
+        );
         for rubbish in ["-1", "soon", "", "NaN", "inf", "1e400"] {
             assert_eq!(with(rubbish, None, None).retry_after(), None, "{rubbish}");
         }

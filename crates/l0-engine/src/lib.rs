@@ -35,8 +35,8 @@ pub use jitter::{GENERATOR, Jitter};
 pub use outcome::{Ending, Finish, Outcome};
 pub use plan::Plan;
 pub use policy::{
-    Breaker, CONTINUATION_PROMPT, Continuation, Delivery, Limits, Policy, PolicyError, Refusal, Retry, RetryBudget,
-    Rung, Timeouts, WorstCase,
+    Breaker, CONTINUATION_PROMPT, Continuation, Delivery, Limits, Policy, PolicyError, Refusal,
+    Retry, RetryBudget, Rung, Timeouts, WorstCase,
 };
 pub use protocol::{
     AttemptId, Event, Fault, Input, Misuse, Mode, Opaque, Output, Part, Signal, Splice, TargetId,
@@ -45,7 +45,9 @@ pub use record::{ENGINE_VERSION, Flags, Header, Record};
 pub use replay::{Divergence, replay};
 pub use session::{Opening, Session};
 pub use splice::{Method, Misfit};
-pub use state::{ATTEMPT_STEPS, AttemptState, AttemptStep, Coverage, SESSION_STEPS, SessionState, SessionStep};
+pub use state::{
+    ATTEMPT_STEPS, AttemptState, AttemptStep, Coverage, SESSION_STEPS, SessionState, SessionStep,
+};
 pub use target::{Prefill, Target, Terminal};
 pub use tools::{ToolCall, ToolFragment};
 pub use usage::{LogProb, Usage, Waste};

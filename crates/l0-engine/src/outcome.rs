@@ -55,13 +55,23 @@ impl Finish {
     #[must_use]
     pub fn read(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
-            "stop" | "end_turn" | "stop_sequence" | "eos" | "eos_token" | "completed" | "complete" | "finished"
-            | "end" => Self::Stop,
-            "length" | "max_tokens" | "max_output_tokens" | "incomplete" | "model_context_window_exceeded"
+            "stop" | "end_turn" | "stop_sequence" | "eos" | "eos_token" | "completed"
+            | "complete" | "finished" | "end" => Self::Stop,
+            "length"
+            | "max_tokens"
+            | "max_output_tokens"
+            | "incomplete"
+            | "model_context_window_exceeded"
             | "model_length" => Self::Length,
             "tool_calls" | "tool_use" | "tool_call" | "function_call" => Self::ToolCalls,
-            "content_filter" | "content_filtered" | "safety" | "blocklist" | "prohibited_content" | "recitation"
-            | "guardrail_intervened" | "spii" => Self::ContentFilter,
+            "content_filter"
+            | "content_filtered"
+            | "safety"
+            | "blocklist"
+            | "prohibited_content"
+            | "recitation"
+            | "guardrail_intervened"
+            | "spii" => Self::ContentFilter,
             "refusal" => Self::Refusal,
             "error" | "failed" | "cancelled" => Self::Error,
             _ => Self::Other(word.to_owned()),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::fault::{FaultClass, Facts};
+use crate::fault::{Facts, FaultClass};
 use crate::fleet::{Admission, AttemptOutcome, Purpose};
 use crate::instant::Instant;
 use crate::policy::Rung;

@@ -56,7 +56,10 @@ impl Replay {
             deadline: header.deadline,
             recorded: true,
         };
-        let expected = Header { engine: header.engine.clone(), ..Header::of(&plan) };
+        let expected = Header {
+            engine: header.engine.clone(),
+            ..Header::of(&plan)
+        };
         let known = header.flags.are_known();
         let plan = Arc::new(plan);
         match Session::new(Arc::clone(&plan)) {
@@ -64,14 +67,20 @@ impl Replay {
                 let _ = session.take_records();
                 Ok(Self { session, place: 1 })
             }
-            _ => Err(diverged(0, records.first().cloned(), Some(Record::Start(expected)))),
+            _ => Err(diverged(
+                0,
+                records.first().cloned(),
+                Some(Record::Start(expected)),
+            )),
         }
     }
 
     /// Puts the next input in and compares what is decided with what was recorded after it.
     fn step(&mut self, records: &[Record]) -> Result<(), Divergence> {
         match &records[self.place] {
-            Record::Chunk { at, attempt, text, .. } => {
+            Record::Chunk {
+                at, attempt, text, ..
+            } => {
                 let _ = self.session.handle_chunk(*at, *attempt, text);
             }
             Record::Input { at, input, .. } => self.put(*at, input.clone()),
@@ -91,7 +100,9 @@ impl Replay {
                 Some(recorded) if *recorded == decided => self.place += 1,
                 // The process died between an input and what it led to.
                 None => return Ok(()),
-                Some(recorded) => return Err(diverged(self.place, Some(recorded.clone()), Some(decided))),
+                Some(recorded) => {
+                    return Err(diverged(self.place, Some(recorded.clone()), Some(decided)));
+                }
             }
         }
         Ok(())
@@ -104,5 +115,9 @@ impl Replay {
 }
 
 fn diverged(record: usize, recorded: Option<Record>, decided: Option<Record>) -> Divergence {
-    Divergence { record, recorded: recorded.map(Box::new), decided: decided.map(Box::new) }
+    Divergence {
+        record,
+        recorded: recorded.map(Box::new),
+        decided: decided.map(Box::new),
+    }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::attempt::Attempt;
-use crate::fault::{FaultClass, Facts};
+use crate::fault::{Facts, FaultClass};
 use crate::fleet::{Admission, AttemptOutcome};
 use crate::instant::Instant;
 use crate::jitter::Dice;
@@ -26,7 +26,9 @@ use crate::ladder::{Ladder, Limit, Move, Position, Setback, Try};
 use crate::outcome::{Ending, Finish, Outcome};
 use crate::plan::Plan;
 use crate::policy::{CONTINUATION_PROMPT, Delivery, PolicyError, Rung};
-use crate::protocol::{AttemptId, Event, Fault, Input, Misuse, Mode, Output, Part, Signal, Splice, TargetId};
+use crate::protocol::{
+    AttemptId, Event, Fault, Input, Misuse, Mode, Output, Part, Signal, Splice, TargetId,
+};
 use crate::queue::{Item, Queue};
 use crate::record::{Header, Record};
 use crate::shown::{Marked, Shown};
@@ -110,7 +112,11 @@ struct Broken {
 
 impl Broken {
     const fn of(class: FaultClass, code: &'static str) -> Self {
-        Self { class, code, misfit: false }
+        Self {
+            class,
+            code,
+            misfit: false,
+        }
     }
 
     const fn seam(misfit: Misfit) -> Self {
@@ -119,7 +125,11 @@ impl Broken {
             Misfit::Diverged => "diverged",
             Misfit::TooShort => "too_short",
         };
-        Self { class: FaultClass::Content, code, misfit: true }
+        Self {
+            class: FaultClass::Content,
+            code,
+            misfit: true,
+        }
     }
 }
 
@@ -147,8 +157,18 @@ enum Origin {
 
 impl Failure {
     fn seen(broken: &Broken, origin: Origin) -> Self {
-        let Broken { class, code, misfit } = *broken;
-        Self { class, code: Some(code.to_owned()), facts: Facts::default(), misfit, origin }
+        let Broken {
+            class,
+            code,
+            misfit,
+        } = *broken;
+        Self {
+            class,
+            code: Some(code.to_owned()),
+            facts: Facts::default(),
+            misfit,
+            origin,
+        }
     }
 }
 
@@ -184,7 +204,9 @@ impl Session {
             plan,
         };
         if session.plan.recorded {
-            session.records.push(Record::Start(Header::of(&session.plan)));
+            session
+                .records
+                .push(Record::Start(Header::of(&session.plan)));
         }
         Ok(session)
     }
@@ -224,16 +246,29 @@ impl Session {
             }
             self.shown.push(text);
             if self.plan.recorded {
-                self.records.push(Record::Chunk { at: self.now, attempt, text: text.into(), signal: Signal::Pass });
+                self.records.push(Record::Chunk {
+                    at: self.now,
+                    attempt,
+                    text: text.into(),
+                    signal: Signal::Pass,
+                });
             }
             return Signal::Pass;
         }
         let place = self.records.len();
         if self.plan.recorded {
-            self.records.push(Record::Chunk { at: self.now, attempt, text: text.into(), signal: Signal::Skip });
+            self.records.push(Record::Chunk {
+                at: self.now,
+                attempt,
+                text: text.into(),
+                signal: Signal::Skip,
+            });
         }
         let signal = self.take_text(attempt, text);
-        if let Some(Record::Chunk { signal: recorded, .. }) = self.records.get_mut(place) {
+        if let Some(Record::Chunk {
+            signal: recorded, ..
+        }) = self.records.get_mut(place)
+        {
             *recorded = signal;
         }
         signal
@@ -251,7 +286,15 @@ impl Session {
         part: Part,
     ) -> Result<Signal, Misuse> {
         let waited = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
-        self.apply(now, Input::Part { attempt, waited, part }).map(|signal| signal.unwrap_or(Signal::Skip))
+        self.apply(
+            now,
+            Input::Part {
+                attempt,
+                waited,
+                part,
+            },
+        )
+        .map(|signal| signal.unwrap_or(Signal::Skip))
     }
 
     /// An attempt's stream ended by itself.
@@ -266,8 +309,14 @@ impl Session {
     ///
     /// # Errors
     /// If the session has not begun.
-    pub fn handle_failed(&mut self, now: Instant, attempt: AttemptId, facts: Facts) -> Result<(), Misuse> {
-        self.apply(now, Input::Failed { attempt, facts }).map(|_| ())
+    pub fn handle_failed(
+        &mut self,
+        now: Instant,
+        attempt: AttemptId,
+        facts: Facts,
+    ) -> Result<(), Misuse> {
+        self.apply(now, Input::Failed { attempt, facts })
+            .map(|_| ())
     }
 
     /// Time has passed; `waited` is how long the pending read has been pending, if one is.
@@ -276,7 +325,11 @@ impl Session {
     /// If the session has not begun.
     pub fn handle_timeout(&mut self, now: Instant, waited: Option<Duration>) -> Result<(), Misuse> {
         if !self.is_due(now, waited) {
-            return if self.state == SessionState::Idle { Err(Misuse::NotStarted) } else { Ok(()) };
+            return if self.state == SessionState::Idle {
+                Err(Misuse::NotStarted)
+            } else {
+                Ok(())
+            };
         }
         let waited = waited.map(|waited| u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
         self.apply(now, Input::Timeout { waited }).map(|_| ())
@@ -315,14 +368,22 @@ impl Session {
         self.now = self.now.max(now);
         let place = self.records.len();
         if self.plan.recorded {
-            self.records.push(Record::Input { at: self.now, input: input.clone(), signal: None });
+            self.records.push(Record::Input {
+                at: self.now,
+                input: input.clone(),
+                signal: None,
+            });
         }
         let mut signal = None;
         match input {
             Input::Start => self.start(),
             Input::Admitted(admission) => self.admitted(admission),
             Input::Opened(attempt) => self.opened(attempt),
-            Input::Part { attempt, waited, part } => {
+            Input::Part {
+                attempt,
+                waited,
+                part,
+            } => {
                 signal = Some(self.take_part(attempt, Duration::from_nanos(waited), &part));
             }
             Input::Ended(attempt) => self.ended(attempt),
@@ -332,7 +393,9 @@ impl Session {
             Input::Resume => self.resume(),
         }
         if signal.is_some()
-            && let Some(Record::Input { signal: recorded, .. }) = self.records.get_mut(place)
+            && let Some(Record::Input {
+                signal: recorded, ..
+            }) = self.records.get_mut(place)
         {
             *recorded = signal;
         }
@@ -361,7 +424,11 @@ impl Session {
             SessionState::Waiting => self.next.as_ref().map(|next| next.at),
             SessionState::Opening | SessionState::Reading => self.live.as_ref().and_then(|live| {
                 let (wait, from_begin) = self.clock(live);
-                let began = if from_begin { Some(live.began) } else { reading };
+                let began = if from_begin {
+                    Some(live.began)
+                } else {
+                    reading
+                };
                 began.map(|began| began.after(wait))
             }),
         };
@@ -373,16 +440,34 @@ impl Session {
     pub fn opening(&self) -> Option<Opening<'_>> {
         let live = self.live.as_ref()?;
         let shown = self.shown.text();
-        let prefix = if live.mode == Mode::Prefill { shown.trim_end() } else { "" };
-        let words = if live.mode == Mode::Prompt { anchor(shown).unwrap_or("") } else { "" };
+        let prefix = if live.mode == Mode::Prefill {
+            shown.trim_end()
+        } else {
+            ""
+        };
+        let words = if live.mode == Mode::Prompt {
+            anchor(shown).unwrap_or("")
+        } else {
+            ""
+        };
         let instruction = if live.mode == Mode::Prompt {
-            let prompt = self.plan.policy.continuation.prompt.as_deref().unwrap_or(CONTINUATION_PROMPT);
+            let prompt = self
+                .plan
+                .policy
+                .continuation
+                .prompt
+                .as_deref()
+                .unwrap_or(CONTINUATION_PROMPT);
             Cow::Owned(prompt.replace("{anchor}", words))
         } else {
             Cow::Borrowed("")
         };
         let continues = matches!(live.mode, Mode::Native | Mode::Prefill | Mode::Prompt);
-        let tokens_shown = if continues { shown.chars().count() as u64 / 4 } else { 0 };
+        let tokens_shown = if continues {
+            shown.chars().count() as u64 / 4
+        } else {
+            0
+        };
         Some(Opening {
             attempt: live.id,
             target: live.target,
@@ -454,12 +539,20 @@ impl Session {
             return;
         }
         let position = self.position();
-        let next = self.ladder.first(&position, &self.plan.targets, &self.plan.policy, self.limit());
+        let next = self.ladder.first(
+            &position,
+            &self.plan.targets,
+            &self.plan.policy,
+            self.limit(),
+        );
         self.go(next, None);
     }
 
     fn limit(&self) -> Limit {
-        Limit { now: self.now, deadline: self.deadline }
+        Limit {
+            now: self.now,
+            deadline: self.deadline,
+        }
     }
 
     /// Does what the ladder says. `from` is the target that failed, if one did.
@@ -472,15 +565,26 @@ impl Session {
         if let Some(from) = from {
             let event = if tried.target == from {
                 let wait = u64::try_from(tried.at.since(self.now).as_nanos()).unwrap_or(u64::MAX);
-                Event::Retry { target: from, mode: tried.mode, wait }
+                Event::Retry {
+                    target: from,
+                    mode: tried.mode,
+                    wait,
+                }
             } else {
-                Event::Fallback { from, to: tried.target }
+                Event::Fallback {
+                    from,
+                    to: tried.target,
+                }
             };
             self.put(Output::Event(event));
         }
         self.next = Some(tried);
         self.step(SessionStep::Ask);
-        self.put(Output::Ask { target: tried.target, purpose: tried.purpose, force: tried.force });
+        self.put(Output::Ask {
+            target: tried.target,
+            purpose: tried.purpose,
+            force: tried.force,
+        });
     }
 
     fn admitted(&mut self, admission: Admission) {
@@ -496,14 +600,18 @@ impl Session {
             Admission::OverBudget => {
                 self.note_limited(next.target, "retry_budget");
                 let position = self.position();
-                let after = self.ladder.over_budget(next.target, &position, targets, policy, limit);
+                let after = self
+                    .ladder
+                    .over_budget(next.target, &position, targets, policy, limit);
                 self.go(after, Some(next.target));
             }
             Admission::BreakerOpen { reopens_in } => {
                 self.note_limited(next.target, "breaker_open");
                 let until = self.now.after(Duration::from_nanos(reopens_in));
                 let position = self.position();
-                let after = self.ladder.breaker_open(next.target, until, &position, targets, policy, limit);
+                let after =
+                    self.ladder
+                        .breaker_open(next.target, until, &position, targets, policy, limit);
                 self.go(after, Some(next.target));
             }
         }
@@ -556,14 +664,25 @@ impl Session {
         }
         self.live = Some(live);
         self.step(SessionStep::Open);
-        self.put(Output::Open { attempt: id, target: tried.target, mode: tried.mode });
+        self.put(Output::Open {
+            attempt: id,
+            target: tried.target,
+            mode: tried.mode,
+        });
     }
 
     fn opened(&mut self, attempt: AttemptId) {
         let Some(live) = &mut self.live else { return };
         if live.id == attempt && live.state == AttemptState::Opening {
-            live.state = live.state.take(AttemptStep::Read, &mut self.coverage).unwrap_or(live.state);
-            live.began = if self.plan.streamed { self.now } else { live.began };
+            live.state = live
+                .state
+                .take(AttemptStep::Read, &mut self.coverage)
+                .unwrap_or(live.state);
+            live.began = if self.plan.streamed {
+                self.now
+            } else {
+                live.began
+            };
             self.step(SessionStep::Read);
         }
     }
@@ -571,10 +690,22 @@ impl Session {
     /// What the place where the answer broke off allows.
     fn position(&self) -> Position {
         let shown = self.shown.text();
-        let mut rungs: SmallVec<[Rung; 5]> = self.plan.policy.continuation.rungs.iter().copied().collect();
-        if self.broke_in == BrokeIn::Part || !self.shown.marks().is_empty() || self.shown.is_json_document() {
+        let mut rungs: SmallVec<[Rung; 5]> = self
+            .plan
+            .policy
+            .continuation
+            .rungs
+            .iter()
+            .copied()
+            .collect();
+        if self.broke_in == BrokeIn::Part
+            || !self.shown.marks().is_empty()
+            || self.shown.is_json_document()
+        {
             rungs.retain(|rung| matches!(rung, Rung::Native | Rung::Rerun | Rung::Reset));
-        } else if self.broke_in == BrokeIn::Call && let Some(place) = rungs.iter().position(|rung| *rung == Rung::Rerun) {
+        } else if self.broke_in == BrokeIn::Call
+            && let Some(place) = rungs.iter().position(|rung| *rung == Rung::Rerun)
+        {
             // The call itself was not shown. Starting over is the surest way to it, but not the only one.
             let rerun = rungs.remove(place);
             rungs.insert(0, rerun);
@@ -596,7 +727,11 @@ impl Session {
         match self.state {
             SessionState::Asking => {
                 if let Some(next) = self.next {
-                    self.put(Output::Ask { target: next.target, purpose: next.purpose, force: next.force });
+                    self.put(Output::Ask {
+                        target: next.target,
+                        purpose: next.purpose,
+                        force: next.force,
+                    });
                 }
             }
             SessionState::Waiting => {
@@ -630,7 +765,9 @@ impl Session {
             return Signal::Skip;
         }
         self.opened(attempt);
-        let Some(live) = &mut self.live else { return Signal::Skip };
+        let Some(live) = &mut self.live else {
+            return Signal::Skip;
+        };
         if !text.is_empty() {
             live.silent = Duration::ZERO;
             live.phase = crate::attempt::Phase::Text;
@@ -646,7 +783,9 @@ impl Session {
             return Signal::Skip;
         }
         self.opened(attempt);
-        let Some(live) = &mut self.live else { return Signal::Skip };
+        let Some(live) = &mut self.live else {
+            return Signal::Skip;
+        };
         if !live.note(part, waited) {
             return self.break_off(&Broken::of(FaultClass::Network, "sequence_gap"));
         }
@@ -684,7 +823,11 @@ impl Session {
         }
         self.release();
         self.reflow();
-        if self.outputs.is_empty() { Signal::Hold } else { Signal::Drain }
+        if self.outputs.is_empty() {
+            Signal::Hold
+        } else {
+            Signal::Drain
+        }
     }
 
     /// Whether an item can go to the consumer as it comes.
@@ -719,7 +862,9 @@ impl Session {
     fn settle(&mut self) -> Result<(), Broken> {
         while self.queue.settled < self.queue.len() {
             let place = self.queue.settled;
-            let (Some(live), Some(item)) = (&self.live, self.queue.item(place)) else { return Ok(()) };
+            let (Some(live), Some(item)) = (&self.live, self.queue.item(place)) else {
+                return Ok(());
+            };
             if !is_settled(live, item) {
                 return Ok(());
             }
@@ -731,7 +876,9 @@ impl Session {
     }
 
     fn match_text(&mut self, place: usize) -> Result<(), Broken> {
-        let Some(live) = &mut self.live else { return Ok(()) };
+        let Some(live) = &mut self.live else {
+            return Ok(());
+        };
         let text = self.queue.text_of(place);
         if text.is_empty() {
             return Ok(());
@@ -757,17 +904,27 @@ impl Session {
         }
         let behind = self.live.as_ref().is_some_and(Attempt::is_behind);
         // What was shown went on with a call or a part here, and this answer goes on with text.
-        if behind && !new.trim().is_empty() { Err(Broken::seam(Misfit::Diverged)) } else { Ok(()) }
+        if behind && !new.trim().is_empty() {
+            Err(Broken::seam(Misfit::Diverged))
+        } else {
+            Ok(())
+        }
     }
 
     fn match_marks(&mut self, place: usize) -> Result<(), Broken> {
-        let (Some(item), Some(live)) = (self.queue.item(place), &mut self.live) else { return Ok(()) };
+        let (Some(item), Some(live)) = (self.queue.item(place), &mut self.live) else {
+            return Ok(());
+        };
         if item.calls.is_empty() && item.opaque.is_none() {
             return Ok(());
         }
         let (mut old, mut new) = (false, false);
         for &call in &item.calls {
-            let known = live.judged_calls.iter().find(|judged| judged.0 == call).map(|judged| judged.1);
+            let known = live
+                .judged_calls
+                .iter()
+                .find(|judged| judged.0 == call)
+                .map(|judged| judged.1);
             let repeats = match (known, live.tools.get(call).cloned()) {
                 (Some(repeats), _) => repeats,
                 (None, Some(made)) => repeats_mark(live, &self.shown, &Marked::Call(made))?,
@@ -799,8 +956,12 @@ impl Session {
 
     /// The answer goes on with something other than text, or ends: its beginning must be joined by now.
     fn close_seam(&mut self) -> Result<(), Broken> {
-        let Some(live) = &mut self.live else { return Ok(()) };
-        let Some(seam) = &mut live.seam else { return Ok(()) };
+        let Some(live) = &mut self.live else {
+            return Ok(());
+        };
+        let Some(seam) = &mut live.seam else {
+            return Ok(());
+        };
         match seam.finish(self.shown.text()) {
             Look::Joined { cut, method } => {
                 self.join(cut, method);
@@ -831,14 +992,17 @@ impl Session {
         let Some(live) = &self.live else { return };
         let served = live.state == AttemptState::Served;
         let settled = self.queue.settled;
-        let reasons = live.reasoning_shown || (0..settled).any(|at| self.queue.item(at).is_some_and(|item| item.reasoning));
+        let reasons = live.reasoning_shown
+            || (0..settled).any(|at| self.queue.item(at).is_some_and(|item| item.reasoning));
         let blank = !live.has_content && !reasons && self.queue.len() < LEADING_BLANKS_MAX;
         let may_give = served || (!blank && live.seam.is_none() && self.delivers_at_once());
         while self.queue.settled > 0 {
             if !may_give && !self.queue.item(0).is_some_and(|item| item.repeated) {
                 return;
             }
-            let Some((item, text, output)) = self.queue.pop() else { return };
+            let Some((item, text, output)) = self.queue.pop() else {
+                return;
+            };
             self.waste.bytes += item.skip as u64;
             if !item.repeated {
                 self.give(&item, text.get(item.skip..).unwrap_or(""));
@@ -886,7 +1050,9 @@ fn repeats_mark(live: &mut Attempt, shown: &Shown, what: &Marked) -> Result<bool
     if !live.is_behind() {
         return Ok(false);
     }
-    let Some(mark) = shown.marks().get(live.repeated_marks) else { return Ok(false) };
+    let Some(mark) = shown.marks().get(live.repeated_marks) else {
+        return Ok(false);
+    };
     let same = match (&mark.what, what) {
         (Marked::Call(given), Marked::Call(call)) => given.asks_the_same(call),
         (Marked::Opaque(given), Marked::Opaque(part)) => given.digest == part.digest,
@@ -894,8 +1060,14 @@ fn repeats_mark(live: &mut Attempt, shown: &Shown, what: &Marked) -> Result<bool
     };
     let text = shown.text();
     let leading = text.len() - text.trim_start().len();
-    let here = live.seam.as_ref().and_then(Seam::covered).map_or(text.len(), |covered| covered + leading);
-    let between = text.get(mark.at.min(here)..mark.at.max(here)).unwrap_or("x");
+    let here = live
+        .seam
+        .as_ref()
+        .and_then(Seam::covered)
+        .map_or(text.len(), |covered| covered + leading);
+    let between = text
+        .get(mark.at.min(here)..mark.at.max(here))
+        .unwrap_or("x");
     if !same || !between.trim().is_empty() {
         return Err(Broken::seam(Misfit::Diverged));
     }
@@ -913,7 +1085,9 @@ impl Session {
     }
 
     fn failed(&mut self, attempt: AttemptId, facts: Facts) {
-        let Some(live) = self.live.as_ref().filter(|live| live.id == attempt) else { return };
+        let Some(live) = self.live.as_ref().filter(|live| live.id == attempt) else {
+            return;
+        };
         if live.said_it_ended() {
             // Whatever happens to a stream after it said that it has finished is of no consequence.
             self.conclude(false);
@@ -921,7 +1095,13 @@ impl Session {
         }
         let class = facts.classify();
         let code = facts.code.clone().or_else(|| facts.kind.clone());
-        self.fail(Failure { class, code, facts, misfit: false, origin: Origin::Exception });
+        self.fail(Failure {
+            class,
+            code,
+            facts,
+            misfit: false,
+            origin: Origin::Exception,
+        });
     }
 
     fn timed_out(&mut self, waited: Option<Duration>) {
@@ -945,7 +1125,10 @@ impl Session {
                 (_, crate::attempt::Phase::Reasoning) => "reasoning",
                 (_, crate::attempt::Phase::ToolArgs) => "tool_args",
             };
-            self.fail(Failure::seen(&Broken::of(FaultClass::Stall, code), Origin::Engine));
+            self.fail(Failure::seen(
+                &Broken::of(FaultClass::Stall, code),
+                Origin::Engine,
+            ));
         }
     }
 
@@ -960,7 +1143,11 @@ impl Session {
         }
         self.live.as_ref().is_some_and(|live| {
             let (wait, from_begin) = self.clock(live);
-            let passed = if from_begin { Some(now.since(live.began)) } else { waited };
+            let passed = if from_begin {
+                Some(now.since(live.began))
+            } else {
+                waited
+            };
             passed.is_some_and(|passed| passed >= wait)
         })
     }
@@ -982,36 +1169,60 @@ impl Session {
         if live.state == AttemptState::Opening {
             return (clocks.open, true);
         }
-        let patience = self.target(live.target).map_or(clocks.text, |target| live.patience(target, clocks));
+        let patience = self
+            .target(live.target)
+            .map_or(clocks.text, |target| live.patience(target, clocks));
         (patience.saturating_sub(live.silent), false)
     }
 
     /// The live attempt's answer has come to its end; `running` if its stream has not.
     fn conclude(&mut self, running: bool) {
         if let Err(broken) = self.check_answer() {
-            self.fail(Failure::seen(&broken, if running { Origin::Engine } else { Origin::Stream }));
+            self.fail(Failure::seen(
+                &broken,
+                if running {
+                    Origin::Engine
+                } else {
+                    Origin::Stream
+                },
+            ));
             return;
         }
         let Some(live) = &mut self.live else { return };
-        live.state = live.state.take(AttemptStep::Serve, &mut self.coverage).unwrap_or(live.state);
+        live.state = live
+            .state
+            .take(AttemptStep::Serve, &mut self.coverage)
+            .unwrap_or(live.state);
         let (attempt, target, purpose) = (live.id, live.target, live.purpose);
         self.release();
         if running {
             self.put(Output::Cancel { attempt });
         }
-        self.put(Output::Report { target, outcome: AttemptOutcome::Success { purpose } });
+        self.put(Output::Report {
+            target,
+            outcome: AttemptOutcome::Success { purpose },
+        });
         self.finish(Ending::Complete);
     }
 
     fn check_answer(&mut self) -> Result<(), Broken> {
-        let Some(live) = &mut self.live else { return Ok(()) };
+        let Some(live) = &mut self.live else {
+            return Ok(());
+        };
         live.tools.finish();
         match live.finish {
-            Some(Finish::ContentFilter) => return Err(Broken::of(FaultClass::Refused, "content_filter")),
+            Some(Finish::ContentFilter) => {
+                return Err(Broken::of(FaultClass::Refused, "content_filter"));
+            }
             Some(Finish::Refusal) => return Err(Broken::of(FaultClass::Refused, "refusal")),
             _ => {}
         }
-        let terminal = self.plan.targets.get(live.target.0 as usize).map(|target| target.terminal).unwrap_or_default();
+        let terminal = self
+            .plan
+            .targets
+            .get(live.target.0 as usize)
+            .map(|target| target.terminal)
+            .unwrap_or_default();
         if live.lacks_terminal(terminal) {
             return Err(Broken::of(FaultClass::Network, "terminal_missing"));
         }
@@ -1023,7 +1234,9 @@ impl Session {
         }
         self.settle()?;
         self.close_seam()?;
-        let Some(live) = &self.live else { return Ok(()) };
+        let Some(live) = &self.live else {
+            return Ok(());
+        };
         if live.is_behind() {
             return Err(Broken::seam(Misfit::TooShort));
         }
@@ -1036,25 +1249,49 @@ impl Session {
 
     /// The live attempt has failed.
     fn fail(&mut self, failure: Failure) {
-        let Some(mut live) = self.live.take() else { return };
-        let Failure { class, code, facts, misfit, origin } = failure;
+        let Some(mut live) = self.live.take() else {
+            return;
+        };
+        let Failure {
+            class,
+            code,
+            facts,
+            misfit,
+            origin,
+        } = failure;
         self.flowing = None;
-        live.state = live.state.take(AttemptStep::Fail, &mut self.coverage).unwrap_or(live.state);
+        live.state = live
+            .state
+            .take(AttemptStep::Fail, &mut self.coverage)
+            .unwrap_or(live.state);
         if origin == Origin::Engine {
             self.put(Output::Cancel { attempt: live.id });
         }
         self.forget(&live, true);
         let retry_after = facts.retry_after();
-        let throttled = class == FaultClass::Overload && facts.status.is_none_or(|status| status == 429 || status == 529);
+        let throttled = class == FaultClass::Overload
+            && facts
+                .status
+                .is_none_or(|status| status == 429 || status == 529);
         if origin == Origin::Death {
             self.ladder.forgive();
         } else {
-            let retry_after = retry_after.map(|wait| u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
-            let outcome = AttemptOutcome::Failure { class, throttled, retry_after };
-            self.put(Output::Report { target: live.target, outcome });
+            let retry_after =
+                retry_after.map(|wait| u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+            let outcome = AttemptOutcome::Failure {
+                class,
+                throttled,
+                retry_after,
+            };
+            self.put(Output::Report {
+                target: live.target,
+                outcome,
+            });
         }
         if live.reasoning_shown {
-            self.put(Output::Event(Event::ReasoningAbandoned { attempt: live.id }));
+            self.put(Output::Event(Event::ReasoningAbandoned {
+                attempt: live.id,
+            }));
         }
         let context_length = facts.is_context_length();
         self.note_fault(Fault {
@@ -1075,9 +1312,24 @@ impl Session {
             BrokeIn::Text
         };
         let (target, mode) = (live.target, live.mode);
-        let setback = Setback { target, class, mode, throttled, retry_after, misfit, context_length };
+        let setback = Setback {
+            target,
+            class,
+            mode,
+            throttled,
+            retry_after,
+            misfit,
+            context_length,
+        };
         let (plan, position, limit) = (Arc::clone(&self.plan), self.position(), self.limit());
-        let next = self.ladder.after(setback, &position, &plan.targets, &plan.policy, &mut self.dice, limit);
+        let next = self.ladder.after(
+            setback,
+            &position,
+            &plan.targets,
+            &plan.policy,
+            &mut self.dice,
+            limit,
+        );
         self.go(next, Some(target));
     }
 
@@ -1098,8 +1350,15 @@ impl Session {
 
     /// What the caller is told when nothing is left to try.
     fn why_stop(&self) -> Ending {
-        let real = || self.faults.iter().rev().filter(|fault| fault.class != FaultClass::Limited);
-        let Some(last) = real().next() else { return Ending::Limited };
+        let real = || {
+            self.faults
+                .iter()
+                .rev()
+                .filter(|fault| fault.class != FaultClass::Limited)
+        };
+        let Some(last) = real().next() else {
+            return Ending::Limited;
+        };
         let raise = |fault: &Fault| match fault.attempt {
             Some(attempt) if fault.raised => Ending::Raise(attempt),
             _ => Ending::Refused,
@@ -1110,10 +1369,16 @@ impl Session {
             _ if !self.shown.is_empty() => return Ending::Incomplete,
             _ => {}
         }
-        if let Some(own) = real().find(|fault| fault.target == TargetId(0) && fault.class.is_the_callers()) {
+        if let Some(own) =
+            real().find(|fault| fault.target == TargetId(0) && fault.class.is_the_callers())
+        {
             return raise(own);
         }
-        if last.class == FaultClass::Content { Ending::Content } else { Ending::Exhausted }
+        if last.class == FaultClass::Content {
+            Ending::Content
+        } else {
+            Ending::Exhausted
+        }
     }
 
     fn finish(&mut self, ending: Ending) {
@@ -1122,12 +1387,19 @@ impl Session {
         let live = self.live.take();
         let served = live.as_ref().filter(|_| ending == Ending::Complete);
         let served_by = served.map(|live| live.target);
-        let (finish, logprob) = served.map_or((None, None), |live| (live.finish.clone(), live.logprob));
+        let (finish, logprob) =
+            served.map_or((None, None), |live| (live.finish.clone(), live.logprob));
         if let Some(mut live) = live {
             if ending != Ending::Complete {
-                live.state = live.state.take(AttemptStep::Stop, &mut self.coverage).unwrap_or(live.state);
+                live.state = live
+                    .state
+                    .take(AttemptStep::Stop, &mut self.coverage)
+                    .unwrap_or(live.state);
                 self.put(Output::Cancel { attempt: live.id });
-                self.put(Output::Report { target: live.target, outcome: AttemptOutcome::Stopped });
+                self.put(Output::Report {
+                    target: live.target,
+                    outcome: AttemptOutcome::Stopped,
+                });
             }
             self.forget(&live, ending != Ending::Complete);
         }
@@ -1152,7 +1424,12 @@ impl Session {
 
     fn step(&mut self, step: SessionStep) {
         let next = self.state.take(step, &mut self.coverage);
-        debug_assert!(next.is_some(), "the table has no row for {:?} in {:?}", step, self.state);
+        debug_assert!(
+            next.is_some(),
+            "the table has no row for {:?} in {:?}",
+            step,
+            self.state
+        );
         self.state = next.unwrap_or(self.state);
     }
 
