@@ -25,10 +25,7 @@ pub(crate) enum Phase {
 }
 
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts that arrive one by one and stay"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that arrive one by one and stay")]
 pub(crate) struct Attempt {
     pub(crate) id: AttemptId,
     pub(crate) target: TargetId,
@@ -145,8 +142,7 @@ impl Attempt {
         } else {
             self.silent = self.silent.saturating_add(waited);
         }
-        self.has_content |=
-            !part.text.trim().is_empty() || !part.tools.is_empty() || part.opaque.is_some();
+        self.has_content |= !part.text.trim().is_empty() || !part.tools.is_empty() || part.opaque.is_some();
         if let Some(opaque) = part.opaque {
             self.opaque_open = opaque.open;
         }

@@ -73,10 +73,7 @@ impl FaultClass {
     /// Whether the same call would have failed in the same way without L0, so that its own exception is raised.
     #[must_use]
     pub const fn is_the_callers(self) -> bool {
-        matches!(
-            self,
-            Self::Request | Self::Auth | Self::Quota | Self::Refused | Self::Internal
-        )
+        matches!(self, Self::Request | Self::Auth | Self::Quota | Self::Refused | Self::Internal)
     }
 
     /// The name in records, results and dashboards.
@@ -191,20 +188,14 @@ impl Facts {
             end -= 1;
         }
         let message = message[..end].to_ascii_lowercase();
-        self.says = PHRASES
-            .iter()
-            .find(|(phrase, _)| holds_whole(&message, phrase))
-            .map(|(_, says)| *says);
+        self.says = PHRASES.iter().find(|(phrase, _)| holds_whole(&message, phrase)).map(|(_, says)| *says);
         self
     }
 
     /// Why the provider cannot be asked again before some moment: its floor for the next wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Some(millis) = self
-            .retry_after_ms
-            .as_deref()
-            .and_then(|text| text.trim().parse::<f64>().ok())
+        if let Some(millis) = self.retry_after_ms.as_deref().and_then(|text| text.trim().parse::<f64>().ok())
         {
             return Duration::try_from_secs_f64(millis / 1_000.0).ok();
         }
@@ -226,12 +217,10 @@ impl Facts {
                 "context_length_exceeded" | "context_window_exceeded" | "string_above_max_length"
             )
         });
-        let typed = self.types.iter().any(|name| {
-            matches!(
-                last_segment(name),
-                "ContextOverflowError" | "ContextWindowExceededError"
-            )
-        });
+        let typed = self
+            .types
+            .iter()
+            .any(|name| matches!(last_segment(name), "ContextOverflowError" | "ContextWindowExceededError"));
         coded || typed || self.says == Some(Says::ContextLength)
     }
 
@@ -250,13 +239,7 @@ impl Facts {
             .or_else(|| self.by_status())
             .or_else(|| self.by_code())
             .or_else(|| {
-                self.is_retryable.map(|yes| {
-                    if yes {
-                        FaultClass::Overload
-                    } else {
-                        FaultClass::Request
-                    }
-                })
+                self.is_retryable.map(|yes| if yes { FaultClass::Overload } else { FaultClass::Request })
             })
             .or_else(|| self.by_words())
             .or_else(|| self.by_vague_type())
@@ -264,27 +247,19 @@ impl Facts {
     }
 
     fn interrupted(&self) -> Option<FaultClass> {
-        let stopped =
-            |name: &String| matches!(last_segment(name), "CancelledError" | "KeyboardInterrupt");
-        self.types
-            .iter()
-            .any(stopped)
-            .then_some(FaultClass::Cancelled)
+        let stopped = |name: &String| matches!(last_segment(name), "CancelledError" | "KeyboardInterrupt");
+        self.types.iter().any(stopped).then_some(FaultClass::Cancelled)
     }
 
     fn codes(&self) -> impl Iterator<Item = &str> {
-        [&self.code, &self.kind]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
+        [&self.code, &self.kind].into_iter().flatten().map(String::as_str)
     }
 
     fn by_decisive_code(&self) -> Option<FaultClass> {
         self.codes().find_map(|code| match code {
-            "insufficient_quota"
-            | "billing_error"
-            | "billing_hard_limit_reached"
-            | "billing_not_active" => Some(FaultClass::Quota),
+            "insufficient_quota" | "billing_error" | "billing_hard_limit_reached" | "billing_not_active" => {
+                Some(FaultClass::Quota)
+            }
             "content_filter" | "content_policy_violation" | "refusal" => Some(FaultClass::Refused),
             "context_length_exceeded" | "context_window_exceeded" => Some(FaultClass::Request),
             _ => None,
@@ -356,9 +331,7 @@ impl Facts {
             | "ModelInvalidRequestError"
             | "ModelNotFoundError"
             | "UnsupportedParamsError" => FaultClass::Request,
-            "JSONDecodeError" | "UnicodeDecodeError" | "UnicodeError" if self.bytes => {
-                FaultClass::Protocol
-            }
+            "JSONDecodeError" | "UnicodeDecodeError" | "UnicodeError" if self.bytes => FaultClass::Protocol,
             "FileNotFoundError"
             | "IsADirectoryError"
             | "NotADirectoryError"
@@ -431,8 +404,7 @@ impl Facts {
     fn by_vague_type(&self) -> Option<FaultClass> {
         self.types.iter().find_map(|name| match last_segment(name) {
             "APIError" if self.bytes => Some(FaultClass::Overload),
-            "ValueError" | "TypeError" | "AttributeError" | "IndexError" | "KeyError"
-            | "ValidationError"
+            "ValueError" | "TypeError" | "AttributeError" | "IndexError" | "KeyError" | "ValidationError"
                 if self.bytes =>
             {
                 Some(FaultClass::Protocol)
@@ -472,149 +444,47 @@ mod tests {
     }
 
     fn status(types: &[&str], status: u16, code: Option<&str>) -> Facts {
-        Facts {
-            status: Some(status),
-            code: code.map(str::to_owned),
-            bytes: false,
-            ..facts(types)
-        }
+        Facts { status: Some(status), code: code.map(str::to_owned), bytes: false, ..facts(types) }
     }
 
     #[test]
     fn what_real_clients_raise_is_what_it_is() {
         let cases = [
+            (facts(&["httpx.ReadError", "httpx.NetworkError", "httpx.TransportError"]), FaultClass::Network),
+            (facts(&["httpx2.RemoteProtocolError", "httpx2.ProtocolError"]), FaultClass::Network),
             (
-                facts(&[
-                    "httpx.ReadError",
-                    "httpx.NetworkError",
-                    "httpx.TransportError",
-                ]),
+                facts(&["openai.APITimeoutError", "openai.APIConnectionError", "openai.APIError"]),
                 FaultClass::Network,
             ),
-            (
-                facts(&["httpx2.RemoteProtocolError", "httpx2.ProtocolError"]),
-                FaultClass::Network,
-            ),
-            (
-                facts(&[
-                    "openai.APITimeoutError",
-                    "openai.APIConnectionError",
-                    "openai.APIError",
-                ]),
-                FaultClass::Network,
-            ),
-            (
-                facts(&["x.StreamChunkTimeoutError", "TimeoutError", "OSError"]),
-                FaultClass::Stall,
-            ),
-            (
-                facts(&["json.decoder.JSONDecodeError", "ValueError"]),
-                FaultClass::Protocol,
-            ),
-            (
-                facts(&["UnicodeDecodeError", "ValueError"]),
-                FaultClass::Protocol,
-            ),
+            (facts(&["x.StreamChunkTimeoutError", "TimeoutError", "OSError"]), FaultClass::Stall),
+            (facts(&["json.decoder.JSONDecodeError", "ValueError"]), FaultClass::Protocol),
+            (facts(&["UnicodeDecodeError", "ValueError"]), FaultClass::Protocol),
             (facts(&["TypeError"]), FaultClass::Protocol),
+            (facts(&["openai.APIError", "openai.OpenAIError"]), FaultClass::Overload),
+            (status(&["openai.RateLimitError", "openai.APIStatusError"], 429, None), FaultClass::Overload),
             (
-                facts(&["openai.APIError", "openai.OpenAIError"]),
-                FaultClass::Overload,
-            ),
-            (
-                status(
-                    &["openai.RateLimitError", "openai.APIStatusError"],
-                    429,
-                    None,
-                ),
-                FaultClass::Overload,
-            ),
-            (
-                status(
-                    &["openai.RateLimitError", "openai.APIStatusError"],
-                    429,
-                    Some("insufficient_quota"),
-                ),
+                status(&["openai.RateLimitError", "openai.APIStatusError"], 429, Some("insufficient_quota")),
                 FaultClass::Quota,
             ),
-            (
-                status(&["openai.BadRequestError"], 400, Some("content_filter")),
-                FaultClass::Refused,
-            ),
-            (
-                status(&["openai.AuthenticationError"], 401, None),
-                FaultClass::Auth,
-            ),
-            (
-                status(&["openai.APIStatusError"], 408, None),
-                FaultClass::Overload,
-            ),
-            (
-                status(&["anthropic.APIStatusError"], 200, Some("overloaded_error")),
-                FaultClass::Overload,
-            ),
-            (
-                status(
-                    &["anthropic.APIStatusError"],
-                    200,
-                    Some("invalid_request_error"),
-                ),
-                FaultClass::Request,
-            ),
+            (status(&["openai.BadRequestError"], 400, Some("content_filter")), FaultClass::Refused),
+            (status(&["openai.AuthenticationError"], 401, None), FaultClass::Auth),
+            (status(&["openai.APIStatusError"], 408, None), FaultClass::Overload),
+            (status(&["anthropic.APIStatusError"], 200, Some("overloaded_error")), FaultClass::Overload),
+            (status(&["anthropic.APIStatusError"], 200, Some("invalid_request_error")), FaultClass::Request),
             (status(&["Whatever"], 529, None), FaultClass::Overload),
             (status(&["Whatever"], 422, None), FaultClass::Request),
             (
-                facts(&[
-                    "openai.APIConnectionError",
-                    "httpx.ConnectError",
-                    "ssl.SSLCertVerificationError",
-                ]),
+                facts(&["openai.APIConnectionError", "httpx.ConnectError", "ssl.SSLCertVerificationError"]),
                 FaultClass::Auth,
             ),
-            (
-                facts(&["ValueError"]).with_message("No generation chunks were returned"),
-                FaultClass::Empty,
-            ),
-            (
-                facts(&["mine.Odd"]).with_message("Overloaded, sorry"),
-                FaultClass::Overload,
-            ),
-            (
-                facts(&["mine.Odd"]).with_message("the unoverloadedness"),
-                FaultClass::Internal,
-            ),
-            (
-                Facts {
-                    own_code: true,
-                    ..facts(&["TypeError"])
-                },
-                FaultClass::Internal,
-            ),
-            (
-                Facts {
-                    stage: Stage::Call,
-                    ..facts(&["ValueError"])
-                },
-                FaultClass::Internal,
-            ),
-            (
-                Facts {
-                    bytes: false,
-                    stage: Stage::Open,
-                    ..facts(&["TypeError"])
-                },
-                FaultClass::Internal,
-            ),
-            (
-                Facts {
-                    is_retryable: Some(true),
-                    ..facts(&["mine.Odd"])
-                },
-                FaultClass::Overload,
-            ),
-            (
-                facts(&["asyncio.CancelledError", "BaseException"]),
-                FaultClass::Cancelled,
-            ),
+            (facts(&["ValueError"]).with_message("No generation chunks were returned"), FaultClass::Empty),
+            (facts(&["mine.Odd"]).with_message("Overloaded, sorry"), FaultClass::Overload),
+            (facts(&["mine.Odd"]).with_message("the unoverloadedness"), FaultClass::Internal),
+            (Facts { own_code: true, ..facts(&["TypeError"]) }, FaultClass::Internal),
+            (Facts { stage: Stage::Call, ..facts(&["ValueError"]) }, FaultClass::Internal),
+            (Facts { bytes: false, stage: Stage::Open, ..facts(&["TypeError"]) }, FaultClass::Internal),
+            (Facts { is_retryable: Some(true), ..facts(&["mine.Odd"]) }, FaultClass::Overload),
+            (facts(&["asyncio.CancelledError", "BaseException"]), FaultClass::Cancelled),
         ];
         for (facts, class) in cases {
             assert_eq!(facts.classify(), class, "{facts:?}");
@@ -629,26 +499,11 @@ mod tests {
             date: date.map(str::to_owned),
             ..Facts::default()
         };
-        assert_eq!(
-            with("3", None, None).retry_after(),
-            Some(Duration::from_secs(3))
-        );
-        assert_eq!(
-            with("3", Some("250"), None).retry_after(),
-            Some(Duration::from_millis(250))
-        );
-        let (then, now) = (
-            "Wed, 21 Oct 2026 07:28:30 GMT",
-            "Wed, 21 Oct 2026 07:28:00 GMT",
-        );
-        assert_eq!(
-            with(then, None, Some(now)).retry_after(),
-            Some(Duration::from_secs(30))
-        );
-        assert_eq!(
-            with(now, None, Some(then)).retry_after(),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(with("3", None, None).retry_after(), Some(Duration::from_secs(3)));
+        assert_eq!(with("3", Some("250"), None).retry_after(), Some(Duration::from_millis(250)));
+        let (then, now) = ("Wed, 21 Oct 2026 07:28:30 GMT", "Wed, 21 Oct 2026 07:28:00 GMT");
+        assert_eq!(with(then, None, Some(now)).retry_after(), Some(Duration::from_secs(30)));
+        assert_eq!(with(now, None, Some(then)).retry_after(), Some(Duration::ZERO));
         for rubbish in ["-1", "soon", "", "NaN", "inf", "1e400"] {
             assert_eq!(with(rubbish, None, None).retry_after(), None, "{rubbish}");
         }

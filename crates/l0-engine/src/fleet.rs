@@ -103,13 +103,7 @@ struct Member {
 impl Member {
     const fn full(budget: &RetryBudget) -> Self {
         let (failures, throttling) = (Circuit::closed(), Circuit::closed());
-        Self {
-            tokens: budget.tokens,
-            failures,
-            throttling,
-            in_flight: 0,
-            queue: VecDeque::new(),
-        }
+        Self { tokens: budget.tokens, failures, throttling, in_flight: 0, queue: VecDeque::new() }
     }
 }
 
@@ -121,18 +115,8 @@ impl Fleet {
     }
 
     /// Whether an attempt may be opened. `force` passes over an open breaker, for a target nothing can replace.
-    pub fn ask(
-        &mut self,
-        now: Instant,
-        key: &Key,
-        purpose: Purpose,
-        force: bool,
-        policy: &Policy,
-    ) -> Answer {
-        let member = self
-            .members
-            .entry(key.clone())
-            .or_insert_with(|| Member::full(&policy.budget));
+    pub fn ask(&mut self, now: Instant, key: &Key, purpose: Purpose, force: bool, policy: &Policy) -> Answer {
+        let member = self.members.entry(key.clone()).or_insert_with(|| Member::full(&policy.budget));
         if !force && let Some(left) = member.closed_for(now, &policy.breaker) {
             let reopens_in = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
             return Answer::Now(Admission::BreakerOpen { reopens_in });
@@ -183,44 +167,24 @@ impl Fleet {
 
     /// What became of an attempt that had been granted.
     pub fn report(&mut self, now: Instant, key: &Key, outcome: AttemptOutcome, policy: &Policy) {
-        let member = self
-            .members
-            .entry(key.clone())
-            .or_insert_with(|| Member::full(&policy.budget));
+        let member = self.members.entry(key.clone()).or_insert_with(|| Member::full(&policy.budget));
         member.in_flight = member.in_flight.saturating_sub(1);
-        let Policy {
-            budget, breaker, ..
-        } = policy;
+        let Policy { budget, breaker, .. } = policy;
         match outcome {
             AttemptOutcome::Success { purpose } => {
-                let back = if purpose == Purpose::First {
-                    budget.refund
-                } else {
-                    cost(purpose, budget)
-                };
+                let back = if purpose == Purpose::First { budget.refund } else { cost(purpose, budget) };
                 member.tokens = member.tokens.saturating_add(back).min(budget.tokens);
                 member.failures.count(now, breaker, false, Duration::ZERO);
                 member.throttling.count(now, breaker, false, Duration::ZERO);
             }
-            AttemptOutcome::Failure {
-                class,
-                throttled,
-                retry_after,
-            } => {
+            AttemptOutcome::Failure { class, throttled, retry_after } => {
                 let floor = Duration::from_nanos(retry_after.unwrap_or(0));
                 let counts = matches!(
                     class,
-                    FaultClass::Network
-                        | FaultClass::Overload
-                        | FaultClass::Stall
-                        | FaultClass::Protocol
+                    FaultClass::Network | FaultClass::Overload | FaultClass::Stall | FaultClass::Protocol
                 );
-                member
-                    .throttling
-                    .count(now, breaker, counts && throttled, floor);
-                member
-                    .failures
-                    .count(now, breaker, counts && !throttled, floor);
+                member.throttling.count(now, breaker, counts && throttled, floor);
+                member.failures.count(now, breaker, counts && !throttled, floor);
             }
             AttemptOutcome::Stopped => {
                 member.failures.abandon_probe();
@@ -241,9 +205,7 @@ const fn cost(purpose: Purpose, budget: &RetryBudget) -> u32 {
 impl Member {
     /// How long the target is still to be left alone, if it is.
     fn closed_for(&self, now: Instant, rule: &Breaker) -> Option<Duration> {
-        self.failures
-            .open_for(now, rule)
-            .max(self.throttling.open_for(now, rule))
+        self.failures.open_for(now, rule).max(self.throttling.open_for(now, rule))
     }
 
     fn enter(&mut self, cost: u32, now: Instant) {
@@ -280,14 +242,7 @@ enum CircuitState {
 
 impl Circuit {
     const fn closed() -> Self {
-        Self {
-            slices: [Slice {
-                number: 0,
-                ok: 0,
-                failed: 0,
-            }; SLICES],
-            state: CircuitState::Closed,
-        }
+        Self { slices: [Slice { number: 0, ok: 0, failed: 0 }; SLICES], state: CircuitState::Closed }
     }
 
     fn open_for(&self, now: Instant, rule: &Breaker) -> Option<Duration> {
@@ -314,16 +269,11 @@ impl Circuit {
         }
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the remainder by ten is a small index"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the remainder by ten is a small index")]
     fn count(&mut self, now: Instant, rule: &Breaker, failed: bool, floor: Duration) {
         if let CircuitState::Probing { .. } = self.state {
             if failed {
-                self.state = CircuitState::Open {
-                    until: now.after(rule.open.max(floor)),
-                };
+                self.state = CircuitState::Open { until: now.after(rule.open.max(floor)) };
             } else {
                 *self = Self::closed();
             }
@@ -333,32 +283,20 @@ impl Circuit {
         let number = u64::try_from(u128::from(now.0) / width).unwrap_or(u64::MAX);
         let slice = &mut self.slices[(number % SLICES as u64) as usize];
         if slice.number != number {
-            *slice = Slice {
-                number,
-                ok: 0,
-                failed: 0,
-            };
+            *slice = Slice { number, ok: 0, failed: 0 };
         }
         if failed {
             slice.failed = slice.failed.saturating_add(1);
         } else {
             slice.ok = slice.ok.saturating_add(1);
         }
-        let recent = self
-            .slices
-            .iter()
-            .filter(|slice| slice.number + SLICES as u64 > number);
+        let recent = self.slices.iter().filter(|slice| slice.number + SLICES as u64 > number);
         let (ok, bad) = recent.fold((0u32, 0u32), |(ok, bad), slice| {
-            (
-                ok.saturating_add(slice.ok),
-                bad.saturating_add(slice.failed),
-            )
+            (ok.saturating_add(slice.ok), bad.saturating_add(slice.failed))
         });
         let all = ok.saturating_add(bad);
         if failed && all >= rule.min_outcomes && f64::from(bad) >= rule.ratio * f64::from(all) {
-            self.state = CircuitState::Open {
-                until: now.after(rule.open.max(floor)),
-            };
+            self.state = CircuitState::Open { until: now.after(rule.open.max(floor)) };
         }
     }
 }
@@ -368,17 +306,11 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const FAILED: AttemptOutcome = AttemptOutcome::Failure {
-        class: FaultClass::Network,
-        throttled: false,
-        retry_after: None,
-    };
+    const FAILED: AttemptOutcome =
+        AttemptOutcome::Failure { class: FaultClass::Network, throttled: false, retry_after: None };
 
     fn key() -> Key {
-        Key {
-            target: "a".into(),
-            tenant: String::new(),
-        }
+        Key { target: "a".into(), tenant: String::new() }
     }
 
     fn at(seconds: u64) -> Instant {
@@ -400,26 +332,13 @@ mod tests {
             fleet.ask(at(0), &key(), Purpose::Retry, false, &policy),
             Answer::Now(Admission::OverBudget)
         );
-        assert!(
-            granted(&mut fleet, at(0), Purpose::First, &policy),
-            "a first attempt is free"
-        );
-        fleet.report(
-            at(1),
-            &key(),
-            AttemptOutcome::Success {
-                purpose: Purpose::Retry,
-            },
-            &policy,
-        );
+        assert!(granted(&mut fleet, at(0), Purpose::First, &policy), "a first attempt is free");
+        fleet.report(at(1), &key(), AttemptOutcome::Success { purpose: Purpose::Retry }, &policy);
         assert!(
             granted(&mut fleet, at(1), Purpose::Retry, &policy),
             "a retry that served gives back what it cost"
         );
-        let other = Key {
-            target: "a".into(),
-            tenant: "acme".into(),
-        };
+        let other = Key { target: "a".into(), tenant: "acme".into() };
         assert_eq!(
             fleet.ask(at(1), &other, Purpose::Retry, false, &policy),
             Answer::Now(Admission::Granted),
@@ -437,32 +356,16 @@ mod tests {
         }
         let answer = fleet.ask(at(10), &key(), Purpose::First, false, &policy);
         let left = u64::try_from((SECOND * 29).as_nanos()).unwrap();
-        assert_eq!(
-            answer,
-            Answer::Now(Admission::BreakerOpen { reopens_in: left })
-        );
+        assert_eq!(answer, Answer::Now(Admission::BreakerOpen { reopens_in: left }));
         assert_eq!(
             fleet.ask(at(10), &key(), Purpose::First, true, &policy),
             Answer::Now(Admission::Granted),
             "a target nothing can replace is tried all the same"
         );
         fleet.report(at(10), &key(), FAILED, &policy);
-        assert!(
-            granted(&mut fleet, at(40), Purpose::First, &policy),
-            "one probe after 30 s"
-        );
-        assert!(
-            !granted(&mut fleet, at(40), Purpose::First, &policy),
-            "and only one"
-        );
-        fleet.report(
-            at(41),
-            &key(),
-            AttemptOutcome::Success {
-                purpose: Purpose::First,
-            },
-            &policy,
-        );
+        assert!(granted(&mut fleet, at(40), Purpose::First, &policy), "one probe after 30 s");
+        assert!(!granted(&mut fleet, at(40), Purpose::First, &policy), "and only one");
+        fleet.report(at(41), &key(), AttemptOutcome::Success { purpose: Purpose::First }, &policy);
         assert!(granted(&mut fleet, at(41), Purpose::First, &policy));
         assert!(granted(&mut fleet, at(41), Purpose::First, &policy));
     }
@@ -495,10 +398,7 @@ mod tests {
             fleet.report(at(1), &key(), FAILED, &policy);
         }
         fleet.report(at(1), &key(), throttled, &policy);
-        assert!(
-            !granted(&mut fleet, at(60), Purpose::First, &policy),
-            "open for as long as it asked"
-        );
+        assert!(!granted(&mut fleet, at(60), Purpose::First, &policy), "open for as long as it asked");
         assert!(granted(&mut fleet, at(92), Purpose::First, &policy));
     }
 
@@ -511,19 +411,12 @@ mod tests {
         let Answer::Queued(first) = fleet.ask(at(0), &key(), Purpose::First, false, &policy) else {
             panic!()
         };
-        let Answer::Queued(second) = fleet.ask(at(0), &key(), Purpose::First, false, &policy)
-        else {
+        let Answer::Queued(second) = fleet.ask(at(0), &key(), Purpose::First, false, &policy) else {
             panic!()
         };
-        assert!(
-            !fleet.is_called(at(1), &key(), first, Purpose::First, &policy),
-            "the place is taken"
-        );
+        assert!(!fleet.is_called(at(1), &key(), first, Purpose::First, &policy), "the place is taken");
         fleet.report(at(1), &key(), AttemptOutcome::Stopped, &policy);
-        assert!(
-            !fleet.is_called(at(1), &key(), second, Purpose::First, &policy),
-            "not before its turn"
-        );
+        assert!(!fleet.is_called(at(1), &key(), second, Purpose::First, &policy), "not before its turn");
         fleet.leave(&key(), first);
         assert!(fleet.is_called(at(1), &key(), second, Purpose::First, &policy));
     }

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Nanoseconds since the session's clock began.
 ///
 /// Ours, and not the standard library's: it can be built from any caller's clock and written to a journal.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Instant(pub u64);
 
 impl Instant {
@@ -27,15 +25,8 @@ impl Instant {
 }
 
 /// A duration as whole nanoseconds, saturating after 584 years.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "checked against u64::MAX in the line before"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "checked against u64::MAX in the line before")]
 const fn nanos(wait: Duration) -> u64 {
     let nanos = wait.as_nanos();
-    if nanos > u64::MAX as u128 {
-        u64::MAX
-    } else {
-        nanos as u64
-    }
+    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
 }

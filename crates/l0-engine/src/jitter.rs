@@ -34,10 +34,7 @@ impl Dice {
     }
 
     /// A number in `[0, 1)` made of the upper 53 bits of one draw.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "53 bits are exactly what an f64 holds"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are exactly what an f64 holds")]
     fn unit(&mut self) -> f64 {
         const SCALE: f64 = 1.0 / (1u64 << 53) as f64;
         (self.0.next_u64() >> 11) as f64 * SCALE
@@ -58,9 +55,7 @@ impl Dice {
         cap: Duration,
         previous: Duration,
     ) -> Duration {
-        let ceiling = base
-            .saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX))
-            .min(cap);
+        let ceiling = base.saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX)).min(cap);
         match jitter {
             Jitter::Full => self.between(Duration::ZERO, ceiling),
             Jitter::Equal => self.between(ceiling / 2, ceiling),
@@ -82,16 +77,9 @@ mod tests {
     #[test]
     fn an_old_seed_keeps_its_meaning() {
         let mut dice = Dice::new(7);
-        let waits: Vec<u128> = (0..3)
-            .map(|n| {
-                dice.backoff(Jitter::Full, n, BASE, CAP, Duration::ZERO)
-                    .as_micros()
-            })
-            .collect();
-        assert_eq!(
-            waits, OLD_WAITS,
-            "a changed draw breaks the replay of every old journal"
-        );
+        let waits: Vec<u128> =
+            (0..3).map(|n| dice.backoff(Jitter::Full, n, BASE, CAP, Duration::ZERO).as_micros()).collect();
+        assert_eq!(waits, OLD_WAITS, "a changed draw breaks the replay of every old journal");
     }
 
     const OLD_WAITS: [u128; 3] = [344_948, 476_232, 541_483];

@@ -14,10 +14,7 @@ use crate::target::{Prefill, Target};
 
 /// Where an answer broke off, as far as it decides how it can go on.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "four facts of one place, each asked by itself"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts of one place, each asked by itself")]
 pub(crate) struct Position {
     /// Whether the consumer has been given anything.
     pub(crate) shown: bool,
@@ -93,11 +90,7 @@ struct Slot {
 
 impl Ladder {
     pub(crate) fn new(targets: usize) -> Self {
-        Self {
-            slots: vec![Slot::default(); targets],
-            retries: 0,
-            last_wait: Duration::ZERO,
-        }
+        Self { slots: vec![Slot::default(); targets], retries: 0, last_wait: Duration::ZERO }
     }
 
     /// The first attempt of the session.
@@ -145,19 +138,14 @@ impl Ladder {
             return Move::Stop;
         }
         let retry = &policy.retry;
-        let wait = if setback.misfit
-            || (setback.class == FaultClass::Request && setback.mode != Mode::Fresh)
+        let wait = if setback.misfit || (setback.class == FaultClass::Request && setback.mode != Mode::Fresh)
         {
             // The target is well; it was asked in a way it could not follow.
             Duration::ZERO
         } else if let Some(floor) = setback.retry_after {
             dice.between(floor, floor.saturating_add(retry.retry_after_slack))
         } else {
-            let base = if setback.class == FaultClass::Overload {
-                retry.base_overload
-            } else {
-                retry.base
-            };
+            let base = if setback.class == FaultClass::Overload { retry.base_overload } else { retry.base };
             let n = self.slots.get(here).map_or(0, |slot| slot.retries);
             dice.backoff(retry.jitter, n, base, retry.cap, self.last_wait)
         };
@@ -166,14 +154,7 @@ impl Ladder {
             slot.ready_at = limit.now.after(wait);
             slot.throttled = setback.throttled;
         }
-        self.choose(
-            Some(here),
-            setback.retry_after.is_some(),
-            position,
-            targets,
-            policy,
-            limit,
-        )
+        self.choose(Some(here), setback.retry_after.is_some(), position, targets, policy, limit)
     }
 
     /// The fleet's breaker keeps a target closed.
@@ -231,9 +212,7 @@ impl Ladder {
             FaultClass::Quota | FaultClass::Limited => slot.closed = true,
             FaultClass::Auth => {
                 slot.closed = true;
-                let label = targets
-                    .get(here)
-                    .and_then(|target| target.credentials.as_ref());
+                let label = targets.get(here).and_then(|target| target.credentials.as_ref());
                 for (slot, target) in self.slots.iter_mut().zip(targets) {
                     slot.closed |= label.is_some() && target.credentials.as_ref() == label;
                 }
@@ -245,7 +224,8 @@ impl Ladder {
             FaultClass::Request if setback.context_length => {
                 let window = targets.get(here).and_then(|target| target.context_window);
                 for (slot, target) in self.slots.iter_mut().zip(targets) {
-                    let larger = matches!((window, target.context_window), (Some(this), Some(other)) if other > this);
+                    let larger =
+                        matches!((window, target.context_window), (Some(this), Some(other)) if other > this);
                     slot.closed |= !larger;
                 }
             }
@@ -276,47 +256,30 @@ impl Ladder {
             .filter_map(|place| self.possible(place, position, targets, policy, limit))
             .collect();
         let open = |tried: &&Try| {
-            let until = self
-                .slots
-                .get(tried.target.0 as usize)
-                .and_then(|slot| slot.breaker_until);
+            let until = self.slots.get(tried.target.0 as usize).and_then(|slot| slot.breaker_until);
             until.is_none_or(|until| until <= limit.now)
         };
         let stay = here.and_then(|here| tries.iter().find(|tried| tried.target.0 as usize == here));
         let sooner = |tried: &&Try| stay.is_none_or(|stay| tried.at < stay.at);
         let start = here.map_or(0, |here| here + 1);
         let in_order = || {
-            let after = tries
-                .iter()
-                .filter(move |tried| tried.target.0 as usize >= start);
-            let before = tries
-                .iter()
-                .filter(move |tried| (tried.target.0 as usize) < start);
+            let after = tries.iter().filter(move |tried| tried.target.0 as usize >= start);
+            let before = tries.iter().filter(move |tried| (tried.target.0 as usize) < start);
             after.chain(before)
         };
         if let Some(stay) = stay {
             if !asked_to_wait {
                 return Move::Try(*stay);
             }
-            let elsewhere = in_order()
-                .filter(open)
-                .filter(sooner)
-                .min_by_key(|tried| tried.at);
+            let elsewhere = in_order().filter(open).filter(sooner).min_by_key(|tried| tried.at);
             return Move::Try(*elsewhere.unwrap_or(stay));
         }
         if let Some(next) = in_order().filter(open).min_by_key(|tried| tried.at) {
             return Move::Try(*next);
         }
         // Every target left has an open breaker: the one that reopens first is tried all the same.
-        let first = tries
-            .iter()
-            .min_by_key(|tried| self.slots[tried.target.0 as usize].breaker_until);
-        first.map_or(Move::Stop, |tried| {
-            Move::Try(Try {
-                force: true,
-                ..*tried
-            })
-        })
+        let first = tries.iter().min_by_key(|tried| self.slots[tried.target.0 as usize].breaker_until);
+        first.map_or(Move::Stop, |tried| Move::Try(Try { force: true, ..*tried }))
     }
 
     /// The attempt that could be made on a target, if one could.
@@ -335,10 +298,7 @@ impl Ladder {
             return None;
         }
         let (mode, reset) = if position.shown {
-            let rung = position
-                .rungs
-                .iter()
-                .find(|rung| slot.takes(**rung, target, position))?;
+            let rung = position.rungs.iter().find(|rung| slot.takes(**rung, target, position))?;
             match rung {
                 Rung::Native => (Mode::Native, false),
                 Rung::Prefill => (Mode::Prefill, false),
@@ -355,14 +315,7 @@ impl Ladder {
             (true, true) => Purpose::RetryThrottled,
         };
         let target = TargetId(u32::try_from(place).ok()?);
-        Some(Try {
-            target,
-            mode,
-            purpose,
-            at,
-            reset,
-            force: false,
-        })
+        Some(Try { target, mode, purpose, at, reset, force: false })
     }
 }
 

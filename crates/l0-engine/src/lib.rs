@@ -35,8 +35,8 @@ pub use jitter::{GENERATOR, Jitter};
 pub use outcome::{Ending, Finish, Outcome};
 pub use plan::Plan;
 pub use policy::{
-    Breaker, CONTINUATION_PROMPT, Continuation, Delivery, Limits, Policy, PolicyError, Refusal,
-    Retry, RetryBudget, Rung, Timeouts, WorstCase,
+    Breaker, CONTINUATION_PROMPT, Continuation, Delivery, Limits, Policy, PolicyError, Refusal, Retry,
+    RetryBudget, Rung, Timeouts, WorstCase,
 };
 pub use protocol::{
     AttemptId, Event, Fault, Input, Misuse, Mode, Opaque, Output, Part, Signal, Splice, TargetId,

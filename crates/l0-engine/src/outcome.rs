@@ -55,8 +55,8 @@ impl Finish {
     #[must_use]
     pub fn read(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
-            "stop" | "end_turn" | "stop_sequence" | "eos" | "eos_token" | "completed"
-            | "complete" | "finished" | "end" => Self::Stop,
+            "stop" | "end_turn" | "stop_sequence" | "eos" | "eos_token" | "completed" | "complete"
+            | "finished" | "end" => Self::Stop,
             "length"
             | "max_tokens"
             | "max_output_tokens"

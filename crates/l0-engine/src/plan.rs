@@ -46,28 +46,15 @@ impl Plan {
     /// Names what is wrong and what is allowed.
     pub fn validate(&self) -> Result<(), PolicyError> {
         self.policy.validate()?;
-        let refused = |problem: String| {
-            Err(PolicyError {
-                field: "targets".into(),
-                problem,
-            })
-        };
+        let refused = |problem: String| Err(PolicyError { field: "targets".into(), problem });
         if self.targets.is_empty() || self.targets.len() > TARGETS_MAX {
-            return refused(format!(
-                "must be from 1 to {TARGETS_MAX}, not {}",
-                self.targets.len()
-            ));
+            return refused(format!("must be from 1 to {TARGETS_MAX}, not {}", self.targets.len()));
         }
         for (place, target) in self.targets.iter().enumerate() {
             if target.name.is_empty() {
-                return refused(format!(
-                    "the name of target {place} is empty; every target needs one"
-                ));
+                return refused(format!("the name of target {place} is empty; every target needs one"));
             }
-            if self.targets[..place]
-                .iter()
-                .any(|other| other.name == target.name)
-            {
+            if self.targets[..place].iter().any(|other| other.name == target.name) {
                 return refused(format!(
                     "two are named {:?}; every target needs a name of its own",
                     target.name

@@ -61,12 +61,7 @@ pub struct RetryBudget {
 
 impl Default for RetryBudget {
     fn default() -> Self {
-        Self {
-            tokens: 500,
-            cost: 14,
-            cost_throttled: 5,
-            refund: 1,
-        }
+        Self { tokens: 500, cost: 14, cost_throttled: 5, refund: 1 }
     }
 }
 
@@ -88,12 +83,7 @@ pub struct Breaker {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self {
-            window: Duration::from_secs(60),
-            min_outcomes: 10,
-            ratio: 0.5,
-            open: Duration::from_secs(30),
-        }
+        Self { window: Duration::from_secs(60), min_outcomes: 10, ratio: 0.5, open: Duration::from_secs(30) }
     }
 }
 
@@ -146,16 +136,7 @@ impl Default for Timeouts {
 
 impl Timeouts {
     const fn of(seconds: [u64; 8]) -> Self {
-        let [
-            open,
-            first,
-            first_reasoning,
-            text,
-            reasoning,
-            tool_args,
-            call,
-            total,
-        ] = seconds;
+        let [open, first, first_reasoning, text, reasoning, tool_args, call, total] = seconds;
         Self {
             open: Duration::from_secs(open),
             first: Duration::from_secs(first),
@@ -290,34 +271,22 @@ impl Policy {
     #[must_use]
     pub fn interactive() -> Self {
         let timeouts = Timeouts::of([5, 15, 60, 8, 60, 60, 60, 60]);
-        Self {
-            timeouts,
-            ..Self::default()
-        }
+        Self { timeouts, ..Self::default() }
     }
 
     /// For work nobody waits for: long clocks.
     #[must_use]
     pub fn batch() -> Self {
         let timeouts = Timeouts::of([60, 600, 600, 120, 600, 600, 1_800, 3_600]);
-        Self {
-            timeouts,
-            ..Self::default()
-        }
+        Self { timeouts, ..Self::default() }
     }
 
     /// For answers that must not hold a seam a model was talked into: no `prompt` rung, guarded delivery.
     #[must_use]
     pub fn strict() -> Self {
-        let continuation = Continuation {
-            rungs: vec![Rung::Prefill, Rung::Rerun],
-            ..Continuation::default()
-        };
-        Self {
-            delivery: Delivery::Guarded,
-            continuation,
-            ..Self::default()
-        }
+        let continuation =
+            Continuation { rungs: vec![Rung::Prefill, Rung::Rerun], ..Continuation::default() };
+        Self { delivery: Delivery::Guarded, continuation, ..Self::default() }
     }
 
     /// Reads and validates a policy written as JSON.
@@ -326,11 +295,10 @@ impl Policy {
     /// Names the first field that is unknown or out of its bounds, with what is allowed.
     pub fn from_json(text: &str) -> Result<Self, PolicyError> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        let policy: Self =
-            serde_path_to_error::deserialize(&mut reader).map_err(|error| PolicyError {
-                field: error.path().to_string(),
-                problem: error.inner().to_string(),
-            })?;
+        let policy: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| PolicyError {
+            field: error.path().to_string(),
+            problem: error.inner().to_string(),
+        })?;
         policy.validate()?;
         Ok(policy)
     }
@@ -340,15 +308,7 @@ impl Policy {
     /// # Errors
     /// Names the first field that is out of its bounds, with what is allowed.
     pub fn validate(&self) -> Result<(), PolicyError> {
-        let Self {
-            retry,
-            budget,
-            breaker,
-            limits,
-            timeouts,
-            continuation,
-            ..
-        } = self;
+        let Self { retry, budget, breaker, limits, timeouts, continuation, .. } = self;
         within("retry.attempts", retry.attempts, 1, 100)?;
         within("retry.max_retries", retry.max_retries, 0, 1_000)?;
         let waits = [
@@ -371,12 +331,7 @@ impl Policy {
                 format!("must be over 0 and at most 1, not {}", breaker.ratio),
             ));
         }
-        within(
-            "limits.concurrent",
-            limits.concurrent.unwrap_or(1),
-            1,
-            1_000_000,
-        )?;
+        within("limits.concurrent", limits.concurrent.unwrap_or(1), 1, 1_000_000)?;
         let clocks = [
             ("breaker.window", breaker.window),
             ("breaker.open", breaker.open),
@@ -401,34 +356,15 @@ impl Policy {
                 ));
             }
         }
-        if continuation
-            .prompt
-            .as_ref()
-            .is_some_and(|prompt| !prompt.contains("{anchor}"))
-        {
+        if continuation.prompt.as_ref().is_some_and(|prompt| !prompt.contains("{anchor}")) {
             return Err(refused(
                 "continuation.prompt",
                 "must hold {anchor}, where the words to repeat go".into(),
             ));
         }
-        within(
-            "continuation.hold_chars",
-            continuation.hold_chars,
-            64,
-            65_536,
-        )?;
-        within(
-            "continuation.restart_chars",
-            continuation.restart_chars,
-            8,
-            4_096,
-        )?;
-        within(
-            "continuation.overlap_chars",
-            continuation.overlap_chars,
-            4,
-            4_096,
-        )
+        within("continuation.hold_chars", continuation.hold_chars, 64, 65_536)?;
+        within("continuation.restart_chars", continuation.restart_chars, 8, 4_096)?;
+        within("continuation.overlap_chars", continuation.overlap_chars, 4, 4_096)
     }
 
     /// A hash of every field, the same on every machine.
@@ -442,20 +378,10 @@ impl Policy {
     /// The most a session over that many targets can cost.
     #[must_use]
     pub fn worst_case(&self, targets: u32) -> WorstCase {
-        let Retry {
-            max_retries,
-            base,
-            base_overload,
-            cap,
-            ..
-        } = self.retry;
+        let Retry { max_retries, base, base_overload, cap, .. } = self.retry;
         let longest = base.max(base_overload);
         let waiting = (0..max_retries)
-            .map(|n| {
-                longest
-                    .saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX))
-                    .min(cap)
-            })
+            .map(|n| longest.saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX)).min(cap))
             .fold(Duration::ZERO, Duration::saturating_add);
         WorstCase {
             calls: targets.saturating_add(max_retries),
@@ -466,20 +392,14 @@ impl Policy {
 }
 
 fn refused(field: &str, problem: String) -> PolicyError {
-    PolicyError {
-        field: field.to_owned(),
-        problem,
-    }
+    PolicyError { field: field.to_owned(), problem }
 }
 
 fn within(field: &str, value: u32, least: u32, most: u32) -> Result<(), PolicyError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(refused(
-        field,
-        format!("must be a whole number from {least} to {most}, not {value}"),
-    ))
+    Err(refused(field, format!("must be a whole number from {least} to {most}, not {value}")))
 }
 
 fn between_seconds(field: &str, value: Duration, least: Duration) -> Result<(), PolicyError> {
@@ -488,10 +408,7 @@ fn between_seconds(field: &str, value: Duration, least: Duration) -> Result<(), 
         return Ok(());
     }
     let (least, most, value) = (least.as_secs_f64(), MOST.as_secs_f64(), value.as_secs_f64());
-    Err(refused(
-        field,
-        format!("must be from {least} to {most} seconds, not {value}"),
-    ))
+    Err(refused(field, format!("must be from {least} to {most} seconds, not {value}")))
 }
 
 /// Durations are written as seconds.
@@ -507,9 +424,7 @@ mod seconds {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(from)?;
         Duration::try_from_secs_f64(seconds).map_err(|_| {
-            D::Error::custom(format!(
-                "must be a number of seconds of at least 0, not {seconds}"
-            ))
+            D::Error::custom(format!("must be a number of seconds of at least 0, not {seconds}"))
         })
     }
 }
@@ -520,12 +435,7 @@ mod tests {
 
     #[test]
     fn the_default_is_valid_and_written_as_it_is_read() {
-        for policy in [
-            Policy::default(),
-            Policy::interactive(),
-            Policy::batch(),
-            Policy::strict(),
-        ] {
+        for policy in [Policy::default(), Policy::interactive(), Policy::batch(), Policy::strict()] {
             let text = serde_json::to_string(&policy).unwrap();
             let read = Policy::from_json(&text).unwrap();
             assert_eq!(read, policy);
@@ -537,66 +447,22 @@ mod tests {
     #[test]
     fn a_wrong_policy_names_the_field_and_what_is_allowed() {
         let cases = [
-            (
-                r#"{"retry": {"atempts": 2}}"#,
-                "retry",
-                "expected one of `attempts`",
-            ),
-            (
-                r#"{"retry": {"attempts": 0}}"#,
-                "retry.attempts",
-                "from 1 to 100, not 0",
-            ),
-            (
-                r#"{"retry": {"jitter": "wild"}}"#,
-                "retry.jitter",
-                "expected one of `full`, `equal`",
-            ),
-            (
-                r#"{"timeouts": {"text": -1}}"#,
-                "timeouts.text",
-                "at least 0, not -1",
-            ),
-            (
-                r#"{"timeouts": {"text": 0}}"#,
-                "timeouts.text",
-                "from 0.001 to",
-            ),
-            (
-                r#"{"timeouts": {"text": "5"}}"#,
-                "timeouts.text",
-                "expected f64",
-            ),
-            (
-                r#"{"breaker": {"ratio": 1.5}}"#,
-                "breaker.ratio",
-                "at most 1",
-            ),
-            (
-                r#"{"delivery": "eager"}"#,
-                "delivery",
-                "expected one of `live`, `guarded`, `whole`",
-            ),
-            (
-                r#"{"continuation": {"rungs": ["rerun", "rerun"]}}"#,
-                "continuation.rungs",
-                "twice",
-            ),
+            (r#"{"retry": {"atempts": 2}}"#, "retry", "expected one of `attempts`"),
+            (r#"{"retry": {"attempts": 0}}"#, "retry.attempts", "from 1 to 100, not 0"),
+            (r#"{"retry": {"jitter": "wild"}}"#, "retry.jitter", "expected one of `full`, `equal`"),
+            (r#"{"timeouts": {"text": -1}}"#, "timeouts.text", "at least 0, not -1"),
+            (r#"{"timeouts": {"text": 0}}"#, "timeouts.text", "from 0.001 to"),
+            (r#"{"timeouts": {"text": "5"}}"#, "timeouts.text", "expected f64"),
+            (r#"{"breaker": {"ratio": 1.5}}"#, "breaker.ratio", "at most 1"),
+            (r#"{"delivery": "eager"}"#, "delivery", "expected one of `live`, `guarded`, `whole`"),
+            (r#"{"continuation": {"rungs": ["rerun", "rerun"]}}"#, "continuation.rungs", "twice"),
             (
                 r#"{"continuation": {"rungs": ["magic"]}}"#,
                 "continuation.rungs[0]",
                 "expected one of `native`",
             ),
-            (
-                r#"{"continuation": {"prompt": "go on"}}"#,
-                "continuation.prompt",
-                "{anchor}",
-            ),
-            (
-                r#"{"limits": {"concurrent": 0}}"#,
-                "limits.concurrent",
-                "from 1",
-            ),
+            (r#"{"continuation": {"prompt": "go on"}}"#, "continuation.prompt", "{anchor}"),
+            (r#"{"limits": {"concurrent": 0}}"#, "limits.concurrent", "from 1"),
         ];
         for (text, field, problem) in cases {
             let error = Policy::from_json(text).unwrap_err();

@@ -29,12 +29,7 @@ pub(crate) struct Item {
 
 impl Item {
     pub(crate) fn of_text(start: usize, text: &str) -> Self {
-        Self {
-            start,
-            bytes: text.len(),
-            bare: true,
-            ..Self::default()
-        }
+        Self { start, bytes: text.len(), bare: true, ..Self::default() }
     }
 
     pub(crate) fn of_part(start: usize, part: &Part) -> Self {
@@ -51,15 +46,7 @@ impl Item {
             && part.status.is_none()
             && part.usage.is_none();
         let (bytes, opaque, reasoning) = (part.text.len(), part.opaque, part.reasoning);
-        Self {
-            start,
-            bytes,
-            calls,
-            opaque,
-            bare,
-            reasoning,
-            ..Self::default()
-        }
+        Self { start, bytes, calls, opaque, bare, reasoning, ..Self::default() }
     }
 }
 
@@ -137,10 +124,7 @@ impl Queue {
             Output::Drop { chunks: 1 }
         } else if item.skip > 0 {
             let chars = |part: &str| u32::try_from(part.chars().count()).unwrap_or(u32::MAX);
-            Output::Cut {
-                start: chars(&text[..item.skip]),
-                end: chars(&text),
-            }
+            Output::Cut { start: chars(&text[..item.skip]), end: chars(&text) }
         } else {
             Output::Release { chunks: 1 }
         };

@@ -56,10 +56,7 @@ impl Replay {
             deadline: header.deadline,
             recorded: true,
         };
-        let expected = Header {
-            engine: header.engine.clone(),
-            ..Header::of(&plan)
-        };
+        let expected = Header { engine: header.engine.clone(), ..Header::of(&plan) };
         let known = header.flags.are_known();
         let plan = Arc::new(plan);
         match Session::new(Arc::clone(&plan)) {
@@ -67,20 +64,14 @@ impl Replay {
                 let _ = session.take_records();
                 Ok(Self { session, place: 1 })
             }
-            _ => Err(diverged(
-                0,
-                records.first().cloned(),
-                Some(Record::Start(expected)),
-            )),
+            _ => Err(diverged(0, records.first().cloned(), Some(Record::Start(expected)))),
         }
     }
 
     /// Puts the next input in and compares what is decided with what was recorded after it.
     fn step(&mut self, records: &[Record]) -> Result<(), Divergence> {
         match &records[self.place] {
-            Record::Chunk {
-                at, attempt, text, ..
-            } => {
+            Record::Chunk { at, attempt, text, .. } => {
                 let _ = self.session.handle_chunk(*at, *attempt, text);
             }
             Record::Input { at, input, .. } => self.put(*at, input.clone()),
@@ -115,9 +106,5 @@ impl Replay {
 }
 
 fn diverged(record: usize, recorded: Option<Record>, decided: Option<Record>) -> Divergence {
-    Divergence {
-        record,
-        recorded: recorded.map(Box::new),
-        decided: decided.map(Box::new),
-    }
+    Divergence { record, recorded: recorded.map(Box::new), decided: decided.map(Box::new) }
 }

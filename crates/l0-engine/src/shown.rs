@@ -32,10 +32,7 @@ impl Shown {
     }
 
     pub(crate) fn mark(&mut self, what: Marked) {
-        self.marks.push(Mark {
-            at: self.text.len(),
-            what,
-        });
+        self.marks.push(Mark { at: self.text.len(), what });
     }
 
     pub(crate) fn clear(&mut self) {

@@ -60,19 +60,9 @@ pub(crate) struct Seam {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Prefill {
-        head: String,
-        restart: Option<String>,
-    },
-    Prompt {
-        head: String,
-        restart: Option<String>,
-        window: Box<Window>,
-    },
-    Rerun {
-        matched: usize,
-        leading: bool,
-    },
+    Prefill { head: String, restart: Option<String> },
+    Prompt { head: String, restart: Option<String>, window: Box<Window> },
+    Rerun { matched: usize, leading: bool },
     Append,
 }
 
@@ -92,30 +82,18 @@ struct Window {
 impl Seam {
     /// The provider goes on by itself: everything is new.
     pub(crate) const fn native() -> Self {
-        Self {
-            fed: 0,
-            kind: Kind::Append,
-        }
+        Self { fed: 0, kind: Kind::Append }
     }
 
     /// The target was given what was shown, without the white space it ends with.
     pub(crate) fn prefill(shown: &str, rules: &Continuation) -> Self {
-        Self {
-            fed: 0,
-            kind: Kind::Prefill {
-                head: String::new(),
-                restart: beginning(shown, rules),
-            },
-        }
+        Self { fed: 0, kind: Kind::Prefill { head: String::new(), restart: beginning(shown, rules) } }
     }
 
     /// The target was asked to repeat the anchor of what was shown.
     pub(crate) fn prompt(shown: &str, anchor: &str, rules: &Continuation) -> Self {
         let body = shown.trim_end();
-        let folded_shown: Vec<char> = fold(tail(body, LOOK_BACK_CHARS))
-            .into_iter()
-            .map(|(c, _)| c)
-            .collect();
+        let folded_shown: Vec<char> = fold(tail(body, LOOK_BACK_CHARS)).into_iter().map(|(c, _)| c).collect();
         let window = Window {
             anchor: anchor.to_owned(),
             folded_anchor: fold(anchor).into_iter().map(|(c, _)| c).collect(),
@@ -126,25 +104,12 @@ impl Seam {
             overlap_chars: rules.overlap_chars as usize,
         };
         let restart = beginning(shown, rules);
-        Self {
-            fed: 0,
-            kind: Kind::Prompt {
-                head: String::new(),
-                restart,
-                window: Box::new(window),
-            },
-        }
+        Self { fed: 0, kind: Kind::Prompt { head: String::new(), restart, window: Box::new(window) } }
     }
 
     /// The target starts over.
     pub(crate) const fn rerun() -> Self {
-        Self {
-            fed: 0,
-            kind: Kind::Rerun {
-                matched: 0,
-                leading: true,
-            },
-        }
+        Self { fed: 0, kind: Kind::Rerun { matched: 0, leading: true } }
     }
 
     /// Bytes of the text shown that a rerun has covered, not counting white space before it.
@@ -160,10 +125,7 @@ impl Seam {
         let before = self.fed;
         self.fed += text.len();
         match &mut self.kind {
-            Kind::Append => Look::Joined {
-                cut: before,
-                method: Method::Appended,
-            },
+            Kind::Append => Look::Joined { cut: before, method: Method::Appended },
             Kind::Rerun { matched, leading } => rerun(shown, text, before, matched, leading),
             Kind::Prefill { head, .. } | Kind::Prompt { head, .. } => {
                 head.push_str(text);
@@ -175,16 +137,10 @@ impl Seam {
     /// The answer has ended, or goes on with something that is not text.
     pub(crate) fn finish(&mut self, shown: &str) -> Look {
         match &self.kind {
-            Kind::Append => Look::Joined {
-                cut: self.fed,
-                method: Method::Appended,
-            },
+            Kind::Append => Look::Joined { cut: self.fed, method: Method::Appended },
             Kind::Rerun { matched, .. } => {
                 if shown.trim_start()[*matched..].trim().is_empty() {
-                    Look::Joined {
-                        cut: self.fed,
-                        method: Method::Restart,
-                    }
+                    Look::Joined { cut: self.fed, method: Method::Restart }
                 } else {
                     Look::Failed(Misfit::TooShort)
                 }
@@ -198,11 +154,8 @@ impl Seam {
             Kind::Prefill { head, restart } | Kind::Prompt { head, restart, .. } => (head, restart),
             Kind::Rerun { .. } | Kind::Append => return Look::Undecided,
         };
-        let anchored = if let Kind::Prompt { window, .. } = &self.kind {
-            window.find(head, last)
-        } else {
-            None
-        };
+        let anchored =
+            if let Kind::Prompt { window, .. } = &self.kind { window.find(head, last) } else { None };
         if let Some(joined) = anchored {
             return joined;
         }
@@ -222,10 +175,7 @@ impl Seam {
                 if waiting && !last {
                     return Look::Undecided;
                 }
-                Look::Joined {
-                    cut: common_prefix(space, head),
-                    method: Method::Appended,
-                }
+                Look::Joined { cut: common_prefix(space, head), method: Method::Appended }
             }
             Kind::Prompt { head, window, .. } => window.last_resort(head, last),
             Kind::Rerun { .. } | Kind::Append => Look::Undecided,
@@ -234,13 +184,7 @@ impl Seam {
 
     /// The answer began as the text shown did: from here on it is a rerun.
     fn start_over(&mut self, shown: &str, last: bool) -> Look {
-        let old = core::mem::replace(
-            &mut self.kind,
-            Kind::Rerun {
-                matched: 0,
-                leading: true,
-            },
-        );
+        let old = core::mem::replace(&mut self.kind, Kind::Rerun { matched: 0, leading: true });
         let (Kind::Prefill { head, .. } | Kind::Prompt { head, .. }) = old else {
             return Look::Undecided;
         };
@@ -265,10 +209,7 @@ fn rerun(shown: &str, text: &str, before: usize, matched: &mut usize, leading: &
     if !*leading && rest.len() >= wanted.len() {
         return if rest.starts_with(wanted) {
             *matched += wanted.len();
-            Look::Joined {
-                cut: before + skipped + wanted.len(),
-                method: Method::Restart,
-            }
+            Look::Joined { cut: before + skipped + wanted.len(), method: Method::Restart }
         } else {
             Look::Failed(Misfit::Diverged)
         };
@@ -315,22 +256,13 @@ impl Window {
                 return None;
             }
             let led_in = place <= before.len()
-                && before[before.len() - place..]
-                    .iter()
-                    .eq(folded[..place].iter().map(|(c, _)| c));
+                && before[before.len() - place..].iter().eq(folded[..place].iter().map(|(c, _)| c));
             led_in.then(|| folded[place + anchor.len() - 1].1)
         })
     }
 
     /// The anchor ends at `end`: drop the quote that was opened before it and the space that was shown after it.
-    fn join(
-        &self,
-        head: &str,
-        end: usize,
-        quoted: Option<char>,
-        method: Method,
-        last: bool,
-    ) -> Look {
+    fn join(&self, head: &str, end: usize, quoted: Option<char>, method: Method, last: bool) -> Look {
         let mut cut = end;
         let undecided = |cut: usize| cut == head.len() && !last;
         if undecided(cut) && (quoted.is_some() || !self.shown_space.is_empty()) {
@@ -345,10 +277,7 @@ impl Window {
         if undecided(cut + space) && space < self.shown_space.len() {
             return Look::Undecided;
         }
-        Look::Joined {
-            cut: cut + space,
-            method,
-        }
+        Look::Joined { cut: cut + space, method }
     }
 
     /// The anchor is not there: a part of it may be, or there is no way to join.
@@ -366,11 +295,7 @@ impl Window {
                 }
             }
         }
-        if last || full {
-            Look::Failed(Misfit::AnchorMissing)
-        } else {
-            Look::Undecided
-        }
+        if last || full { Look::Failed(Misfit::AnchorMissing) } else { Look::Undecided }
     }
 
     /// The end of the longest beginning of `text` that the text shown ends with, if it cannot be chance.
@@ -428,14 +353,10 @@ pub(crate) fn anchor(shown: &str) -> Option<&str> {
     let body = shown.trim_end();
     let mut wanted = 0;
     let mut start = body.len();
-    for (words, (at, word)) in body
-        .split_word_bound_indices()
-        .rev()
-        .enumerate()
-        .map(|(n, word)| (n / 2, word))
+    for (words, (at, word)) in
+        body.split_word_bound_indices().rev().enumerate().map(|(n, word)| (n / 2, word))
     {
-        if wanted >= *ANCHOR_CHARS.start() && words >= ANCHOR_WORDS || wanted >= *ANCHOR_CHARS.end()
-        {
+        if wanted >= *ANCHOR_CHARS.start() && words >= ANCHOR_WORDS || wanted >= *ANCHOR_CHARS.end() {
             break;
         }
         if !word.trim().is_empty() {
@@ -464,19 +385,12 @@ pub(crate) fn anchor(shown: &str) -> Option<&str> {
 fn beginning(shown: &str, rules: &Continuation) -> Option<String> {
     let body = shown.trim_start();
     let count = rules.restart_chars as usize;
-    body.char_indices()
-        .nth(count - 1)
-        .map(|(at, c)| body[..at + c.len_utf8()].to_owned())
+    body.char_indices().nth(count - 1).map(|(at, c)| body[..at + c.len_utf8()].to_owned())
 }
 
 /// The last `count` characters of a text, on a grapheme border.
 fn tail(text: &str, count: usize) -> &str {
-    let mut start = text
-        .char_indices()
-        .rev()
-        .take(count)
-        .last()
-        .map_or(text.len(), |(at, _)| at);
+    let mut start = text.char_indices().rev().take(count).last().map_or(text.len(), |(at, _)| at);
     while start > 0 && !is_grapheme_border(text, start) {
         start -= 1;
         while !text.is_char_boundary(start) {
@@ -488,9 +402,7 @@ fn tail(text: &str, count: usize) -> &str {
 
 /// Whether no grapheme spans `at`.
 fn is_grapheme_border(text: &str, at: usize) -> bool {
-    GraphemeCursor::new(at, text.len(), true)
-        .is_boundary(text, 0)
-        .unwrap_or(true)
+    GraphemeCursor::new(at, text.len(), true).is_boundary(text, 0).unwrap_or(true)
 }
 
 /// A text's characters without what models change when they repeat it, each with the byte its original ends at.
@@ -542,10 +454,7 @@ fn longest_border(text: &[char]) -> usize {
 /// Bytes both begin with.
 fn common_prefix(a: &str, b: &str) -> usize {
     let pairs = a.char_indices().zip(b.chars());
-    pairs
-        .take_while(|((_, a), b)| a == b)
-        .last()
-        .map_or(0, |((at, c), _)| at + c.len_utf8())
+    pairs.take_while(|((_, a), b)| a == b).last().map_or(0, |((at, c), _)| at + c.len_utf8())
 }
 
 /// The byte after the line that begins at `start` and the white space that follows it.
@@ -572,17 +481,13 @@ fn is_in_fence(text: &str) -> bool {
 fn opening(text: &str, anchor: &str) -> usize {
     let lead = text.len()
         - text
-            .trim_start_matches(|c: char| {
-                c.is_whitespace() || "\"'\u{201c}\u{2018}.\u{2026}*_`>".contains(c)
-            })
+            .trim_start_matches(|c: char| c.is_whitespace() || "\"'\u{201c}\u{2018}.\u{2026}*_`>".contains(c))
             .len();
     if lead == 0 || text.starts_with(anchor) {
         return 0;
     }
     let kept = anchor.len()
-        - anchor
-            .trim_start_matches(|c: char| "\"'\u{201c}\u{2018}.\u{2026}*_`>".contains(c))
-            .len();
+        - anchor.trim_start_matches(|c: char| "\"'\u{201c}\u{2018}.\u{2026}*_`>".contains(c)).len();
     if kept > 0 { 0 } else { lead }
 }
 

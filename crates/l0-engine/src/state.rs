@@ -118,16 +118,12 @@ impl Coverage {
     /// The rows nobody took, as text.
     #[must_use]
     pub fn missing(self) -> Vec<String> {
-        let session = SESSION_STEPS
-            .iter()
-            .map(|row| format!("session {:?} --{:?}--> {:?}", row.0, row.1, row.2));
-        let attempt = ATTEMPT_STEPS
-            .iter()
-            .map(|row| format!("attempt {:?} --{:?}--> {:?}", row.0, row.1, row.2));
+        let session =
+            SESSION_STEPS.iter().map(|row| format!("session {:?} --{:?}--> {:?}", row.0, row.1, row.2));
+        let attempt =
+            ATTEMPT_STEPS.iter().map(|row| format!("attempt {:?} --{:?}--> {:?}", row.0, row.1, row.2));
         let rows = session.chain(attempt).enumerate();
-        rows.filter(|(row, _)| self.0 & (1 << row) == 0)
-            .map(|(_, row)| row)
-            .collect()
+        rows.filter(|(row, _)| self.0 & (1 << row) == 0).map(|(_, row)| row).collect()
     }
 }
 
@@ -135,9 +131,7 @@ impl SessionState {
     /// The state after `step`, or none where the table has no such row.
     #[must_use]
     pub fn take(self, step: SessionStep, coverage: &mut Coverage) -> Option<Self> {
-        let row = SESSION_STEPS
-            .iter()
-            .position(|row| (row.0, row.1) == (self, step))?;
+        let row = SESSION_STEPS.iter().position(|row| (row.0, row.1) == (self, step))?;
         coverage.0 |= 1 << row;
         Some(SESSION_STEPS[row].2)
     }
@@ -147,9 +141,7 @@ impl AttemptState {
     /// The state after `step`, or none where the table has no such row.
     #[must_use]
     pub fn take(self, step: AttemptStep, coverage: &mut Coverage) -> Option<Self> {
-        let row = ATTEMPT_STEPS
-            .iter()
-            .position(|row| (row.0, row.1) == (self, step))?;
+        let row = ATTEMPT_STEPS.iter().position(|row| (row.0, row.1) == (self, step))?;
         coverage.0 |= 1 << (SESSION_STEPS.len() + row);
         Some(ATTEMPT_STEPS[row].2)
     }
@@ -162,11 +154,7 @@ mod tests {
     #[test]
     fn what_ends_something_is_never_left() {
         assert!(SESSION_STEPS.iter().all(|row| row.0 != SessionState::Done));
-        let ends = [
-            AttemptState::Served,
-            AttemptState::Failed,
-            AttemptState::Stopped,
-        ];
+        let ends = [AttemptState::Served, AttemptState::Failed, AttemptState::Stopped];
         assert!(ATTEMPT_STEPS.iter().all(|row| !ends.contains(&row.0)));
     }
 

@@ -35,9 +35,8 @@ impl ToolCall {
     /// Whether both ask for the same thing: name and arguments, whatever the ids, the spacing and the order of keys.
     #[must_use]
     pub fn asks_the_same(&self, other: &Self) -> bool {
-        let read = |args: &str| {
-            serde_json::from_str::<serde_json::Value>(if args.is_empty() { "{}" } else { args })
-        };
+        let read =
+            |args: &str| serde_json::from_str::<serde_json::Value>(if args.is_empty() { "{}" } else { args });
         self.name == other.name
             && (self.args == other.args
                 || matches!((read(&self.args), read(&other.args)), (Ok(mine), Ok(theirs)) if mine == theirs))
@@ -68,9 +67,7 @@ pub(crate) struct Malformed;
 impl ToolCalls {
     /// Whether the call with this index is complete.
     pub(crate) fn is_complete(&self, index: u32) -> bool {
-        self.calls
-            .iter()
-            .any(|open| open.index == index && open.complete)
+        self.calls.iter().any(|open| open.index == index && open.complete)
     }
 
     /// Whether any call has begun and not ended.
@@ -79,18 +76,12 @@ impl ToolCalls {
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&ToolCall> {
-        self.calls
-            .iter()
-            .find(|open| open.index == index)
-            .map(|open| &open.call)
+        self.calls.iter().find(|open| open.index == index).map(|open| &open.call)
     }
 
     /// Takes a fragment in. Another call's fragment completes those whose arguments are closed.
     pub(crate) fn feed(&mut self, fragment: &ToolFragment) -> Result<(), Malformed> {
-        let place = self
-            .calls
-            .iter()
-            .position(|open| open.index == fragment.index);
+        let place = self.calls.iter().position(|open| open.index == fragment.index);
         let last = self.calls.len().checked_sub(1);
         if place != last || place.is_none() {
             self.close_finished();
@@ -100,23 +91,14 @@ impl ToolCalls {
             None if self.calls.len() >= CALLS_MAX => return Err(Malformed),
             None => {
                 let (call, scanner) = (ToolCall::default(), Scanner::new());
-                self.calls.push(Open {
-                    index: fragment.index,
-                    call,
-                    scanner,
-                    complete: false,
-                });
+                self.calls.push(Open { index: fragment.index, call, scanner, complete: false });
                 let last = self.calls.len() - 1;
                 &mut self.calls[last]
             }
         };
         if open.complete {
             // Arguments that go on after they were complete were not.
-            return if fragment.args.trim().is_empty() {
-                Ok(())
-            } else {
-                Err(Malformed)
-            };
+            return if fragment.args.trim().is_empty() { Ok(()) } else { Err(Malformed) };
         }
         if let Some(id) = &fragment.id
             && open.call.id.is_none()
@@ -154,10 +136,8 @@ impl ToolCalls {
 impl Open {
     fn is_closed(&self) -> bool {
         // A number is closed by the end only: a copy is asked, so that the scanner can go on if more comes.
-        matches!(
-            self.scanner.clone().finish(),
-            Status::Complete | Status::Empty
-        ) && !self.call.name.is_empty()
+        matches!(self.scanner.clone().finish(), Status::Complete | Status::Empty)
+            && !self.call.name.is_empty()
     }
 }
 
@@ -177,9 +157,7 @@ mod tests {
     #[test]
     fn a_call_is_complete_when_another_begins_or_the_answer_ends() {
         let mut calls = ToolCalls::default();
-        calls
-            .feed(&fragment(0, Some("weather"), "{\"city\": \"Pa"))
-            .unwrap();
+        calls.feed(&fragment(0, Some("weather"), "{\"city\": \"Pa")).unwrap();
         calls.feed(&fragment(0, None, "ris\"}")).unwrap();
         assert!(!calls.is_complete(0), "more might follow");
         calls.feed(&fragment(1, Some("time"), "")).unwrap();
@@ -194,9 +172,7 @@ mod tests {
         let whole = "{\"a\": [1, {\"b\": \"x\\\"y\"}], \"c\": -1.5e3}";
         for cut in 1..whole.len() {
             let mut calls = ToolCalls::default();
-            calls
-                .feed(&fragment(0, Some("tool"), &whole[..cut]))
-                .unwrap();
+            calls.feed(&fragment(0, Some("tool"), &whole[..cut])).unwrap();
             calls.feed(&fragment(1, Some("other"), "")).unwrap();
             calls.finish();
             assert!(!calls.is_complete(0), "{}", &whole[..cut]);
@@ -225,11 +201,7 @@ mod tests {
 
     #[test]
     fn the_same_request_in_other_spacing_is_the_same() {
-        let call = |args: &str| ToolCall {
-            id: None,
-            name: "t".into(),
-            args: args.into(),
-        };
+        let call = |args: &str| ToolCall { id: None, name: "t".into(), args: args.into() };
         assert!(call("{\"a\":1,\"b\":2}").asks_the_same(&call("{ \"b\": 2, \"a\": 1 }")));
         assert!(call("").asks_the_same(&call("{}")));
         assert!(!call("{\"a\":1}").asks_the_same(&call("{\"a\":2}")));

@@ -54,9 +54,6 @@ impl LogProb {
     /// The sum of both.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        Self {
-            sum: self.sum + other.sum,
-            tokens: self.tokens.saturating_add(other.tokens),
-        }
+        Self { sum: self.sum + other.sum, tokens: self.tokens.saturating_add(other.tokens) }
     }
 }

@@ -134,14 +134,7 @@ impl Scanner {
     /// A scanner that refuses the opener of a container nested deeper than `depth_max`.
     #[must_use]
     pub fn with_max_depth(depth_max: usize) -> Self {
-        Self {
-            state: State::Root,
-            root: None,
-            objects: SmallVec::new(),
-            depth: 0,
-            depth_max,
-            position: 0,
-        }
+        Self { state: State::Root, root: None, objects: SmallVec::new(), depth: 0, depth_max, position: 0 }
     }
 
     /// Takes the next piece of the text. Once invalid, the rest costs nothing, whatever its length.
@@ -160,9 +153,7 @@ impl Scanner {
             match self.step(byte) {
                 Some(state) => self.state = state,
                 None => {
-                    self.state = State::Invalid {
-                        at: self.position + (bytes.len() - rest.len()),
-                    };
+                    self.state = State::Invalid { at: self.position + (bytes.len() - rest.len()) };
                 }
             }
             if let State::Invalid { .. } = self.state {
@@ -203,10 +194,7 @@ impl Scanner {
     /// Whether the text so far ends inside a string, be it a key or a value.
     #[must_use]
     pub fn in_string(&self) -> bool {
-        matches!(
-            self.state,
-            State::Text { .. } | State::Escape { .. } | State::Hex { .. }
-        )
+        matches!(self.state, State::Text { .. } | State::Escape { .. } | State::Hex { .. })
     }
 
     /// How many containers are open.
@@ -239,10 +227,7 @@ impl Scanner {
             },
             State::Hex { key, left } => match (byte.is_ascii_hexdigit(), left) {
                 (true, 1) => Some(State::Text { key }),
-                (true, _) => Some(State::Hex {
-                    key,
-                    left: left - 1,
-                }),
+                (true, _) => Some(State::Hex { key, left: left - 1 }),
                 (false, _) => None,
             },
             State::Literal { rest } => match rest.split_first() {
@@ -291,9 +276,9 @@ impl Scanner {
         match (self.state, byte) {
             (State::Invalid { .. }, _) => None,
             (state, b' ' | b'\t' | b'\n' | b'\r') => Some(state),
-            (State::FirstItem, b']')
-            | (State::FirstKey, b'}')
-            | (State::AfterItem, b']' | b'}') => self.close(byte),
+            (State::FirstItem, b']') | (State::FirstKey, b'}') | (State::AfterItem, b']' | b'}') => {
+                self.close(byte)
+            }
             (State::Root | State::Value | State::FirstItem, _) => self.begin_value(byte),
             (State::FirstKey | State::Key, b'"') => Some(State::Text { key: true }),
             (State::AfterItem, b',') if self.in_object() => Some(State::Key),
@@ -364,20 +349,13 @@ impl Scanner {
     }
 
     fn after_value(&self) -> State {
-        if self.depth == 0 {
-            State::End
-        } else {
-            State::AfterItem
-        }
+        if self.depth == 0 { State::End } else { State::AfterItem }
     }
 }
 
 impl State {
     fn ends_number(self) -> bool {
-        matches!(
-            self,
-            Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits
-        )
+        matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits)
     }
 }
 
@@ -388,20 +366,13 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
     let mut plain = 0;
     // A whole block is judged without a branch per byte, which the compiler turns into vector instructions.
     for block in bytes.chunks_exact(BLOCK) {
-        if block
-            .iter()
-            .fold(false, |special, &byte| special | ends_plain(byte))
-        {
+        if block.iter().fold(false, |special, &byte| special | ends_plain(byte)) {
             break;
         }
         plain += BLOCK;
     }
     let tail = bytes.get(plain..).unwrap_or_default();
-    plain
-        + tail
-            .iter()
-            .position(|&byte| ends_plain(byte))
-            .unwrap_or(tail.len())
+    plain + tail.iter().position(|&byte| ends_plain(byte)).unwrap_or(tail.len())
 }
 
 #[inline]
@@ -561,11 +532,7 @@ mod tests {
         }
         assert_eq!(scan(&text), Status::Complete);
         let wrong = text.len() - 70;
-        let flipped = if text.as_bytes()[wrong] == b']' {
-            "}"
-        } else {
-            "]"
-        };
+        let flipped = if text.as_bytes()[wrong] == b']' { "}" } else { "]" };
         text.replace_range(wrong..=wrong, flipped);
         assert_eq!(scan(&text), invalid(wrong));
     }
@@ -617,55 +584,44 @@ mod tests {
         ];
         let value = leaf.prop_recursive(5, 48, 6, move |inner| {
             prop_oneof![
-                (prop::collection::vec(inner.clone(), 0..6), space()).prop_map(
-                    |(items, space)| format!(
-                        "[{space}{}{space}]",
-                        items.join(&format!("{space},"))
-                    )
-                ),
-                (
-                    prop::collection::vec((string.clone(), inner), 0..6),
-                    space()
-                )
-                    .prop_map(|(members, space)| {
-                        let members: Vec<_> = members
-                            .iter()
-                            .map(|(key, value)| format!("{key}{space}:{value}"))
-                            .collect();
+                (prop::collection::vec(inner.clone(), 0..6), space()).prop_map(|(items, space)| format!(
+                    "[{space}{}{space}]",
+                    items.join(&format!("{space},"))
+                )),
+                (prop::collection::vec((string.clone(), inner), 0..6), space()).prop_map(
+                    |(members, space)| {
+                        let members: Vec<_> =
+                            members.iter().map(|(key, value)| format!("{key}{space}:{value}")).collect();
                         format!("{{{space}{}{space}}}", members.join(&format!(",{space}")))
-                    }),
+                    }
+                ),
             ]
         });
-        (space(), value, space())
-            .prop_map(|(before, value, after)| format!("{before}{value}{after}"))
+        (space(), value, space()).prop_map(|(before, value, after)| format!("{before}{value}{after}"))
     }
 
     /// A document with one place broken: a stretch cut out, or something put in.
     fn mutated() -> impl Strategy<Value = String> {
         let inserted = prop::sample::select(vec![
-            "", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "e", "\n", " ", "t",
-            "\u{1}", "é", "\\u12",
+            "", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "e", "\n", " ", "t", "\u{1}", "é",
+            "\\u12",
         ]);
-        (
-            document(),
-            any::<prop::sample::Index>(),
-            0..3_usize,
-            inserted,
-        )
-            .prop_map(|(text, place, cut, inserted)| {
+        (document(), any::<prop::sample::Index>(), 0..3_usize, inserted).prop_map(
+            |(text, place, cut, inserted)| {
                 let mut chars: Vec<char> = text.chars().collect();
                 let at = place.index(chars.len());
                 let end = (at + cut).min(chars.len());
                 chars.splice(at..end, inserted.chars());
                 chars.into_iter().collect()
-            })
+            },
+        )
     }
 
     /// Mostly tokens, so that runs get somewhere before they go wrong.
     fn soup() -> impl Strategy<Value = String> {
         let token = prop::sample::select(vec![
-            "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\\", "true", "null", "0", "12", "-",
-            ".5", "e3", " ", "\n", "é",
+            "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\\", "true", "null", "0", "12", "-", ".5", "e3",
+            " ", "\n", "é",
         ]);
         prop_oneof![
             prop::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat()),
