@@ -69,29 +69,30 @@ impl Session {
         let Some(live) = &mut self.live else {
             return Signal::Skip;
         };
-        if !live.note(part, waited) {
-            return self.break_off(&Broken::of(FaultClass::Network, "sequence_gap"));
-        }
-        for fragment in &part.tools {
-            if live.tools.feed(fragment).is_err() {
-                return self.break_off(&Broken::of(FaultClass::Content, "tool_args"));
-            }
-        }
+        let item = Item::of_part(live.bytes, part);
+        live.bytes += part.text.len();
+        let follows = live.note(part, waited);
+        let malformed = part.tools.iter().any(|fragment| live.tools.feed(fragment).is_err());
         if live.said_it_ended() {
             live.tools.finish();
         }
-        if live.finish == Some(Finish::Error) {
-            return self.break_off(&Broken::of(FaultClass::Overload, "finish_error"));
-        }
-        let item = Item::of_part(live.bytes, part);
-        live.bytes += part.text.len();
-        self.take_item(item, &part.text)
+        let broken = if !follows {
+            Broken::of(FaultClass::Network, "sequence_gap")
+        } else if malformed {
+            Broken::of(FaultClass::Content, "tool_args")
+        } else if live.finish == Some(Finish::Error) {
+            Broken::of(FaultClass::Overload, "finish_error")
+        } else {
+            return self.take_item(item, &part.text);
+        };
+        self.queue.push(item, &part.text);
+        self.break_off(&broken)
     }
 
-    /// The chunk that arrives now ends its attempt, and is not the consumer's to see.
+    /// The chunk that came last ends its attempt. It is kept, and dropped with the others.
     pub(super) fn break_off(&mut self, broken: &Broken) -> Signal {
         self.fail(Failure::seen(broken, Origin::Engine));
-        Signal::Skip
+        Signal::Drain
     }
 
     pub(super) fn take_item(&mut self, item: Item, text: &str) -> Signal {
@@ -117,6 +118,7 @@ impl Session {
             && !live.is_behind()
             && self.delivers_at_once()
             && (live.has_content || item.reasoning)
+            && item.calls.is_empty()
             && is_settled(live, item)
     }
 
