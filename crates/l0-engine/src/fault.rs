@@ -231,7 +231,7 @@ impl Facts {
     /// the framework says of it, and last its words.
     #[must_use]
     pub fn classify(&self) -> FaultClass {
-        if self.stage == Stage::Call || self.own_code {
+        if self.stage == Stage::Call {
             return self.interrupted().unwrap_or(FaultClass::Internal);
         }
         self.by_decisive_code()
@@ -331,7 +331,9 @@ impl Facts {
             | "ModelInvalidRequestError"
             | "ModelNotFoundError"
             | "UnsupportedParamsError" => FaultClass::Request,
-            "JSONDecodeError" | "UnicodeDecodeError" | "UnicodeError" if self.bytes => FaultClass::Protocol,
+            "JSONDecodeError" | "UnicodeDecodeError" | "UnicodeError" if self.is_garble() => {
+                FaultClass::Protocol
+            }
             "FileNotFoundError"
             | "IsADirectoryError"
             | "NotADirectoryError"
@@ -342,6 +344,11 @@ impl Facts {
             | "MemoryError" => FaultClass::Internal,
             _ => return None,
         })
+    }
+
+    /// Whether an error that any code can raise came of what the provider sent.
+    const fn is_garble(&self) -> bool {
+        self.bytes && !self.own_code
     }
 
     fn by_status(&self) -> Option<FaultClass> {
@@ -405,7 +412,7 @@ impl Facts {
         self.types.iter().find_map(|name| match last_segment(name) {
             "APIError" if self.bytes => Some(FaultClass::Overload),
             "ValueError" | "TypeError" | "AttributeError" | "IndexError" | "KeyError" | "ValidationError"
-                if self.bytes =>
+                if self.is_garble() =>
             {
                 Some(FaultClass::Protocol)
             }
@@ -481,6 +488,10 @@ mod tests {
             (facts(&["mine.Odd"]).with_message("Overloaded, sorry"), FaultClass::Overload),
             (facts(&["mine.Odd"]).with_message("the unoverloadedness"), FaultClass::Internal),
             (Facts { own_code: true, ..facts(&["TypeError"]) }, FaultClass::Internal),
+            (
+                Facts { own_code: true, ..facts(&["ConnectionResetError", "ConnectionError"]) },
+                FaultClass::Network,
+            ),
             (Facts { stage: Stage::Call, ..facts(&["ValueError"]) }, FaultClass::Internal),
             (Facts { bytes: false, stage: Stage::Open, ..facts(&["TypeError"]) }, FaultClass::Internal),
             (Facts { is_retryable: Some(true), ..facts(&["mine.Odd"]) }, FaultClass::Overload),
