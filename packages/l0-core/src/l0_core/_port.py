@@ -157,4 +157,3 @@ class Chunk:
     sequence: int | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
     """Carried along and not looked into; `l0` in it on the trailing chunk says how the session went."""
-
