@@ -14,14 +14,11 @@ use crate::target::{Prefill, Target};
 
 /// Where an answer broke off, as far as it decides how it can go on.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts of one place, each asked by itself")]
 pub(crate) struct Position {
     /// Whether the consumer has been given anything.
     pub(crate) shown: bool,
     /// The rungs that can be right here, in the order they are tried.
     pub(crate) rungs: SmallVec<[Rung; 5]>,
-    /// Whether a target that may start over would be recognised if it did.
-    pub(crate) restart_is_recognised: bool,
     /// Whether there is text to begin from.
     pub(crate) has_prefix: bool,
     /// Whether there are words to repeat.
@@ -324,11 +321,7 @@ impl Slot {
         !self.failed_rungs.contains(&rung)
             && match rung {
                 Rung::Native => target.native && self.opened,
-                Rung::Prefill => match target.prefill {
-                    Prefill::Yes => position.has_prefix,
-                    Prefill::Untold => position.has_prefix && position.restart_is_recognised,
-                    Prefill::No => false,
-                },
+                Rung::Prefill => target.prefill == Prefill::Yes && position.has_prefix,
                 Rung::Prompt => position.has_anchor,
                 Rung::Rerun | Rung::Reset => true,
             }

@@ -154,11 +154,9 @@ impl Session {
             rungs.insert(0, rerun);
         }
         let trimmed = shown.trim();
-        let restart = self.plan.policy.continuation.restart_chars as usize;
         Position {
             shown: !self.shown.is_empty(),
             rungs,
-            restart_is_recognised: trimmed.chars().nth(restart - 1).is_some(),
             has_prefix: !trimmed.is_empty(),
             has_anchor: anchor(shown).is_some(),
         }
