@@ -103,7 +103,8 @@ impl Queue {
                 break;
             }
             item.skip = (cut - item.start).min(item.bytes);
-            item.repeated = item.skip == item.bytes && item.bytes > 0 && item.bare;
+            // A call or a part that the consumer has stays one, whatever becomes of the text around it.
+            item.repeated |= item.skip == item.bytes && item.bytes > 0 && item.bare;
         }
     }
 
