@@ -67,6 +67,8 @@ pub(crate) struct Try {
 pub(crate) struct Ladder {
     slots: Vec<Slot>,
     retries: u32,
+    /// Attempts that were lost with their process, and count as if they had not been.
+    forgiven: u32,
     last_wait: Duration,
 }
 
@@ -87,7 +89,7 @@ struct Slot {
 
 impl Ladder {
     pub(crate) fn new(targets: usize) -> Self {
-        Self { slots: vec![Slot::default(); targets], retries: 0, last_wait: Duration::ZERO }
+        Self { slots: vec![Slot::default(); targets], retries: 0, forgiven: 0, last_wait: Duration::ZERO }
     }
 
     /// The first attempt of the session.
@@ -117,7 +119,7 @@ impl Ladder {
 
     /// The process died and is back: the attempt that was lost costs nothing.
     pub(crate) fn forgive(&mut self) {
-        self.retries = self.retries.saturating_sub(1);
+        self.forgiven = self.forgiven.saturating_add(1);
     }
 
     /// An attempt failed.
@@ -289,7 +291,7 @@ impl Ladder {
         limit: Limit,
     ) -> Option<Try> {
         let (slot, target) = (self.slots.get(place)?, targets.get(place)?);
-        let spent = slot.opened && self.retries >= policy.retry.max_retries;
+        let spent = slot.opened && self.retries >= policy.retry.max_retries.saturating_add(self.forgiven);
         let at = slot.ready_at.max(limit.now);
         if slot.closed || spent || at >= limit.deadline {
             return None;
