@@ -274,7 +274,10 @@ impl Session {
 
     pub(super) fn finish(&mut self, ending: Ending) {
         self.flowing = None;
-        self.next = None;
+        if let Some(granted) = self.next.take().filter(|_| self.state == SessionState::Waiting) {
+            // The fleet has given a place, which nobody else would give back.
+            self.put(Output::Report { target: granted.target, outcome: AttemptOutcome::Stopped });
+        }
         let live = self.live.take();
         let served = live.as_ref().filter(|_| ending == Ending::Complete);
         let served_by = served.map(|live| live.target);
