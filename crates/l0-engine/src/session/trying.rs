@@ -166,14 +166,11 @@ impl Session {
         // The clock of the dead process is gone, and with it what was left of its time.
         self.deadline = self.now.after(self.plan.policy.timeouts.total);
         match self.state {
-            SessionState::Asking => {
+            SessionState::Asking | SessionState::Waiting => {
+                // Whatever the fleet of the dead process answered, this one's was not asked.
                 if let Some(next) = self.next {
+                    self.step(SessionStep::Ask);
                     self.put(Output::Ask { target: next.target, purpose: next.purpose, force: next.force });
-                }
-            }
-            SessionState::Waiting => {
-                if let Some(next) = self.next {
-                    self.put(Output::Wait { until: next.at });
                 }
             }
             SessionState::Opening | SessionState::Reading => {
