@@ -132,10 +132,11 @@ impl Session {
     }
 
     pub(super) fn opened(&mut self, attempt: AttemptId) {
+        let whole = self.live.as_ref().is_some_and(|live| self.is_whole(live));
         let Some(live) = &mut self.live else { return };
         if live.id == attempt && live.state == AttemptState::Opening {
             live.state = live.state.take(AttemptStep::Read, &mut self.coverage).unwrap_or(live.state);
-            live.began = if self.plan.streamed { self.now } else { live.began };
+            live.began = if whole { live.began } else { self.now };
             self.step(SessionStep::Read);
         }
     }
