@@ -47,6 +47,9 @@ impl Session {
         if !self.is_live(attempt) {
             return Signal::Skip;
         }
+        if self.now >= self.deadline {
+            return self.come_late(text);
+        }
         self.opened(attempt);
         let Some(live) = &mut self.live else {
             return Signal::Skip;
@@ -64,6 +67,12 @@ impl Session {
     pub(super) fn take_part(&mut self, attempt: AttemptId, waited: Duration, part: &Part) -> Signal {
         if !self.is_live(attempt) {
             return Signal::Skip;
+        }
+        if self.now >= self.deadline {
+            if let Some(live) = &mut self.live {
+                live.usage = part.usage.or(live.usage);
+            }
+            return self.come_late(&part.text);
         }
         self.opened(attempt);
         let Some(live) = &mut self.live else {
@@ -87,6 +96,15 @@ impl Session {
         };
         self.queue.push(item, &part.text);
         self.break_off(&broken)
+    }
+
+    /// A chunk came after the deadline and before the timer: it is kept and dropped, and the session ends.
+    fn come_late(&mut self, text: &str) -> Signal {
+        self.waste.bytes += text.len() as u64;
+        let start = self.live.as_ref().map_or(0, |live| live.bytes);
+        self.queue.push(Item::to_drop(start), "");
+        self.run_out();
+        Signal::Drain
     }
 
     /// The chunk that came last ends its attempt. It is kept, and dropped with the others.

@@ -166,7 +166,7 @@ impl Session {
     /// A chunk of plain text arrived. This is the hot path.
     pub fn handle_chunk(&mut self, now: Instant, attempt: AttemptId, text: &str) -> Signal {
         self.now = self.now.max(now);
-        if self.flowing == Some(attempt) && !text.is_empty() {
+        if self.flowing == Some(attempt) && !text.is_empty() && self.now < self.deadline {
             if let Some(live) = &mut self.live {
                 live.silent = Duration::ZERO;
                 live.phase = crate::attempt::Phase::Text;

@@ -9,7 +9,7 @@ use super::ending::{Failure, Origin};
 use super::{BrokeIn, FAULTS_MAX, Session};
 use crate::attempt::Attempt;
 use crate::fault::{Facts, FaultClass};
-use crate::fleet::Admission;
+use crate::fleet::{Admission, AttemptOutcome};
 use crate::ladder::{Limit, Move, Position, Try};
 use crate::outcome::Ending;
 use crate::policy::Rung;
@@ -57,6 +57,13 @@ impl Session {
 
     pub(super) fn admitted(&mut self, admission: Admission) {
         let Some(next) = self.next else { return };
+        if self.now >= self.deadline {
+            if admission == Admission::Granted {
+                self.put(Output::Report { target: next.target, outcome: AttemptOutcome::Stopped });
+            }
+            self.finish(Ending::Deadline);
+            return;
+        }
         let (plan, limit) = (Arc::clone(&self.plan), self.limit());
         let (targets, policy) = (&plan.targets, &plan.policy);
         match admission {
@@ -132,6 +139,10 @@ impl Session {
     }
 
     pub(super) fn opened(&mut self, attempt: AttemptId) {
+        if self.now >= self.deadline {
+            // The timer is due and will say so.
+            return;
+        }
         let whole = self.live.as_ref().is_some_and(|live| self.is_whole(live));
         let Some(live) = &mut self.live else { return };
         if live.id == attempt && live.state == AttemptState::Opening {
