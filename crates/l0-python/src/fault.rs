@@ -45,7 +45,9 @@ impl From<&engine::Fault> for Fault {
 impl Fault {
     fn __repr__(&self) -> String {
         let Self { attempt, target, fault, code, status, .. } = self;
-        format!("Fault(fault={fault:?}, attempt={attempt:?}, target={target}, code={code:?}, status={status:?})")
+        format!(
+            "Fault(fault={fault:?}, attempt={attempt:?}, target={target}, code={code:?}, status={status:?})"
+        )
     }
 }
 

@@ -44,10 +44,19 @@ impl Fleet {
     }
 
     /// Whether an attempt may be opened: `(0, 0)` yes, `(1, 0)` over budget, `(2, ns)` breaker open, `(3, ticket)` queued.
-    fn ask(&self, now: u64, target: &str, tenant: &str, purpose: u8, force: bool, policy: &Policy) -> (u8, u64) {
+    fn ask(
+        &self,
+        now: u64,
+        target: &str,
+        tenant: &str,
+        purpose: u8,
+        force: bool,
+        policy: &Policy,
+    ) -> (u8, u64) {
         let purpose = self::purpose(purpose);
         self.with(|state| {
-            let answer = state.fleet.ask(engine::Instant(now), &key(target, tenant), purpose, force, &policy.0);
+            let answer =
+                state.fleet.ask(engine::Instant(now), &key(target, tenant), purpose, force, &policy.0);
             match answer {
                 engine::Answer::Now(engine::Admission::Granted) => (0, 0),
                 engine::Answer::Now(engine::Admission::OverBudget) => (1, 0),
@@ -62,12 +71,21 @@ impl Fleet {
     }
 
     /// Whether the turn of a queued session has come; if so it holds a place now.
-    fn is_called(&self, now: u64, target: &str, tenant: &str, ticket: u64, purpose: u8, policy: &Policy) -> bool {
+    fn is_called(
+        &self,
+        now: u64,
+        target: &str,
+        tenant: &str,
+        ticket: u64,
+        purpose: u8,
+        policy: &Policy,
+    ) -> bool {
         let purpose = self::purpose(purpose);
         self.with(|state| {
             let Some(place) = state.tickets.iter().position(|held| held.0 == ticket) else { return false };
             let held = state.tickets[place].1;
-            let called = state.fleet.is_called(engine::Instant(now), &key(target, tenant), held, purpose, &policy.0);
+            let called =
+                state.fleet.is_called(engine::Instant(now), &key(target, tenant), held, purpose, &policy.0);
             if called {
                 state.tickets.swap_remove(place);
             }
@@ -87,7 +105,9 @@ impl Fleet {
 
     /// What became of an attempt that had been granted; `outcome` is what the session put out.
     fn report(&self, now: u64, target: &str, tenant: &str, outcome: &Report, policy: &Policy) {
-        self.with(|state| state.fleet.report(engine::Instant(now), &key(target, tenant), outcome.0, &policy.0));
+        self.with(|state| {
+            state.fleet.report(engine::Instant(now), &key(target, tenant), outcome.0, &policy.0)
+        });
     }
 }
 

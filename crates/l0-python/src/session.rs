@@ -155,7 +155,13 @@ impl Session {
     }
 
     /// An attempt failed: what was read off its exception as JSON, and its message, which is looked at and not kept.
-    fn failed(&self, now: u64, attempt: u32, facts_json: &str, message: &Bound<'_, PyString>) -> PyResult<()> {
+    fn failed(
+        &self,
+        now: u64,
+        attempt: u32,
+        facts_json: &str,
+        message: &Bound<'_, PyString>,
+    ) -> PyResult<()> {
         let facts = fault::facts(facts_json, &text(message)?)?;
         let attempt = engine::AttemptId(attempt);
         self.apply(now, engine::Input::Failed { attempt, facts }).map(drop)
@@ -277,7 +283,9 @@ fn event_tuple<'py>(py: Python<'py>, event: &engine::Event) -> PyResult<Bound<'p
     use engine::Event as E;
     match event {
         E::Fault(fault) => ("event", "fault", Fault::from(fault)).into_pyobject(py),
-        E::Retry { target, mode, wait } => ("event", "retry", target.0, self::mode(*mode), *wait).into_pyobject(py),
+        E::Retry { target, mode, wait } => {
+            ("event", "retry", target.0, self::mode(*mode), *wait).into_pyobject(py)
+        }
         E::Fallback { from, to } => ("event", "fallback", from.0, to.0).into_pyobject(py),
         E::Splice(splice) => ("event", "splice", Splice::from(splice)).into_pyobject(py),
         E::ToolCall { number } => ("event", "tool_call", *number).into_pyobject(py),

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use l0_engine::{
-    Admission, AttemptId, AttemptOutcome, Divergence, Event, Facts, Instant, Misuse, Mode, Output, Part, Plan,
-    Policy, PolicyError, Purpose, Record, Session, SessionState, Signal, TargetId,
+    Admission, AttemptId, AttemptOutcome, Divergence, Event, Facts, Instant, Misuse, Mode, Output, Part,
+    Plan, Policy, PolicyError, Purpose, Record, Session, SessionState, Signal, TargetId,
 };
 
 /// A chunk as an upstream made it, with a number that no other chunk of the attempt has.
