@@ -8,7 +8,7 @@ use super::ending::{Failure, Origin};
 use super::{LEADING_BLANKS_MAX, Session};
 use crate::attempt::Attempt;
 use crate::fault::FaultClass;
-use crate::outcome::{Ending, Finish};
+use crate::outcome::Finish;
 use crate::policy::Delivery;
 use crate::protocol::{AttemptId, Event, Output, Part, Signal, Splice};
 use crate::queue::Item;
@@ -114,11 +114,6 @@ impl Session {
     }
 
     pub(super) fn take_item(&mut self, item: Item, text: &str) -> Signal {
-        if self.is_too_late() {
-            self.queue.push(item, text);
-            self.finish(Ending::Deadline);
-            return Signal::Drain;
-        }
         if self.passes(&item) {
             self.give(&item, text);
             self.reflow();
@@ -131,11 +126,6 @@ impl Session {
         self.release();
         self.reflow();
         if self.outputs.is_empty() { Signal::Hold } else { Signal::Drain }
-    }
-
-    /// Whether the deadline has passed before the answer was said to be at its end.
-    fn is_too_late(&self) -> bool {
-        self.now >= self.deadline && !self.live.as_ref().is_some_and(Attempt::said_it_ended)
     }
 
     /// Whether an item can go to the consumer as it comes.
