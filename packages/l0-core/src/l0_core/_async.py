@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -123,7 +124,8 @@ class _Runner:
         self._pull: Callable[[], Awaitable[Any]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> AsyncGenerator[Any, None]:
+    # One long function: every hop through another generator costs as much as the engine does.
+    async def run(self) -> AsyncGenerator[Any, None]:  # noqa: C901, PLR0912, PLR0915
         drive = self._drive
         watch = _Watch(drive)
         try:
@@ -189,9 +191,11 @@ class _Runner:
                         yield step.chunk
                     else:
                         await self._do(step)
-            final = drive.end()
-            if final is not None:
-                yield final
+            for step in drive.end():
+                if type(step) is Emit:
+                    yield step.chunk
+                else:
+                    await self._do(step)
         finally:
             watch.disarm()
             await self._leave()
@@ -269,7 +273,7 @@ class _Runner:
 
     async def _queue(self, step: Queue) -> None:
         drive, turn, loop = self._drive, asyncio.Event(), asyncio.get_running_loop()
-        fleet().wait(step.ticket, lambda: loop.call_soon_threadsafe(turn.set))
+        fleet().wait(step.ticket, partial(loop.call_soon_threadsafe, turn.set))
         granted = False
         try:
             while not (granted := fleet().is_called(step.key, step.ticket, step.purpose, drive.policy)):
@@ -357,5 +361,5 @@ def astream(
         >>> asyncio.run(main())
         ['The capital ', 'is Paris.']
     """
-    sources = sources_of(open_, fallbacks)
+    sources = sources_of(open_, *fallbacks)
     return AsyncStream(Drive(sources, policy_of(policy), on=on, tenant=tenant, port=port))

@@ -1,4 +1,5 @@
 """Calls that are not streams: retrieval, tools, any callable."""
+# ruff: noqa: ARG002 - a port is given what every port is given
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -46,19 +47,17 @@ class _ValuePort:
         return None
 
 
-def _drive(
-    fn: Target | Callable[..., Any],
-    fallbacks: Sequence[Target | Callable[..., Any]],
-    policy: PolicyLike,
-    on: Lifecycle | None,
-    tenant: str | None,
-    wrap: Callable[[Callable[..., Any]], Callable[[Attempt], Any]],
-) -> Drive:
-    targets = [
+_PORT = _ValuePort()
+
+
+def _targets(
+    sources: Sequence[Target | Callable[..., Any]], wrap: Callable[[Callable[..., Any]], Callable[[Attempt], Any]]
+) -> list[Target]:
+    """Return targets whose stream is the one value that the source returns."""
+    return [
         replace(target, open=wrap(target.open), name=target.label(place), whole=True)
-        for place, target in enumerate(sources_of(fn, fallbacks))
+        for place, target in enumerate(sources_of(*sources))
     ]
-    return Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_ValuePort())
 
 
 def call(
@@ -83,7 +82,8 @@ def call(
 
         return open_
 
-    (value,) = Stream[_Value](_drive(fn, fallbacks, policy, on, tenant, wrap))
+    targets = _targets([fn, *fallbacks], wrap)
+    (value,) = Stream[_Value](Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT))
     return value.value  # type: ignore[no-any-return]
 
 
@@ -103,5 +103,7 @@ async def acall(
 
         return open_
 
-    (value,) = [value async for value in AsyncStream[_Value](_drive(fn, fallbacks, policy, on, tenant, wrap))]
+    targets = _targets([fn, *fallbacks], wrap)
+    drive = Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT)
+    (value,) = [value async for value in AsyncStream[_Value](drive)]
     return value.value  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 from l0_core._clock import SECOND, clock
 
+
 class Pulling:
     """Whether a session is waiting for its provider right now. Cheaper to move than a context variable."""
 

@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from l0_core import _native
 from l0_core._clock import SECOND, clock
@@ -38,7 +38,7 @@ PASS, HOLD, DRAIN, SKIP = range(4)
 """What the engine answers to a chunk."""
 
 
-class NotAStream(TypeError):
+class NotAStream(TypeError):  # noqa: N818 - it says what was given
     """What a source returned cannot be read."""
 
 
@@ -138,7 +138,7 @@ class Drive:
         yield from self._tell("start")
         yield from self.steps()
 
-    def steps(self) -> Generator[Step, None, None]:
+    def steps(self) -> Generator[Step, None, None]:  # noqa: C901, PLR0912 - one branch an output, and no more
         """Carry out what the engine wants done; yield what the runner must do, in order."""
         poll = self.session.poll
         while (output := poll()) is not None:
@@ -162,10 +162,10 @@ class Drive:
                     fleet().report(self._key(target), outcome, self.policy)
                 case "event", *event:
                     yield from self._event(event)
-                case "reset", :
+                case ("reset",):
                     self.seamed = self.passed = False
                     yield Emit(RESET)
-                case "done", :
+                case ("done",):
                     self._outcome = self.session.outcome
                 case _:
                     pass  # "wait": the runner asks the session how long
@@ -217,7 +217,18 @@ class Drive:
         facts = port.facts(chunk)
         text, reasoning, tools, opaque, finish, status, usage, logprob, sequence = facts
         return self.session.part(
-            self.clock.now(), self.attempt, waited, text, reasoning, tools, opaque, finish, status, usage, logprob, sequence
+            self.clock.now(),
+            self.attempt,
+            waited,
+            text,
+            reasoning,
+            tools,
+            opaque,
+            finish,
+            status,
+            usage,
+            logprob,
+            sequence,
         )
 
     def fit(self, chunk: Any) -> Any:
@@ -246,7 +257,7 @@ class Drive:
         facts, message = read(error, stage=stage, bytes_seen=bytes_seen)
         self.session.failed(self.clock.now(), self.attempt, json.dumps(facts), message)
 
-    # What passes through, because it is protected already ---------------------------------------------------------------
+    # What passes through, because it is protected already ------------------------------------------------------------
 
     def through(self) -> Open:
         """Return the one attempt there is."""
@@ -272,15 +283,20 @@ class Drive:
         """Whether the session has ended."""
         return self._outcome is not None
 
-    def end(self) -> Any | None:
-        """Return the trailing chunk that says how it went, if there is one; raise what the caller is to be told."""
+    def end(self) -> Generator[Step, None, None]:
+        """Give the consumer the trailing chunk that says how it went, if there is one; raise what it is to be told."""
         result = self.result
-        if result.status == "complete":
-            self._on.tell("complete", self.session_id, result)
-            return self.port.final({"l0": result.metadata()}) if self.port else None
-        self._raise(result)
+        if result.status != "complete":
+            failure, cause = self._failure(result)
+            yield from self._tell("error", failure)
+            raise failure from cause
+        yield from self._tell("complete", result)
+        final = self.port.final({"l0": result.metadata()}) if self.port else None
+        if final is not None:
+            yield Emit(final)
 
-    def _raise(self, result: Result) -> NoReturn:
+    def _failure(self, result: Result) -> tuple[Exception, BaseException | None]:
+        """Return what to raise, and from what."""
         outcome = self._outcome
         cause = self.exceptions[max(self.exceptions)] if self.exceptions else None
         if outcome is not None and outcome.raised_by is not None:
@@ -289,18 +305,17 @@ class Drive:
                 error.l0 = result  # type: ignore[attr-defined]
             except AttributeError:  # an exception with slots: it is raised all the same
                 _log.debug("session=%s: %s takes no attributes", self.session_id, type(error).__name__)
-            self._on.tell("error", self.session_id, error)
-            raise error
-        failure = failure_of(result)
-        self._on.tell("error", self.session_id, failure)
-        raise failure from cause
+            return error, error.__cause__
+        return failure_of(result), cause
 
     @property
     def result(self) -> Result:
         """How the session went, or goes."""
         session, outcome = self.session, self._outcome
         if self._through is not None:
-            return Result(self._through_status, self.session_id, "".join(self._through), attempts=1, served_by=self._names[0])
+            return Result(
+                self._through_status, self.session_id, "".join(self._through), attempts=1, served_by=self._names[0]
+            )
         if outcome is None:
             faults = tuple(map(self._fault, session.faults))
             calls = tuple(ToolCall(call.id, call.name, call.args) for call in session.tool_calls)
@@ -378,14 +393,20 @@ def _splice(splice: _native.Splice) -> Splice:
 
 
 _FAILURES: dict[str, tuple[type[L0Error], str]] = {
-    "exhausted": (ExhaustedError, "no attempt succeeded; see .result.faults, and give the policy more retries or a fallback"),
+    "exhausted": (
+        ExhaustedError,
+        "no attempt succeeded; see .result.faults, and give the policy more retries or a fallback",
+    ),
     "incomplete": (
         IncompleteError,
         "the answer broke off and nothing the policy allows could complete it; .result.text has what was given: "
         'allow more rungs (a Reset with "reset"), add a fallback, or show it as incomplete',
     ),
     "deadline": (DeadlineError, "the time allowed has passed; see Policy.timeouts.total and l0_core.deadline"),
-    "limited": (LimitError, "a retry budget or a breaker allowed no call; see .result.faults, and wait or add a fallback"),
+    "limited": (
+        LimitError,
+        "a retry budget or a breaker allowed no call; see .result.faults, and wait or add a fallback",
+    ),
     "content": (ContentError, "what arrived was not acceptable; see .result.faults"),
     "refused": (RefusedOutput, "the model declined to answer; see .result.finish_reason and Policy.refusal"),
     "cancelled": (L0Error, "the session was cancelled"),
@@ -400,8 +421,6 @@ def failure_of(result: Result) -> L0Error:
     return kind(f"{what} (session {result.session_id}; {head})", result)
 
 
-def sources_of(
-    open_: Target | Callable[..., Any], fallbacks: Sequence[Target | Callable[..., Any]]
-) -> list[Target]:
+def sources_of(*sources: Target | Callable[..., Any]) -> list[Target]:
     """Return what to try, in order; refuse at once what could never be opened."""
-    return [Target.of(source, place) for place, source in enumerate([open_, *fallbacks])]
+    return [Target.of(source, place) for place, source in enumerate(sources)]

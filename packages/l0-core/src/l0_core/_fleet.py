@@ -13,14 +13,14 @@ class Fleet:
 
     def __init__(self) -> None:
         self._native = _native.Fleet()
-        self._waiters: dict[int, Callable[[], None]] = {}
+        self._waiters: dict[int, Callable[[], object]] = {}
         self._lock = threading.Lock()
 
     def ask(self, key: tuple[str, str], purpose: int, force: bool, policy: _native.Policy) -> tuple[int, int]:  # noqa: FBT001 - the engine's own question
         """Return the answer as the session takes it, or `(3, ticket)` for a place in the queue."""
         return self._native.ask(clock().now(), *key, purpose, force, policy)
 
-    def wait(self, ticket: int, wake: Callable[[], None]) -> None:
+    def wait(self, ticket: int, wake: Callable[[], object]) -> None:
         """Call `wake`, from any thread, whenever the turn of `ticket` may have come."""
         with self._lock:
             self._waiters[ticket] = wake

@@ -18,7 +18,7 @@ class ToolFragment(NamedTuple):
         last: Whether the provider said that the call ends here.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody looks for here
     id: str | None = None
     name: str | None = None
     args: str = ""
@@ -165,4 +165,3 @@ class Chunk:
     sequence: int | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
     """Carried along and not looked into; `l0` in it on the trailing chunk says how the session went."""
-

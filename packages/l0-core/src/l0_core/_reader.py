@@ -4,6 +4,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, NamedTuple
 
@@ -32,10 +33,8 @@ class _Gate:
         return self._lock.acquire(timeout=seconds)
 
     def open(self) -> None:
-        try:
+        with suppress(RuntimeError):  # It is open.
             self._lock.release()
-        except RuntimeError:  # It is open.
-            pass
 
 
 class Timed(NamedTuple):
@@ -135,7 +134,7 @@ class Reader:
             self._space.open()
 
     def abandon(self) -> None:
-        """Stop reading as soon as that can be, and close the stream: at once where its client can be closed from outside."""
+        """Stop reading as soon as that can be: at once where the stream's client can be closed from outside."""
         self._abandoned = True
         self._space.open()
         if not self.over and self._source is not None:
@@ -147,17 +146,19 @@ def iterator_of(source: Any) -> Iterator[Any]:
     try:
         return iter(source)
     except TypeError:
-        hint = ": for an async iterator use astream" if hasattr(source, "__aiter__") or hasattr(source, "__await__") else ""
+        hint = (
+            ": for an async iterator use astream"
+            if hasattr(source, "__aiter__") or hasattr(source, "__await__")
+            else ""
+        )
         raise NotAStream(f"open_ must return an iterator of chunks, not {type(source).__name__}{hint}") from None
 
 
 def close_quietly(iterator: Any) -> None:
     close = getattr(iterator, "close", None)
     if close is not None:
-        try:
+        with suppress(Exception):  # It is being thrown away.
             close()
-        except Exception:  # noqa: BLE001, S110 - it is being thrown away
-            pass
 
 
 def run_aside(job: Callable[[], None]) -> None:
@@ -166,7 +167,10 @@ def run_aside(job: Callable[[], None]) -> None:
 
 
 class _Pool:
-    """Threads that wait a little for more work before they end. All are daemons: a stalled read keeps nobody from leaving."""
+    """Threads that wait a little for more work before they end.
+
+    All are daemons: a stalled read keeps nobody from leaving.
+    """
 
     def __init__(self) -> None:
         self._idle: list[_Worker] = []

@@ -1,23 +1,24 @@
 """What holds where a call says nothing: the environment's defaults."""
 
 import os
-from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from l0_core import _native
 from l0_core._context import in_attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from l0_core.policy import Policy
 
 PRESETS = ("standard", "interactive", "batch", "strict")
 
-PolicyLike = "Policy | _native.Policy | str | os.PathLike[str] | Mapping[str, object] | None"
+PolicyLike: TypeAlias = "Policy | _native.Policy | str | os.PathLike[str] | Mapping[str, object] | None"
 """What can be said of a policy: a `Policy`, the name of a preset, a file, its fields, or nothing."""
 
 
-def policy_of(value: "PolicyLike") -> _native.Policy:
+def policy_of(value: PolicyLike) -> _native.Policy:
     """Return the policy that a call asks for: where it says nothing that of `L0_POLICY`, else the standard one."""
     if value is None:
         value = os.environ.get("L0_POLICY") or "standard"

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
@@ -42,16 +43,16 @@ class Stream(Generic[ChunkT]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
         """Stop, and close the provider's stream. From any thread; more than once does no harm."""
         self._runner.interrupt()
-        try:
+        with suppress(ValueError):  # It is running in another thread, which stops now.
             self._chunks.close()
-        except ValueError:  # It is running in another thread, which stops now.
-            pass
 
     @property
     def result(self) -> "Result":
@@ -96,9 +97,11 @@ class _Runner:
                         yield step.chunk
                     else:
                         self._do(step)
-            final = drive.end()
-            if final is not None:
-                yield final
+            for step in drive.end():
+                if type(step) is Emit:
+                    yield step.chunk
+                else:
+                    self._do(step)
         finally:
             self._leave()
 
@@ -183,7 +186,13 @@ class _Runner:
     def _read(self, reader: Reader) -> Generator[Any, None, None]:
         """Give the engine what the reader brings, and the consumer what the engine passes, until it says drain."""
         drive = self._drive
-        push, text_of, attempt, seamed, now = drive.session.chunk, drive.text_of, drive.attempt, drive.seamed, drive.clock.now
+        push, text_of, attempt, seamed, now = (
+            drive.session.chunk,
+            drive.text_of,
+            drive.attempt,
+            drive.seamed,
+            drive.clock.now,
+        )
         take, hold = reader.items.popleft, drive.held.append
         while True:
             try:
@@ -250,7 +259,13 @@ class _Runner:
     def _read_directly(self, pull: Callable[[], Any]) -> Generator[Any, None, None]:
         """Do what `_read` does without a thread: a blocked read blocks the consumer."""
         drive = self._drive
-        push, text_of, attempt, seamed, now = drive.session.chunk, drive.text_of, drive.attempt, drive.seamed, drive.clock.now
+        push, text_of, attempt, seamed, now = (
+            drive.session.chunk,
+            drive.text_of,
+            drive.attempt,
+            drive.seamed,
+            drive.clock.now,
+        )
         hold = drive.held.append
         while True:
             began = now()
@@ -319,6 +334,6 @@ def stream(
         >>> "".join(stream), stream.result.attempts
         ('The capital is Paris.', 1)
     """
-    sources = sources_of(open_, fallbacks)
+    sources = sources_of(open_, *fallbacks)
     drive = Drive(sources, policy_of(policy), on=on, tenant=tenant, port=port)
     return Stream(drive, stall_guard)

@@ -43,9 +43,11 @@ class Target(_Declared):
     def of(cls, source: "Target | Callable[..., Any]", place: int) -> "Target":
         """Return a source as a target with a name of its own."""
         target = source if isinstance(source, Target) else cls(source)
-        if not callable(target.open):
+        if not callable(target.open):  # whatever the annotation says, this is where it is found out
             what = "the source" if place == 0 else f"fallback {place}"
-            raise TypeError(f"{what} must be a callable that starts an attempt, or a Target, not {type(source).__name__}")
+            raise TypeError(
+                f"{what} must be a callable that starts an attempt, or a Target, not {type(source).__name__}"
+            )
         return target
 
     def label(self, place: int) -> str:
