@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
@@ -15,10 +16,12 @@ from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort
 from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
-from l0_core.ports.plain import PLAIN
 
 if TYPE_CHECKING:
     from l0_core._result import Result
+
+if sys.version_info < (3, 12):
+    from asyncio.tasks import _current_tasks as _tasks  # type: ignore[attr-defined]
 
 ChunkT = TypeVar("ChunkT")
 
@@ -77,6 +80,8 @@ class _Watch:
         self._due = drive.session.poll_timeout
         self._clock: Clock = drive.clock
         self._loop = asyncio.get_running_loop()
+        # Python 3.11 looks the task up in Python, which costs as much as the engine; its table is the same one.
+        self.current = partial(_tasks.get, self._loop) if sys.version_info < (3, 12) else asyncio.current_task
         self._timer: asyncio.TimerHandle | None = None
 
     def follow(self, task: asyncio.Task[Any] | None) -> None:
@@ -141,7 +146,7 @@ class _Runner:
                     # The inner loop: its own, because every hop through another generator costs as much as the engine.
                     session, now, hold = drive.session, drive.clock.now, drive.held.append
                     push, text_of, pull = session.chunk, drive.text_of, self._pull
-                    attempt, seamed, current, pulling = drive.attempt, drive.seamed, asyncio.current_task, watch.pulling
+                    attempt, seamed, current, pulling = drive.attempt, drive.seamed, watch.current, watch.pulling
                     watch.arm()
                     while True:
                         if (task := current()) is not watch.task:
@@ -151,7 +156,6 @@ class _Runner:
                         try:
                             chunk = await pull()
                             if type(chunk) is str and chunk:
-                                drive.port = drive.port or PLAIN
                                 signal = push(now(), attempt, chunk)
                             else:
                                 text = text_of(chunk)

@@ -243,7 +243,7 @@ class Session:
     def __new__(
         cls,
         policy: Policy,
-        targets_json: str,
+        targets: Any,
         *,
         seed: int,
         streamed: bool = True,

@@ -17,7 +17,6 @@ from l0_core._port import ChunkPort
 from l0_core._reader import Reader, Timed, close_quietly, iterator_of, run_aside
 from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
-from l0_core.ports.plain import PLAIN
 
 if TYPE_CHECKING:
     from l0_core._result import Result
@@ -205,7 +204,6 @@ class _Runner:
                 reader.resume()
             try:
                 if type(chunk) is str and chunk:
-                    drive.port = drive.port or PLAIN
                     signal = push(now(), attempt, chunk)
                 else:
                     waited, chunk = chunk if type(chunk) is Timed else (0, chunk)
@@ -272,7 +270,6 @@ class _Runner:
             try:
                 chunk = pull()
                 if type(chunk) is str and chunk:
-                    drive.port = drive.port or PLAIN
                     signal = push(now(), attempt, chunk)
                 else:
                     text = text_of(chunk)

@@ -57,17 +57,8 @@ class Target(_Declared):
         name = getattr(self.open, "__qualname__", "") or type(self.open).__name__
         return name if place == 0 else f"{name}#{place}"
 
-    def declared(self, place: int) -> dict[str, object]:
+    def declared(self, place: int) -> tuple[object, ...]:
         """Return what the engine is told of it."""
-        return {
-            "name": self.label(place),
-            "credentials": self.credentials,
-            "terminal": self.terminal,
-            "reasons": self.reasons,
-            "prefill": {True: "yes", False: "no", None: "untold"}[self.prefill],
-            "native": self.native,
-            "whole": self.whole,
-            "context_window": self.context_window,
-            "quality": self.quality,
-            "cost": self.cost,
-        }
+        flags = (self.reasons, self.prefill, self.native, self.whole)
+        labels = (self.context_window, self.quality, self.cost)
+        return (self.label(place), self.credentials, self.terminal, *flags, *labels)
