@@ -71,6 +71,19 @@ class _Watch:
     first, the task is cancelled out of the read, as `asyncio.timeout` does.
     """
 
+    __slots__ = (
+        "_clock",
+        "_due",
+        "_loop",
+        "_timer",
+        "cancelling",
+        "current",
+        "fired",
+        "pulling",
+        "reading",
+        "task",
+    )
+
     def __init__(self, drive: Drive) -> None:
         self.pulling = Pulling()
         self.reading: int | None = None
@@ -147,6 +160,7 @@ class _Runner:
                     session, now, hold = drive.session, drive.clock.now, drive.held.append
                     push, text_of, pull = session.chunk, drive.text_of, self._pull
                     attempt, seamed, current, pulling = drive.attempt, drive.seamed, watch.current, watch.pulling
+                    passed = drive.passed
                     watch.arm()
                     while True:
                         if (task := current()) is not watch.task:
@@ -181,7 +195,8 @@ class _Runner:
                             watch.reading = None
                             pulling.active = False
                         if not signal:
-                            drive.passed = True
+                            if not passed:
+                                drive.passed = passed = True
                             yield drive.fit(chunk) if seamed else chunk
                         elif signal == HOLD:
                             hold(chunk)

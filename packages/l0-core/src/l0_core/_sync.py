@@ -192,7 +192,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        take, hold = reader.items.popleft, drive.held.append
+        take, hold, passed = reader.items.popleft, drive.held.append, drive.passed
         while True:
             try:
                 chunk = take()
@@ -213,7 +213,8 @@ class _Runner:
                 self._failed(error, bytes_seen=True)
                 return
             if not signal:
-                drive.passed = True
+                if not passed:
+                    drive.passed = passed = True
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)
@@ -264,7 +265,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        hold = drive.held.append
+        hold, passed = drive.held.append, drive.passed
         while True:
             began = now()
             try:
@@ -282,7 +283,8 @@ class _Runner:
                 self._failed(error, bytes_seen=True)
                 return
             if not signal:
-                drive.passed = True
+                if not passed:
+                    drive.passed = passed = True
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)
