@@ -124,6 +124,8 @@ impl Session {
             Mode::Native => Some(Seam::native()),
             Mode::Prefill => Some(Seam::prefill(shown, rules)),
             Mode::Prompt => Some(Seam::prompt(shown, anchor(shown).unwrap_or(""), rules)),
+            // With nothing but white space to find again, all of the answer is new.
+            Mode::Rerun if shown.trim().is_empty() => Some(Seam::prefill(shown, rules)),
             Mode::Rerun => Some(Seam::rerun()),
         };
         let id = AttemptId(self.attempts);
