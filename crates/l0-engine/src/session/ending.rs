@@ -330,23 +330,31 @@ impl Session {
 
     /// Adds an output, joined to the last one where both say the same of more chunks.
     pub(super) fn put(&mut self, output: Output) {
-        let joined = match (self.outputs.back_mut(), &output) {
-            (Some(Output::Release { chunks: all }), Output::Release { chunks })
-            | (Some(Output::Drop { chunks: all }), Output::Drop { chunks }) => {
-                *all += chunks;
-                true
+        if self.plan.recorded {
+            // An output of an earlier input, which a late driver left here, has its record there and stays as it is.
+            if let (Some(Record::Decision(recorded)), Some(last)) =
+                (self.records.last_mut(), self.outputs.back_mut())
+                && join(last, &output)
+            {
+                join(recorded, &output);
+                return;
             }
-            _ => false,
-        };
-        if joined && let Some(last) = self.outputs.back() {
-            if let Some(Record::Decision(recorded)) = self.records.last_mut() {
-                recorded.clone_from(last);
-            }
+            self.records.push(Record::Decision(output.clone()));
+        } else if self.outputs.back_mut().is_some_and(|last| join(last, &output)) {
             return;
         }
-        if self.plan.recorded {
-            self.records.push(Record::Decision(output.clone()));
-        }
         self.outputs.push_back(output);
+    }
+}
+
+/// Adds `output` to `last`, if both say the same of chunks next to each other.
+const fn join(last: &mut Output, output: &Output) -> bool {
+    match (last, output) {
+        (Output::Release { chunks: all }, Output::Release { chunks })
+        | (Output::Drop { chunks: all }, Output::Drop { chunks }) => {
+            *all += *chunks;
+            true
+        }
+        _ => false,
     }
 }
