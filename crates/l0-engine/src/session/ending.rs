@@ -183,17 +183,16 @@ impl Session {
         if live.tools.any_open() {
             return Err(Broken::of(FaultClass::Content, "tool_args"));
         }
+        // Only a target that goes on from what was shown can say that there is nothing to add, and has to say it.
+        let goes_on = matches!(live.mode, Mode::Native | Mode::Prefill) && !self.shown.is_empty();
+        let may_be_empty = live.finish == Some(Finish::Length) || (goes_on && live.finish.is_some());
+        if !live.has_content && !may_be_empty {
+            return Err(Broken::of(FaultClass::Empty, "no_content"));
+        }
         self.settle()?;
         self.close_seam()?;
-        let Some(live) = &self.live else {
-            return Ok(());
-        };
-        if live.is_behind() {
+        if self.live.as_ref().is_some_and(Attempt::is_behind) {
             return Err(Broken::seam(Misfit::TooShort));
-        }
-        let continues = live.mode != Mode::Fresh && !self.shown.is_empty();
-        if !live.has_content && !continues && live.finish != Some(Finish::Length) {
-            return Err(Broken::of(FaultClass::Empty, "no_content"));
         }
         Ok(())
     }
