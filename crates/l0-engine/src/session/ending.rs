@@ -249,6 +249,7 @@ impl Session {
 
     /// Settles the accounts of an attempt that is over, and drops what of it is kept.
     pub(super) fn forget(&mut self, live: &Attempt, failed: bool) {
+        self.degraded |= live.target != TargetId(0) && self.shown.size() > live.began_at;
         let used = live.usage.unwrap_or_default();
         self.usage = self.usage.plus(used);
         if failed {
@@ -307,7 +308,7 @@ impl Session {
             ending,
             attempts: self.attempts,
             served_by,
-            degraded: served_by.is_some_and(|target| target.0 != 0),
+            degraded: self.degraded || served_by.is_some_and(|target| target.0 != 0),
             continued: !self.splices.is_empty(),
             resets: self.resets,
             splices: core::mem::take(&mut self.splices),

@@ -115,6 +115,7 @@ impl Session {
             self.shown.clear();
             self.splices.clear();
             self.resets += 1;
+            self.degraded = false;
             self.put(Output::Reset);
         }
         let rules = &self.plan.policy.continuation;
@@ -132,6 +133,7 @@ impl Session {
         self.attempts += 1;
         self.ladder.opened(&tried);
         let mut live = Attempt::new(id, tried.target, tried.mode, tried.purpose, seam, self.now);
+        live.began_at = self.shown.size();
         if tried.mode == Mode::Rerun {
             live.marks_to_repeat = self.shown.marks().len();
         }
