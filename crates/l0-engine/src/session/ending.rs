@@ -237,8 +237,11 @@ impl Session {
             BrokeIn::Part
         } else if live.tools.any_open() {
             BrokeIn::Call
-        } else {
+        } else if self.shown.size() > live.began_at {
             BrokeIn::Text
+        } else {
+            // It showed nothing: the break is where it was.
+            self.broke_in
         };
         let (target, mode) = (live.target, live.mode);
         let setback = Setback { target, class, mode, throttled, retry_after, misfit, context_length };

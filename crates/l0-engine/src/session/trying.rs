@@ -115,6 +115,7 @@ impl Session {
             self.shown.clear();
             self.splices.clear();
             self.resets += 1;
+            self.broke_in = BrokeIn::Text;
             self.degraded = false;
             self.put(Output::Reset);
         }
