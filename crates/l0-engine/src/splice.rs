@@ -245,8 +245,8 @@ impl Window {
     /// A place is taken only when no text that may still come could speak for another one, so that it does not matter
     /// how the answer is split.
     fn look(&self, restart: Option<&str>, head: &str, last: bool) -> Look {
-        let held = head.char_indices().nth(self.hold_chars).map(|(at, _)| at);
-        let view = View { text: &head[..held.unwrap_or(head.len())], complete: last || held.is_some() };
+        let limit = head.char_indices().nth(self.hold_chars).map(|(at, _)| at);
+        let view = View { text: &head[..limit.unwrap_or(head.len())], complete: last || limit.is_some() };
         let mut starts = self.starts(view.text);
         if let Some(look) = starts.next().and_then(|first| self.exactly(view, first)) {
             return look;
