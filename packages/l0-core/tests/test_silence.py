@@ -37,6 +37,45 @@ def test_a_blocked_read_is_abandoned_and_its_thread_ends_with_it() -> None:
     release.set()
 
 
+@pytest.mark.parametrize("clock", ["first", "text"])
+def test_each_clock_is_its_own(clock: str) -> None:
+    """The clock of the opening does not stand in for that of the first word, nor that for the later ones."""
+    release = threading.Event()
+
+    def source(attempt: l0_core.Attempt) -> Iterator[str]:
+        if clock == "text":
+            yield "spoken "
+        if attempt.number == 0:
+            release.wait(20)
+        yield "again"
+
+    stream = l0_core.stream(source, policy=policy(timeouts={clock: 0.05}))
+    started = monotonic()
+    assert "".join(stream).endswith("again")
+    assert [(fault.fault, fault.code) for fault in stream.result.faults] == [("stall", clock)]
+    assert monotonic() - started < 10
+    release.set()
+
+
+def test_a_stall_after_a_pause_of_the_reader_is_seen() -> None:
+    release = threading.Event()
+
+    def source(attempt: l0_core.Attempt) -> Iterator[str]:
+        for place in range(_reader.AHEAD_MAX + 1):
+            if attempt.number == 0 and place == _reader.AHEAD_MAX:
+                release.wait(20)
+            yield "x "
+
+    stream = l0_core.stream(source, policy=policy(timeouts={"text": 0.05}, continuation={"rungs": ["rerun"]}))
+    started = monotonic()
+    for place, _ in enumerate(stream):
+        if place == 0:
+            sleep(0.05)
+    assert [(fault.fault, fault.code) for fault in stream.result.faults] == [("stall", "text")]
+    assert monotonic() - started < 10
+    release.set()
+
+
 def test_a_hundred_stalls_leave_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_reader, "_IDLE_SECONDS", 0.01)
     before = threading.active_count()

@@ -109,7 +109,7 @@ class Fleet:
         target: str,
         tenant: str,
         purpose: int,
-        force: bool,  # noqa: FBT001 - positional, as the engine puts it out
+        force: bool,
         policy: Policy,
     ) -> tuple[int, int]:
         """`(0, 0)` yes, `(1, 0)` over budget, `(2, ns)` breaker open, `(3, ticket)` queued."""
@@ -265,7 +265,7 @@ class Session:
         attempt: int,
         waited: int,
         text: str,
-        reasoning: bool,  # noqa: FBT001 - positional: the hot path
+        reasoning: bool,
         tools: Any,
         opaque: tuple[int, bool] | None,
         finish: str | None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +40,9 @@ class Target(_Declared):
     open: Callable[..., Any]
 
     @classmethod
-    def of(cls, source: "Target | Callable[..., Any]", place: int) -> "Target":
+    def of(cls, source: "Target | Callable[..., Any] | object", place: int) -> "Target":
         """Return a source as a target with a name of its own."""
-        target = source if isinstance(source, Target) else cls(source)
+        target = source if isinstance(source, Target) else cls(cast("Callable[..., Any]", source))
         if not callable(target.open):  # whatever the annotation says, this is where it is found out
             what = "the source" if place == 0 else f"fallback {place}"
             raise TypeError(
