@@ -18,7 +18,8 @@ SIZES = (2_000, 20_000, 200_000)
 ROUNDS = 7
 LINE = (
     '{"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1790000000, "model": "m", '
-    '"service_tier": "default", "system_fingerprint": "fp_1", "choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": null}]}'
+    '"service_tier": "default", "system_fingerprint": "fp_1", '
+    '"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": null}]}'
 )
 PEER = Path(__file__).parent.parent / ".cache/peers/bin/python"
 

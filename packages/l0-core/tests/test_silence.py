@@ -214,6 +214,20 @@ async def test_a_silent_await_is_left_and_cancelled() -> None:
     assert task.cancelling() == 0, "the session's own cancellation has been taken back"
 
 
+async def test_each_clock_is_its_own_async() -> None:
+    """The clock of the first word is long, the next one's short: the timer must not sleep through it."""
+
+    async def source(attempt: l0_core.Attempt) -> AsyncIterator[str]:
+        yield "spoken "
+        if attempt.number == 0:
+            await asyncio.sleep(20)
+        yield "again"
+
+    stream = l0_core.astream(source, policy=policy(timeouts={"text": 0.05}))
+    assert "".join([chunk async for chunk in stream]) == "spoken again"
+    assert [(fault.fault, fault.code) for fault in stream.result.faults] == [("stall", "text")]
+
+
 async def test_a_silent_opening_is_left() -> None:
     async def source(attempt: l0_core.Attempt) -> AsyncIterator[str]:
         if attempt.number == 0:
@@ -259,10 +273,13 @@ async def test_an_outer_timeout_is_not_mistaken_for_the_sessions() -> None:
         await asyncio.sleep(20)
         yield "x"
 
-    with pytest.raises(TimeoutError):
+    async def consume() -> None:
         async with asyncio.timeout(0.02):
             async for _ in l0_core.astream(source):
                 pass
+
+    with pytest.raises(TimeoutError):
+        await consume()
 
 
 async def test_leaving_early_closes_the_async_source() -> None:

@@ -307,5 +307,8 @@ class Session:
     def outcome(self) -> Outcome | None:
         """How it ended, once it has."""
     @property
+    def shortest_clock(self) -> int:
+        """Nanoseconds of the shortest clock it can run by: a timer that rings as often misses none."""
+    @property
     def deadline(self) -> int:
         """The moment it must have ended."""

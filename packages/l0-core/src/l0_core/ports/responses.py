@@ -90,7 +90,8 @@ class ResponsesPort:
         that was open at the seam has all of what was before it.
         """
         if self._thread is not None:
-            return self._thread.fitted(event, start, end)
+            fitted: ResponseStreamEvent = self._thread.fitted(event, start, end)
+            return fitted
         is_text = text_in(event, "type") == _TEXT
         return copied(event, delta=text_in(event, "delta")[start:end]) if is_text else event
 
