@@ -1,5 +1,9 @@
 //! JSON as models write it: in pieces, cut short, and not always JSON.
 
+mod repair;
+#[cfg(test)]
+mod samples;
 mod scan;
 
+pub use repair::{CHANGES_MAX, Change, Documents, Fix, Options, Repaired, Unrepairable, repair};
 pub use scan::{Kind, MAX_DEPTH, Scanner, Status};
