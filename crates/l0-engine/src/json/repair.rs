@@ -204,3 +204,294 @@ fn listed(found: &[Found], chosen: &[&Found], draft: &Draft<'_>) -> (Vec<Change>
     changes.truncate(CHANGES_MAX);
     (changes, omitted)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::json::samples::{Style, any_text, container, document};
+
+    fn repaired(text: &str) -> Repaired<'_> {
+        repair(text, &Options::default()).unwrap_or_else(|error| panic!("{error}: {text:?}"))
+    }
+
+    fn value(text: &str) -> Value {
+        let json = repaired(text).text;
+        serde_json::from_str(&json)
+            .unwrap_or_else(|error| panic!("{error}: {json:?} from {text:?}"))
+    }
+
+    fn is_json(text: &str) -> bool {
+        serde_json::from_str::<IgnoredAny>(text).is_ok()
+    }
+
+    /// Whether `part` is what can be known of `whole` before its end: the last string, number and container of it may
+    /// be shorter, and nothing may be different.
+    fn begins(part: &Value, whole: &Value) -> bool {
+        match (part, whole) {
+            (Value::String(part), Value::String(whole)) => whole.starts_with(part.as_str()),
+            (Value::Number(part), Value::Number(whole)) => {
+                part == whole
+                    || whole
+                        .to_string()
+                        .starts_with(part.to_string().trim_end_matches(".0"))
+            }
+            (Value::Array(part), Value::Array(whole)) => {
+                part.len() <= whole.len()
+                    && part
+                        .iter()
+                        .zip(whole)
+                        .all(|(part, whole)| begins(part, whole))
+            }
+            (Value::Object(part), Value::Object(whole)) => part
+                .iter()
+                .all(|(key, part)| whole.get(key).is_some_and(|whole| begins(part, whole))),
+            (part, whole) => part == whole,
+        }
+    }
+
+    /// Bytes read and written per byte of the text.
+    fn steps(text: &str) -> usize {
+        let source = Source::new(text);
+        let mut draft = Draft::new(text);
+        let _ = repair_broken(&source, &mut draft, &Options::default());
+        source.steps() + draft.steps
+    }
+
+    #[test]
+    fn work_grows_with_the_text_and_not_faster() {
+        let seeds = [
+            "{\"a\": 1, ",
+            "[",
+            "{",
+            "{\"a\":",
+            "[{\"a\":[",
+            "\"",
+            "\"\"",
+            "\",",
+            "\", \"",
+            "\",\"a",
+            "'",
+            "',",
+            "”,“",
+            "\\\"",
+            "\\\\\"",
+            "[\"",
+            "{\"",
+            "{\"a\": \"{\"",
+            "[\"[\"",
+            "]",
+            "}",
+            "[1}",
+            "{1]",
+            "[(",
+            ")",
+            ", ",
+            ":",
+            "::",
+            "a ",
+            "a,",
+            "a:",
+            "1,",
+            "1 ",
+            "1,000",
+            "-",
+            "/*",
+            "/* */",
+            "//",
+            "// \n",
+            "#",
+            "`",
+            "```",
+            "``` ",
+            "```json\n{",
+            "...",
+            "…",
+            "\n",
+            "\n\"",
+            " ",
+            "\u{a0}",
+            "\"a\" ",
+            "\"a\" + ",
+            "+ \"",
+            "{'",
+            "['a",
+            "x{",
+            "x[",
+            "[[a",
+            "{{a",
+            "[ ",
+            "{ ",
+            "{a:",
+            "{a:b,",
+            "[1]",
+            "{}",
+            "[]",
+            "</think>",
+            "\\n",
+            "\\u",
+            "\\ud800",
+            "\"\n\"",
+            "\"x\n\"y\": ",
+            ", \"k\": \"v",
+            "\"}",
+            "\"]",
+            "\",}",
+            "{\"a\":{\"b\":",
+            "[\"a\": ",
+            "(",
+            "{\"a\" ",
+            "{\"a\":1}",
+            "{\"a\":1},",
+            "\"a\":1},",
+            "{[",
+            "{[}",
+            "{\"a\":1{",
+            "\"{",
+            "\"[1",
+            "=",
+            ";",
+            "t",
+            "tr",
+            "true ",
+            "u'",
+        ];
+        let openers = [
+            "",
+            "{\"a\": ",
+            "{\"a\": \"",
+            "[",
+            "[\"",
+            "{'a': '",
+            "{",
+            "words [",
+            "```json\n",
+            "{\\\"a\\\": \\\"",
+            "{“a”: “",
+        ];
+        let mut worst = (0.0, String::new());
+        for opener in openers {
+            for seed in seeds {
+                for (before, after) in [("", ""), ("", "\"}"), ("", "\n}\n```")] {
+                    let text =
+                        |times: usize| format!("{opener}{before}{}{after}", seed.repeat(times));
+                    let (short, long) = (text(64), text(1_024));
+                    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+                    let per_byte = |text: &str| steps(text) as f64 / text.len() as f64;
+                    let (short, long) = (per_byte(&short), per_byte(&long));
+                    assert!(
+                        long < 40.0,
+                        "{long} steps a byte for {opener:?} and {seed:?}, {after:?}"
+                    );
+                    assert!(
+                        long < short * 1.5 + 2.0,
+                        "{short} steps a byte became {long} for {opener:?} and {seed:?}, {after:?}"
+                    );
+                    if long > worst.0 {
+                        worst = (long, format!("{opener:?} {seed:?} {after:?}"));
+                    }
+                }
+            }
+        }
+        assert!(worst.0 > 1.0, "the count counts something");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+        #[test]
+        fn json_is_returned_as_it_is(text in document()) {
+            for documents in [Documents::Longest, Documents::First, Documents::Last, Documents::All] {
+                let repaired = repair(&text, &Options { documents, ..Options::default() }).unwrap();
+                prop_assert!(matches!(repaired.text, Cow::Borrowed(same) if std::ptr::eq(same, text.as_str())));
+                prop_assert!(repaired.changes.is_empty() && !repaired.cut);
+            }
+        }
+
+        #[test]
+        fn what_is_returned_is_json_and_stays_as_it_is(text in any_text(), documents in prop::sample::select(vec![
+            Documents::Longest, Documents::First, Documents::Last, Documents::All,
+        ])) {
+            let options = Options { documents, ..Options::default() };
+            let Ok(first) = repair(&text, &options) else { return Ok(()) };
+            prop_assert!(is_json(&first.text), "{:?}", first);
+            let again = repair(&first.text, &options).unwrap();
+            prop_assert_eq!(&again.text, &first.text);
+            prop_assert!(again.changes.is_empty());
+            prop_assert_eq!(first.changes.is_empty(), first.text == text);
+            prop_assert!(first.changes.iter().all(|change| text.is_char_boundary(change.at)));
+            prop_assert!(first.changes.is_sorted_by_key(|change| change.at));
+        }
+
+        /// Whatever the end of the text cuts, nothing that was there is told differently.
+        #[test]
+        fn a_beginning_repairs_to_a_beginning(whole in container(), pretty in any::<bool>(), compact in any::<bool>()) {
+            let text = match (pretty, compact) {
+                (true, _) => serde_json::to_string_pretty(&whole).unwrap(),
+                (_, true) => whole.to_string(),
+                _ => Style::JSON.write(&whole),
+            };
+            for (end, _) in text.char_indices().skip(1) {
+                let part = &text[..end];
+                let json = match repair(part, &Options::default()) {
+                    Ok(repaired) => repaired,
+                    Err(error) => panic!("{error}: {part:?}"),
+                };
+                let known: Value = serde_json::from_str(&json.text).unwrap();
+                prop_assert!(begins(&known, &whole), "{} from {:?}", json.text, part);
+                prop_assert!(json.cut);
+            }
+        }
+
+        /// One habit of models at a time, over a whole document.
+        #[test]
+        fn a_dialect_keeps_its_meaning(whole in container(), habit in 0..15_usize) {
+            let style = Style::JSON;
+            let written = match habit {
+                0 => Style { tail: ",", ..style },
+                1 => Style { tail: " , \n", ..style },
+                2 => Style { quotes: ("'", "'"), ..style },
+                3 => Style { quotes: ("“", "”"), ..style },
+                4 => Style { literals: ["True", "False", "None"], ..style },
+                5 => Style { bare_keys: true, ..style },
+                6 => Style { raw_controls: true, ..style },
+                7 => Style { comma: ", // and so on\n", ..style },
+                8 => Style { comma: " /* , */ , ", ..style },
+                9 => Style { comma: "\n", ..style },
+                10 => Style { colon: " = ", ..style },
+                11 => Style { comma: ",, ", ..style },
+                12 => Style { comma: "，", colon: "：", ..style },
+                13 => Style { comma: ";\n", ..style },
+                _ => Style {
+                    quotes: ("'", "'"), literals: ["True", "False", "None"], bare_keys: true, tail: ",", ..style
+                },
+            }
+            .write(&whole);
+            prop_assert_eq!(value(&written), whole, "{}", written);
+        }
+
+        /// Closers that never came, and everything around a document that is none of it.
+        #[test]
+        fn what_is_around_a_document_goes(whole in container(), place in 0..7_usize) {
+            let json = whole.to_string();
+            let pretty = serde_json::to_string_pretty(&whole).unwrap();
+            let text = match place {
+                0 => format!("```json\n{pretty}\n```"),
+                1 => format!("Here it is:\n\n```\n{pretty}\n```\nAnything else?"),
+                2 => format!("Here it is:\n{pretty}\n\nI hope it's what you wanted!"),
+                3 => format!("<think>Maybe {{\"a\": {json}, \"b\": {json}}}.</think>\n{json}"),
+                4 => format!("\u{feff}{json};"),
+                5 => format!("result = {pretty}\n"),
+                _ => pretty.trim_end_matches(['}', ']', '\n', ' ']).to_owned(),
+            };
+            // Where the whole document is empty brackets, little tells it from what is said around it.
+            prop_assume!(json.len() > 2);
+            // A string that ends in a closer loses its quote to the last of these, and the quote then its meaning.
+            prop_assume!(place < 6 || !text.is_empty());
+            prop_assert_eq!(value(&text), whole, "{}", text);
+        }
+    }
+}

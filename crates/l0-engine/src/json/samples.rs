@@ -1,6 +1,9 @@
 //! Texts for tests: JSON, JSON with one thing broken, and what is neither.
 
+use std::fmt::Write;
+
 use proptest::prelude::*;
+use serde_json::Value;
 
 /// JSON text of any shape, written with the freedoms the grammar gives: whitespace, escapes, number forms.
 pub(super) fn document() -> impl Strategy<Value = String> {
@@ -87,4 +90,129 @@ pub(super) fn soup() -> impl Strategy<Value = String> {
 
 pub(super) fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![document(), mutated(), soup()]
+}
+
+/// A container with everything in it that a model's answer may hold, strings of all kinds included.
+pub(super) fn container() -> impl Strategy<Value = Value> {
+    let string = prop_oneof![
+        4 => "[a-zA-Z0-9 ]{0,12}",
+        2 => "[a-zA-Z0-9 .,:;!?#/*(){}\\[\\]<>_+=-]{0,24}",
+        1 => prop::sample::select(vec![
+            "https://example.org/a?b=c,d#e", "```json\n[1, ]\n```", "/* no comment */", "// neither", "a, ]", "}, \"",
+            "say \"hi\", then go", "it's", "C:\\new\\table", "line\nbreak\ttab", "naïve 漢字 🙂", "", "True", "12,000",
+            "{\"a\": \"b\"}", "key: value", "\u{1}", "“smart”", "a\\", "null", " ", "...", "\"", "'",
+        ]).prop_map(str::to_owned),
+    ];
+    let number = prop_oneof![
+        any::<i32>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        // Eighths are exact however they are read.
+        any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
+    ];
+    let leaf = prop_oneof![
+        3 => string.clone().prop_map(Value::from),
+        2 => number,
+        1 => prop::sample::select(vec![Value::Null, Value::Bool(true), Value::Bool(false)]),
+    ];
+    let value = leaf.prop_recursive(4, 32, 5, move |inner| {
+        let key = prop_oneof![4 => "[a-z_][a-z0-9_]{0,8}".boxed(), 1 => string.clone().boxed()];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::vec((key, inner), 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    });
+    value.prop_map(|value| {
+        if value.is_object() || value.is_array() {
+            value
+        } else {
+            Value::from(vec![value])
+        }
+    })
+}
+
+/// How a value is written: every freedom a dialect takes in place of what JSON asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Style {
+    pub(super) colon: &'static str,
+    pub(super) comma: &'static str,
+    /// Before the closer of a container that is not empty.
+    pub(super) tail: &'static str,
+    pub(super) quotes: (&'static str, &'static str),
+    pub(super) literals: [&'static str; 3],
+    pub(super) bare_keys: bool,
+    pub(super) raw_controls: bool,
+}
+
+impl Style {
+    pub(super) const JSON: Self = Self {
+        colon: ": ",
+        comma: ", ",
+        tail: "",
+        quotes: ("\"", "\""),
+        literals: ["true", "false", "null"],
+        bare_keys: false,
+        raw_controls: false,
+    };
+
+    pub(super) fn write(&self, value: &Value) -> String {
+        let mut out = String::new();
+        self.write_to(&mut out, value);
+        out
+    }
+
+    fn write_to(&self, out: &mut String, value: &Value) {
+        match value {
+            Value::Null => out.push_str(self.literals[2]),
+            Value::Bool(yes) => out.push_str(self.literals[usize::from(!yes)]),
+            Value::Number(number) => write!(out, "{number}").unwrap(),
+            Value::String(text) => self.write_string(out, text),
+            Value::Array(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index > 0 { self.comma } else { "" });
+                    self.write_to(out, item);
+                }
+                out.push_str(if items.is_empty() { "" } else { self.tail });
+                out.push(']');
+            }
+            Value::Object(members) => {
+                out.push('{');
+                for (index, (key, item)) in members.iter().enumerate() {
+                    out.push_str(if index > 0 { self.comma } else { "" });
+                    let is_name = key
+                        .starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                        && key
+                            .bytes()
+                            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                    if self.bare_keys && is_name {
+                        out.push_str(key);
+                    } else {
+                        self.write_string(out, key);
+                    }
+                    out.push_str(self.colon);
+                    self.write_to(out, item);
+                }
+                out.push_str(if members.is_empty() { "" } else { self.tail });
+                out.push('}');
+            }
+        }
+    }
+
+    fn write_string(&self, out: &mut String, text: &str) {
+        let (open, close) = self.quotes;
+        out.push_str(open);
+        for char in text.chars() {
+            match char {
+                '\\' => out.push_str("\\\\"),
+                '"' if open != "'" => out.push_str("\\\""),
+                '\'' if open == "'" => out.push_str("\\'"),
+                char if char < ' ' && !self.raw_controls => {
+                    write!(out, "\\u{:04x}", u32::from(char)).unwrap()
+                }
+                char => out.push(char),
+            }
+        }
+        out.push_str(close);
+    }
 }

@@ -198,13 +198,18 @@ impl Document<'_, '_> {
             self.take_scalar(&Scalar::Instead(json.to_owned(), Fix::CutLiteral), end);
             return;
         }
-        let number = text.trim_end_matches(['.', 'e', 'E', '+', '-']);
+        let numeric = text
+            .starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.'));
+        let number = if numeric {
+            text.trim_end_matches(['.', 'e', 'E', '+', '-'])
+        } else {
+            text
+        };
         match scalar(number) {
-            Some(Scalar::Right) if literal(text).is_some() => self.take_scalar(&Scalar::Right, end),
-            Some(Scalar::Right) => {
-                self.take_scalar(&Scalar::Instead(number.to_owned(), Fix::CutNumber), end)
+            Some(Scalar::Right) if numeric => {
+                self.take_scalar(&Scalar::Instead(number.to_owned(), Fix::CutNumber), end);
             }
-            Some(instead) => self.take_scalar(&instead, end),
+            Some(scalar) => self.take_scalar(&scalar, end),
             None if number.is_empty() => {
                 // A sign and no digit: nothing is known of the value.
                 self.draft.fix(Fix::CutNumber, self.at..end, "");

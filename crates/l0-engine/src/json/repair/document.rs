@@ -364,7 +364,11 @@ impl<'d, 'a> Document<'d, 'a> {
         let Some(object) = self.frames.last().map(|frame| frame.object) else {
             return;
         };
-        if object && self.frames.len() == 1 && self.follow(self.at + len) == Follow::Member {
+        if object
+            && self.frames.len() == 1
+            && self.items() > 0
+            && self.follow(self.at + len) == Follow::Member
+        {
             // `{"a": 1}, "b": 2}`: closed too early.
             self.remove(Fix::ExtraCloser, len);
             self.expect = Expect::After;
@@ -599,8 +603,15 @@ impl<'d, 'a> Document<'d, 'a> {
         self.remove(Fix::StrayText, end - self.at);
     }
 
-    /// A quote after a value that begins no string: what follows it fits the end of the value.
+    /// A quote right behind a value that begins no string: what follows it fits the end of the value.
     fn is_stray_quote(&self, len: usize) -> bool {
+        if self
+            .frames
+            .last()
+            .is_none_or(|frame| frame.end.at != self.at)
+        {
+            return false;
+        }
         let after = self.at + len;
         match self.source.ahead(after, after) {
             None => true,

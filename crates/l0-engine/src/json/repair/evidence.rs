@@ -50,7 +50,7 @@ pub(super) fn closing(source: &Source<'_>, at: usize, around: Around) -> Evidenc
         return Evidence::Strong;
     };
     let fits = match (around.place, byte) {
-        (Place::Root, _) => Evidence::None,
+        (Place::Root, _) => return Evidence::None,
         (Place::Key, _) => after_key(source, next, byte, next > at),
         (_, b',' | b';') => after_comma(source, at, next + len, around),
         (_, b'}') if around.object_open => after_closer(source, at, next + len),

@@ -264,7 +264,10 @@ impl<'d, 'a> Outline<'d, 'a> {
                 (Some(b'{'), b'}') => break opener == start || outer == Some(b'['),
                 (Some(b'{'), _) if source.quote(next).is_some() => break true,
                 (_, b'/' | b'#') if source.comment(next) => break line_ended,
-                (Some(b'{'), _) => break self.alone_on_line() && source.bare_key(start, next),
+                (Some(b'{'), _) if self.at_start || self.at_line_start => {
+                    break source.bare_key(start, next);
+                }
+                (Some(b'{'), _) => break source.bare_member(start, next),
                 (_, b']') => break next == opener + 1,
                 _ if source.quote(next).is_some() => break true,
                 _ => break self.begins_items(next),
@@ -281,10 +284,6 @@ impl<'d, 'a> Outline<'d, 'a> {
             self.pass_words(opener + 1 - start);
         }
         verdict
-    }
-
-    fn alone_on_line(&self) -> bool {
-        self.at_start || self.at_line_start
     }
 
     /// Whether numbers, literals or, where nothing was said before, words begin an array's items here.
@@ -304,12 +303,15 @@ impl<'d, 'a> Outline<'d, 'a> {
             None => true,
             Some((next, line_ended)) => {
                 line_ended
-                    || matches!(source.token(next), Some((b',' | b']', _)))
+                    || matches!(source.token(next), Some((b',' | b';' | b']', _)))
+                    || source.comment(next)
                     || source.starts(next, "...")
             }
         };
         let another = next.is_some_and(|(next, _)| matches!(source.token(next), Some((b',', _))));
-        !word.is_empty() && ((scalar && ends) || (self.at_start && another))
+        let cut = next.is_none();
+        !word.is_empty()
+            && ((scalar && (ends || self.at_line_start)) || (self.at_start && (another || cut)))
     }
 
     /// Whether the members of an object begin here whose brace the model took as given.

@@ -17,6 +17,12 @@ pub(super) enum Quote {
     Escaped,
 }
 
+impl Quote {
+    pub(super) fn is_smart(self) -> bool {
+        matches!(self, Self::SmartDouble | Self::SmartSingle)
+    }
+}
+
 /// What a quote begins, as far as it can be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyAhead {
@@ -197,6 +203,23 @@ impl<'a> Source<'a> {
 
     /// Whether a name and a colon stand at `at`, without quotes.
     pub(super) fn bare_key(&self, origin: usize, at: usize) -> bool {
+        self.bare_key_end(origin, at).is_some()
+    }
+
+    /// Whether a name, a colon and what can only be a value stand at `at`.
+    pub(super) fn bare_member(&self, origin: usize, at: usize) -> bool {
+        let value = self
+            .bare_key_end(origin, at)
+            .and_then(|end| self.ahead(origin, end));
+        value.is_some_and(|(value, _)| {
+            self.quote(value).is_some()
+                || self.literal(value)
+                || matches!(self.byte(value), Some(b'{' | b'[' | b'-' | b'0'..=b'9'))
+        })
+    }
+
+    /// Behind the colon of the name at `at`.
+    fn bare_key_end(&self, origin: usize, at: usize) -> Option<usize> {
         let end = self.len().min(origin + LOOKAHEAD);
         let mut place = at;
         while place < end && self.name(place) {
@@ -204,13 +227,14 @@ impl<'a> Source<'a> {
         }
         self.walked(place - at + 1);
         if place == at {
-            return false;
+            return None;
         }
-        let Some((after, _)) = self.ahead(origin, place) else {
-            return false;
-        };
-        // A colon and two slashes are the beginning of an address.
-        matches!(self.token(after), Some((b':', _))) && !self.starts(after, "://")
+        let (after, _) = self.ahead(origin, place)?;
+        match self.token(after)? {
+            // A colon and two slashes are the beginning of an address.
+            (b':', len) if !self.starts(after, "://") => Some(after + len),
+            _ => None,
+        }
     }
 
     /// Whether the character at `at` may be part of a name.

@@ -18,6 +18,8 @@ pub(super) struct StringEnd {
     pub(super) how: How,
     /// Quotes inside it.
     pub(super) inner: usize,
+    /// More than one quote closes it.
+    extra_quotes: bool,
     dirty: bool,
 }
 
@@ -104,6 +106,7 @@ impl Document<'_, '_> {
                 after,
                 how,
                 inner,
+                extra_quotes: false,
                 dirty,
             }
         };
@@ -149,16 +152,23 @@ impl Document<'_, '_> {
             };
             if embedded.possible
                 && embedded.open > 0
-                && (embedded.certain || evidence != Evidence::Strong)
+                && (embedded.certain || evidence == Evidence::None)
             {
                 embedded.certain = true;
                 closes = false;
             }
             if closes {
                 dirty |= closers > len || content > from;
-                return ended(content, at, at + closers, How::Closed, inner, dirty);
+                return StringEnd {
+                    extra_quotes: closers > len,
+                    ..ended(content, at, at + closers, How::Closed, inner, dirty)
+                };
             }
-            if at == content && content - from < 2 * len && place != Place::Root {
+            if at == content
+                && content - from < 2 * len
+                && place != Place::Root
+                && !quote.is_smart()
+            {
                 // `""word""` and `"""words"""`.
                 content += len;
                 at += len;
@@ -274,6 +284,9 @@ impl Document<'_, '_> {
                 self.draft.report(Fix::CutString, after);
             }
             How::Unclosed => self.draft.report(Fix::MissingQuote, end.content.end),
+            How::Closed if end.extra_quotes && end.content.start == open.end => {
+                self.draft.report(Fix::ExtraQuote, end.content.end);
+            }
             How::Closed => {}
         }
         let straight = quote == Quote::Double && opener == "\"" && end.content.start == open.end;
@@ -489,7 +502,7 @@ impl Document<'_, '_> {
     /// Whether the whole text is a string and nothing else, which is then taken over.
     pub(super) fn whole_string(&mut self, quote: Quote, len: usize) -> bool {
         let end = self.string_end(quote, self.at + len, Place::Root);
-        if end.inner > 0 || end.how == How::Unclosed {
+        if end.inner > 0 || end.after < self.source.len() {
             return false;
         }
         self.write_string(quote, self.at..self.at + len, "\"", &end);
