@@ -165,7 +165,7 @@ impl Style {
         match value {
             Value::Null => out.push_str(self.literals[2]),
             Value::Bool(yes) => out.push_str(self.literals[usize::from(!yes)]),
-            Value::Number(number) => write!(out, "{number}").unwrap(),
+            Value::Number(number) => write!(out, "{number}").expect("a string takes all"),
             Value::String(text) => self.write_string(out, text),
             Value::Array(items) => {
                 out.push('[');
@@ -208,7 +208,7 @@ impl Style {
                 '"' if open != "'" => out.push_str("\\\""),
                 '\'' if open == "'" => out.push_str("\\'"),
                 char if char < ' ' && !self.raw_controls => {
-                    write!(out, "\\u{:04x}", u32::from(char)).unwrap()
+                    write!(out, "\\u{:04x}", u32::from(char)).expect("a string takes all");
                 }
                 char => out.push(char),
             }

@@ -192,7 +192,7 @@ impl Document<'_, '_> {
 
     /// A value that the end of the text touches: it may have gone on.
     fn cut_value(&mut self, end: usize) {
-        self.cut = true;
+        self.seen.cut = true;
         let text = self.source.slice(self.at, end);
         if let Some(json) = completed_literal(text) {
             self.take_scalar(&Scalar::Instead(json.to_owned(), Fix::CutLiteral), end);
@@ -232,13 +232,13 @@ impl Document<'_, '_> {
         };
         self.draft.fix(fix, self.at..self.at, "\"");
         if end == self.source.len() {
-            self.cut = true;
+            self.seen.cut = true;
             self.draft.report(Fix::CutString, end);
         }
         self.write_content(Quote::Single, self.at..text_end, end == self.source.len());
         self.draft.replace(text_end..end + quote_len, "\"");
         self.at = end + quote_len;
-        self.substance = true;
+        self.seen.substance = true;
         self.finish_value(true);
     }
 
@@ -263,7 +263,9 @@ impl Document<'_, '_> {
                 }
                 b'/' | b'#' if spaced && source.comment(at) => break (at, 0),
                 b'`' if source.fence(at) => break (at, 0),
-                b'"' if quotes % 2 == 0 && parens == 0 && self.may_close(at + 1) => break (at, 1),
+                b'"' if quotes.is_multiple_of(2) && parens == 0 && self.may_close(at + 1) => {
+                    break (at, 1);
+                }
                 b'"' => quotes += 1,
                 b'(' => parens += 1,
                 b')' => parens = parens.saturating_sub(1),

@@ -19,9 +19,15 @@ pub(super) struct Document<'d, 'a> {
     /// Where the pending key of the innermost object ends.
     key_end: Mark,
     last_was_string: bool,
-    /// Whether the document was still open where the text, or its fence, ended.
+    pub(super) seen: Seen,
+}
+
+/// What is known of the document once it ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// It was still open where the text, or its fence, ended.
     pub(super) cut: bool,
-    /// Whether it holds a key or a string: a lone `[1]` in prose is more likely a reference than an answer.
+    /// It holds a key or a string: a lone `[1]` in prose is more likely a reference than an answer.
     pub(super) substance: bool,
 }
 
@@ -85,8 +91,7 @@ impl<'d, 'a> Document<'d, 'a> {
             arrays: 0,
             key_end: Mark::default(),
             last_was_string: false,
-            cut: false,
-            substance: false,
+            seen: Seen::default(),
         }
     }
 
@@ -204,6 +209,11 @@ impl<'d, 'a> Document<'d, 'a> {
             b',' | b';' => self.remove(Fix::ExtraComma, len),
             b':' | b'=' => self.remove(Fix::ExtraColon, len),
             _ if self.ellipsis() => {}
+            _ if !member && self.begins_member_of_parent() => {
+                // `{"a": [1, 2, "b": 3}`: the array was never closed.
+                self.drop_comma();
+                self.insert_closer();
+            }
             _ => {
                 self.skip_string_prefix();
                 match self.source.quote(self.at) {
@@ -227,7 +237,7 @@ impl<'d, 'a> Document<'d, 'a> {
             }
             b'}' | b']' | b')' => self.close(byte, len),
             b':' if !object && self.last_was_string && self.items() == 1 => {
-                self.turn_into_object(len)
+                self.turn_into_object(len);
             }
             b':' | b'=' => self.remove(Fix::ExtraColon, len),
             b'+' if self.last_was_string && self.join() => {}
@@ -236,11 +246,11 @@ impl<'d, 'a> Document<'d, 'a> {
             _ if self.ellipsis() => {}
             _ => match self.source.quote(self.at) {
                 Some((_, quote)) if self.is_stray_quote(quote) => {
-                    self.remove(Fix::ExtraQuote, quote)
+                    self.remove(Fix::ExtraQuote, quote);
                 }
                 Some(_) => self.expect = Expect::Item,
                 None if object && self.source.bare_key(self.at, self.at) => {
-                    self.expect = Expect::Item
+                    self.expect = Expect::Item;
                 }
                 None if !object && self.source.literal(self.at) => self.expect = Expect::Item,
                 None => self.stray_text(),
@@ -250,7 +260,7 @@ impl<'d, 'a> Document<'d, 'a> {
 
     /// Closes what the text left open. A key whose value never came is not made up.
     fn end_of_text(&mut self) {
-        self.cut = true;
+        self.seen.cut = true;
         if matches!(self.expect, Expect::Colon | Expect::Value) {
             let fix = if self.expect == Expect::Colon {
                 Fix::CutKey
@@ -349,9 +359,9 @@ impl<'d, 'a> Document<'d, 'a> {
             .source
             .ahead(self.at, self.at + len)
             .and_then(|(next, _)| self.source.token(next));
-        if next.is_some_and(|(byte, _)| byte == right)
-            || self.accepts(innermost + 1, follow) == Some(true)
-        {
+        let needless = next.is_some_and(|(byte, _)| byte == right)
+            || self.accepts(innermost + 1, follow) == Some(true);
+        if needless && wrong_kind != Some(true) {
             self.remove(Fix::ExtraCloser, len);
         } else {
             self.close_top(closer, len);
@@ -470,7 +480,7 @@ impl<'d, 'a> Document<'d, 'a> {
     /// A key ends here.
     pub(super) fn finish_key(&mut self) {
         self.key_end = self.draft.mark(self.at);
-        self.substance = true;
+        self.seen.substance = true;
         self.expect = Expect::Colon;
     }
 
@@ -574,15 +584,11 @@ impl<'d, 'a> Document<'d, 'a> {
         true
     }
 
-    /// The letter in `u'…'`, `b"…"`, `r"…"`, `f"…"`.
     fn skip_string_prefix(&mut self) {
-        if let [
-            b'u' | b'U' | b'b' | b'B' | b'r' | b'R' | b'f' | b'F',
-            b'"' | b'\'',
-            ..,
-        ] = self.source.rest(self.at)
-        {
-            self.remove(Fix::StrayText, 1);
+        // `b": 1` is a key that lost its first quote.
+        let prefix = self.source.string_prefix(self.at);
+        if prefix > 0 && !self.source.bare_key(self.at, self.at) {
+            self.remove(Fix::StrayText, prefix);
         }
     }
 
@@ -623,6 +629,17 @@ impl<'d, 'a> Document<'d, 'a> {
                 _ => false,
             },
         }
+    }
+
+    /// Whether a key of the object around the array at hand stands where the array's next item should.
+    fn begins_member_of_parent(&self) -> bool {
+        let in_object = self
+            .frames
+            .iter()
+            .rev()
+            .nth(1)
+            .is_some_and(|frame| frame.object);
+        in_object && self.items() > 0 && self.source.key(self.at, self.at) == KeyAhead::Colon
     }
 
     fn follow(&self, at: usize) -> Follow {

@@ -66,7 +66,7 @@ pub(super) fn closing(source: &Source<'_>, at: usize, around: Around) -> Evidenc
         (Place::Item, _) if next > at && source.quote(next).is_some() => Evidence::Weak,
         (Place::Member, _) if source.quote(next).is_some() => match source.key(at, next) {
             KeyAhead::Colon if line_ended => Evidence::Strong,
-            KeyAhead::Colon if next > at => Evidence::Weak,
+            KeyAhead::Colon => Evidence::Weak,
             _ => Evidence::None,
         },
         (Place::Member, _) if next > at && source.bare_key(at, next) => Evidence::Weak,

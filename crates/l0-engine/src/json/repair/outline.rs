@@ -59,6 +59,7 @@ pub(super) struct Outline<'d, 'a> {
     first_fenced: Option<Range<usize>>,
     /// Nothing but spaces since the beginning of the text or of the fence.
     at_start: bool,
+    /// Nothing but spaces and documents since the beginning of the line.
     at_line_start: bool,
     /// The words being passed over are reported.
     in_prose: bool,
@@ -133,17 +134,16 @@ impl<'d, 'a> Outline<'d, 'a> {
         let written = self.draft.begin(from);
         let mut document = Document::new(self.source, self.draft, from, fenced, self.depth_max);
         document.container()?;
-        let (to, cut, substance) = (document.at, document.cut, document.substance);
+        let (to, seen) = (document.at, document.seen);
         let rank = match self.fence {
             Some(Fence { json: true, .. }) => Rank::Fenced,
-            _ if substance || alone => Rank::Prose,
+            _ if seen.substance || alone => Rank::Prose,
             _ => Rank::Aside,
         };
-        self.keep(from..to, written, first_change, rank, cut);
+        self.keep(from..to, written, first_change, rank, seen.cut);
         self.at = to;
         self.in_prose = false;
         self.at_start = false;
-        self.at_line_start = false;
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl<'d, 'a> Outline<'d, 'a> {
             Some(_) => false,
             None => document.whole_scalar(to),
         };
-        let cut = document.cut;
+        let cut = document.seen.cut;
         if taken {
             // What was passed over as words was the document.
             self.draft.retract(from..to, &mut first_change);
@@ -202,35 +202,26 @@ impl<'d, 'a> Outline<'d, 'a> {
     fn pass_fence(&mut self) {
         self.draft.report(Fix::Fence, self.at);
         self.in_prose = false;
-        match self.fence.take() {
-            Some(fence) => {
-                let marks = self
-                    .source
-                    .rest(self.at)
-                    .iter()
-                    .take_while(|byte| **byte == b'`')
-                    .count();
-                self.first_fenced.get_or_insert(fence.inside..self.at);
-                self.at += marks;
-                self.at_start = false;
-                self.at_line_start = false;
-            }
-            None => {
-                let marks = self
-                    .source
-                    .rest(self.at)
-                    .iter()
-                    .take_while(|byte| **byte == b'`')
-                    .count();
-                let tag = self.source.word(self.at + marks);
-                self.at += marks + tag.len();
-                self.fence = Some(Fence {
-                    json: is_json_tag(tag),
-                    inside: self.at,
-                });
-                self.at_start = true;
-                self.at_line_start = true;
-            }
+        let marks = self
+            .source
+            .rest(self.at)
+            .iter()
+            .take_while(|byte| **byte == b'`')
+            .count();
+        if let Some(fence) = self.fence.take() {
+            self.first_fenced.get_or_insert(fence.inside..self.at);
+            self.at += marks;
+            self.at_start = false;
+            self.at_line_start = false;
+        } else {
+            let tag = self.source.word(self.at + marks);
+            self.at += marks + tag.len();
+            self.fence = Some(Fence {
+                json: is_json_tag(tag),
+                inside: self.at,
+            });
+            self.at_start = true;
+            self.at_line_start = true;
         }
     }
 
@@ -249,6 +240,10 @@ impl<'d, 'a> Outline<'d, 'a> {
         let source = self.source;
         let start = self.at;
         let outer = source.byte(start);
+        let inside = source
+            .ahead(start, start + 1)
+            .and_then(|(next, _)| source.byte(next));
+        source.escaped.set(inside == Some(b'\\'));
         // Brackets in a row are judged by what is inside them all.
         let mut opener = start;
         let mut inner = outer;
@@ -257,30 +252,25 @@ impl<'d, 'a> Outline<'d, 'a> {
                 break true;
             };
             let (byte, _) = source.token(next).unwrap_or_default();
+            let quoted = source.quote(next + source.string_prefix(next)).is_some();
             match (inner, byte) {
                 (Some(b'['), b'{' | b'[') => (opener, inner) = (next, Some(byte)),
                 // Braces doubled as in a template.
                 (Some(b'{'), b'{') if next == opener + 1 => (opener, inner) = (next, Some(byte)),
                 (Some(b'{'), b'}') => break opener == start || outer == Some(b'['),
-                (Some(b'{'), _) if source.quote(next).is_some() => break true,
-                (_, b'/' | b'#') if source.comment(next) => break line_ended,
-                (Some(b'{'), _) if self.at_start || self.at_line_start => {
-                    break source.bare_key(start, next);
-                }
-                (Some(b'{'), _) => break source.bare_member(start, next),
                 (_, b']') => break next == opener + 1,
-                _ if source.quote(next).is_some() => break true,
+                (_, b',') => break self.at_start,
+                (_, b'/' | b'#') if source.comment(next) => break line_ended,
+                _ if quoted => break true,
+                (Some(b'{'), _) => {
+                    let alone = self.at_start || self.at_line_start;
+                    break source.bare_member(start, next)
+                        || (alone && source.bare_key(start, next));
+                }
                 _ => break self.begins_items(next),
             }
         };
-        if verdict {
-            let inside = source
-                .ahead(start, opener + 1)
-                .map(|(next, _)| source.rest(next));
-            source
-                .escaped
-                .set(inside.is_some_and(|rest| rest.starts_with(b"\\\"")));
-        } else {
+        if !verdict {
             self.pass_words(opener + 1 - start);
         }
         verdict

@@ -203,14 +203,14 @@ impl<'a> Source<'a> {
 
     /// Whether a name and a colon stand at `at`, without quotes.
     pub(super) fn bare_key(&self, origin: usize, at: usize) -> bool {
-        self.bare_key_end(origin, at).is_some()
+        matches!(self.bare_key_end(origin, at), Some((b':', _)))
     }
 
     /// Whether a name, a colon and what can only be a value stand at `at`.
     pub(super) fn bare_member(&self, origin: usize, at: usize) -> bool {
         let value = self
             .bare_key_end(origin, at)
-            .and_then(|end| self.ahead(origin, end));
+            .and_then(|(_, end)| self.ahead(origin, end));
         value.is_some_and(|(value, _)| {
             self.quote(value).is_some()
                 || self.literal(value)
@@ -218,8 +218,8 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Behind the colon of the name at `at`.
-    fn bare_key_end(&self, origin: usize, at: usize) -> Option<usize> {
+    /// The colon or equals sign after the name at `at`, and its end. The name may have lost its first quote only.
+    fn bare_key_end(&self, origin: usize, at: usize) -> Option<(u8, usize)> {
         let end = self.len().min(origin + LOOKAHEAD);
         let mut place = at;
         while place < end && self.name(place) {
@@ -229,12 +229,26 @@ impl<'a> Source<'a> {
         if place == at {
             return None;
         }
-        let (after, _) = self.ahead(origin, place)?;
+        let quote = usize::from(self.byte(place) == Some(b'"'));
+        let (after, _) = self.ahead(origin, place + quote)?;
         match self.token(after)? {
             // A colon and two slashes are the beginning of an address.
-            (b':', len) if !self.starts(after, "://") => Some(after + len),
+            (byte @ (b':' | b'='), len) if !self.starts(after, "://") => Some((byte, after + len)),
             _ => None,
         }
+    }
+
+    /// The length of the letter in `u'…'`, `b"…"`, `r"…"`, `f"…"`.
+    pub(super) fn string_prefix(&self, at: usize) -> usize {
+        let prefixed = matches!(
+            self.rest(at),
+            [
+                b'u' | b'U' | b'b' | b'B' | b'r' | b'R' | b'f' | b'F',
+                b'"' | b'\'',
+                ..
+            ]
+        );
+        usize::from(prefixed)
     }
 
     /// Whether the character at `at` may be part of a name.

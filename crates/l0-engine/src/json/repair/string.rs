@@ -49,7 +49,7 @@ impl Document<'_, '_> {
         let end = self.string_end(quote, self.at + len, Place::Key);
         if end.how == How::Cut {
             self.drop_key(self.source.len(), Fix::CutKey);
-            self.cut = true;
+            self.seen.cut = true;
             return;
         }
         self.write_string(quote, self.at..self.at + len, "\"", &end);
@@ -61,7 +61,7 @@ impl Document<'_, '_> {
         let end = self.string_end(quote, self.at + len, place);
         self.commit();
         self.write_string(quote, self.at..self.at + len, "\"", &end);
-        self.substance = true;
+        self.seen.substance = true;
         self.finish_value(true);
     }
 
@@ -137,17 +137,17 @@ impl Document<'_, '_> {
                 continue;
             };
             // Of several quotes in a row the last closes; while one inside is unpaired, the first belongs to it.
-            let mut closers = self.same_quotes(quote, at, len);
-            let mut evidence = closing(source, at + closers, around);
-            if closers > len && inner % 2 == 1 {
+            let mut run = self.same_quotes(quote, at, len);
+            let mut evidence = closing(source, at + run, around);
+            if run > len && !inner.is_multiple_of(2) {
                 evidence = Evidence::None;
-            } else if closers > len && evidence != Evidence::Strong {
-                closers = len;
+            } else if run > len && evidence != Evidence::Strong {
+                run = len;
                 evidence = closing(source, at + len, around);
             }
             let mut closes = match evidence {
                 Evidence::Strong => true,
-                Evidence::Weak => inner % 2 == 0,
+                Evidence::Weak => inner.is_multiple_of(2),
                 Evidence::None => false,
             };
             if embedded.possible
@@ -158,10 +158,10 @@ impl Document<'_, '_> {
                 closes = false;
             }
             if closes {
-                dirty |= closers > len || content > from;
+                dirty |= run > len || content > from;
                 return StringEnd {
-                    extra_quotes: closers > len,
-                    ..ended(content, at, at + closers, How::Closed, inner, dirty)
+                    extra_quotes: run > len,
+                    ..ended(content, at, at + run, How::Closed, inner, dirty)
                 };
             }
             if at == content
@@ -280,7 +280,7 @@ impl Document<'_, '_> {
         let after = end.after;
         match end.how {
             How::Cut => {
-                self.cut = true;
+                self.seen.cut = true;
                 self.draft.report(Fix::CutString, after);
             }
             How::Unclosed => self.draft.report(Fix::MissingQuote, end.content.end),
@@ -502,7 +502,9 @@ impl Document<'_, '_> {
     /// Whether the whole text is a string and nothing else, which is then taken over.
     pub(super) fn whole_string(&mut self, quote: Quote, len: usize) -> bool {
         let end = self.string_end(quote, self.at + len, Place::Root);
-        if end.inner > 0 || end.after < self.source.len() {
+        // An apostrophe opens nothing; only a plain quote is taken for the beginning of a string that was cut.
+        let whole = end.how == How::Closed || (end.how == How::Cut && quote == Quote::Double);
+        if !whole || end.inner > 0 || end.after < self.source.len() {
             return false;
         }
         self.write_string(quote, self.at..self.at + len, "\"", &end);
