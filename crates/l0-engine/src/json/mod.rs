@@ -1,5 +1,6 @@
 //! JSON as models write it: in pieces, cut short, and not always JSON.
 
+mod number;
 mod repair;
 #[cfg(test)]
 mod samples;

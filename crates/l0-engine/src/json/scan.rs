@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::number::Number;
+
 /// The deepest nesting accepted unless a caller asks for another bound: far beyond what a model means to write, and
 /// small enough that no consumer that walks the value recursively runs out of stack.
 pub const MAX_DEPTH: usize = 512;
@@ -95,22 +97,8 @@ enum State {
     Literal {
         rest: &'static [u8],
     },
-    /// After the minus sign.
-    Minus,
-    /// After a leading zero, which no digit may follow.
-    Zero,
-    /// Inside the digits before the point.
-    Integer,
-    /// After the point, a digit must come.
-    Point,
-    /// Inside the digits after the point.
-    Fraction,
-    /// After `e`, a sign or a digit must come.
-    Exponent,
-    /// After the sign of the exponent, a digit must come.
-    ExponentSign,
-    /// Inside the digits of the exponent.
-    ExponentDigits,
+    /// Inside a number.
+    Number(Number),
     /// The root value is closed.
     End,
     Invalid {
@@ -177,7 +165,10 @@ impl Scanner {
     /// Says that no more text follows, which is what ends a bare number. A document still open stays open: it was
     /// cut, and is not wrong.
     pub fn finish(&mut self) -> Status {
-        if self.depth == 0 && self.state.ends_number() {
+        if let State::Number(number) = self.state
+            && self.depth == 0
+            && number.is_whole()
+        {
             self.state = State::End;
         }
         self.status()
@@ -250,37 +241,13 @@ impl Scanner {
                 Some((&expected, rest)) if expected == byte => Some(State::Literal { rest }),
                 _ => None,
             },
-            State::Minus => match byte {
-                b'0' => Some(State::Zero),
-                b'1'..=b'9' => Some(State::Integer),
-                _ => None,
-            },
-            State::Zero => match byte {
-                b'.' => Some(State::Point),
-                b'e' | b'E' => Some(State::Exponent),
-                _ => self.step_after_number(byte),
-            },
-            State::Integer => match byte {
-                b'0'..=b'9' => Some(State::Integer),
-                b'.' => Some(State::Point),
-                b'e' | b'E' => Some(State::Exponent),
-                _ => self.step_after_number(byte),
-            },
-            State::Point => byte.is_ascii_digit().then_some(State::Fraction),
-            State::Fraction => match byte {
-                b'0'..=b'9' => Some(State::Fraction),
-                b'e' | b'E' => Some(State::Exponent),
-                _ => self.step_after_number(byte),
-            },
-            State::Exponent => match byte {
-                b'+' | b'-' => Some(State::ExponentSign),
-                b'0'..=b'9' => Some(State::ExponentDigits),
-                _ => None,
-            },
-            State::ExponentSign => byte.is_ascii_digit().then_some(State::ExponentDigits),
-            State::ExponentDigits => match byte {
-                b'0'..=b'9' => Some(State::ExponentDigits),
-                _ => self.step_after_number(byte),
+            State::Number(number) => match number.step(byte) {
+                Some(number) => Some(State::Number(number)),
+                None if number.is_whole() => {
+                    self.state = self.after_value();
+                    self.step_between(byte)
+                }
+                None => None,
             },
             _ => self.step_between(byte),
         }
@@ -302,23 +269,15 @@ impl Scanner {
         }
     }
 
-    fn step_after_number(&mut self, byte: u8) -> Option<State> {
-        self.state = self.after_value();
-        self.step_between(byte)
-    }
-
     fn begin_value(&mut self, byte: u8) -> Option<State> {
         let (kind, state) = match byte {
             b'{' => (Kind::Object, State::FirstKey),
             b'[' => (Kind::Array, State::FirstItem),
             b'"' => (Kind::String, State::Text { key: false }),
-            b'-' => (Kind::Number, State::Minus),
-            b'0' => (Kind::Number, State::Zero),
-            b'1'..=b'9' => (Kind::Number, State::Integer),
             b't' => (Kind::Literal, State::Literal { rest: b"rue" }),
             b'f' => (Kind::Literal, State::Literal { rest: b"alse" }),
             b'n' => (Kind::Literal, State::Literal { rest: b"ull" }),
-            _ => return None,
+            _ => (Kind::Number, State::Number(Number::begin(byte)?)),
         };
         if self.state == State::Root {
             self.root = Some(kind);
@@ -369,15 +328,6 @@ impl Scanner {
         } else {
             State::AfterItem
         }
-    }
-}
-
-impl State {
-    fn ends_number(self) -> bool {
-        matches!(
-            self,
-            Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits
-        )
     }
 }
 

@@ -4,6 +4,7 @@ use super::change::Fix;
 use super::document::{Document, Expect};
 use super::evidence::{Evidence, Place, closing};
 use super::source::{KeyAhead, Quote, literal};
+use crate::json::number::is_number;
 
 /// What a bare word is worth in JSON.
 enum Scalar {
@@ -357,32 +358,6 @@ fn rewritten_number(text: &str) -> Option<String> {
     }
     let number = format!("{minus}{plain}");
     is_number(&number).then_some(number)
-}
-
-fn is_number(text: &str) -> bool {
-    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let mut rest = text.strip_prefix('-').unwrap_or(text).as_bytes();
-    let whole = digits(rest);
-    if whole == 0 || (whole > 1 && rest.starts_with(b"0")) {
-        return false;
-    }
-    rest = rest.get(whole..).unwrap_or_default();
-    if let [b'.', fraction @ ..] = rest {
-        let count = digits(fraction);
-        if count == 0 {
-            return false;
-        }
-        rest = fraction.get(count..).unwrap_or_default();
-    }
-    if let [b'e' | b'E', exponent @ ..] = rest {
-        let exponent = exponent
-            .strip_prefix(b"+")
-            .or_else(|| exponent.strip_prefix(b"-"))
-            .unwrap_or(exponent);
-        let count = digits(exponent);
-        return count > 0 && count == exponent.len();
-    }
-    rest.is_empty()
 }
 
 /// The literal that `text` is the beginning of and can be the beginning of alone.
