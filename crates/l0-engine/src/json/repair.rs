@@ -21,6 +21,7 @@ pub use self::change::{Change, Fix};
 use self::draft::Draft;
 use self::outline::{Body, Found, Outline};
 use self::source::Source;
+pub(super) use self::source::literal;
 use super::scan::{MAX_DEPTH, Scanner, Status};
 
 /// How many changes are listed; a text that needs more is hardly the document that was meant.
@@ -212,7 +213,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::json::samples::{Style, any_text, container, document};
+    use crate::json::samples::{Style, any_text, begins, container, document};
 
     /// What a text begins with, to be followed by many of the same.
     const OPENERS: &[&str] = &[
@@ -339,31 +340,6 @@ mod tests {
 
     fn is_json(text: &str) -> bool {
         serde_json::from_str::<IgnoredAny>(text).is_ok()
-    }
-
-    /// Whether `part` is what can be known of `whole` before its end: the last string, number and container of it may
-    /// be shorter, and nothing may be different.
-    fn begins(part: &Value, whole: &Value) -> bool {
-        match (part, whole) {
-            (Value::String(part), Value::String(whole)) => whole.starts_with(part.as_str()),
-            (Value::Number(part), Value::Number(whole)) => {
-                part == whole
-                    || whole
-                        .to_string()
-                        .starts_with(part.to_string().trim_end_matches(".0"))
-            }
-            (Value::Array(part), Value::Array(whole)) => {
-                part.len() <= whole.len()
-                    && part
-                        .iter()
-                        .zip(whole)
-                        .all(|(part, whole)| begins(part, whole))
-            }
-            (Value::Object(part), Value::Object(whole)) => part
-                .iter()
-                .all(|(key, part)| whole.get(key).is_some_and(|whole| begins(part, whole))),
-            (part, whole) => part == whole,
-        }
     }
 
     /// Bytes read and written per byte of the text.

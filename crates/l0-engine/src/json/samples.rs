@@ -216,3 +216,54 @@ impl Style {
         out.push_str(close);
     }
 }
+
+/// Whether `part` is what can be known of `whole` before its end: the last string, number and container of it may
+/// be shorter, and nothing may be different.
+pub(super) fn begins(part: &Value, whole: &Value) -> bool {
+    match (part, whole) {
+        (Value::String(part), Value::String(whole)) => whole.starts_with(part.as_str()),
+        (Value::Number(part), Value::Number(whole)) => {
+            part == whole
+                || whole
+                    .to_string()
+                    .starts_with(part.to_string().trim_end_matches(".0"))
+        }
+        (Value::Array(part), Value::Array(whole)) => {
+            part.len() <= whole.len()
+                && part
+                    .iter()
+                    .zip(whole)
+                    .all(|(part, whole)| begins(part, whole))
+        }
+        (Value::Object(part), Value::Object(whole)) => part
+            .iter()
+            .all(|(key, part)| whole.get(key).is_some_and(|whole| begins(part, whole))),
+        (part, whole) => part == whole,
+    }
+}
+
+/// Where a text is cut into pieces.
+#[derive(Debug, Clone)]
+pub(super) struct Pieces(Vec<usize>);
+
+/// Pieces of one character to a dozen, as models send them.
+pub(super) fn pieces() -> impl Strategy<Value = Pieces> {
+    prop_oneof![Just(vec![1]), prop::collection::vec(1..12_usize, 1..8)].prop_map(Pieces)
+}
+
+impl Pieces {
+    pub(super) fn of<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
+        let mut lengths = self.0.clone().into_iter().cycle();
+        let mut rest = text;
+        std::iter::from_fn(move || {
+            let length = lengths.next().filter(|_| !rest.is_empty())?;
+            let end = rest
+                .char_indices()
+                .nth(length)
+                .map_or(rest.len(), |(at, _)| at);
+            let (piece, after) = rest.split_at(end);
+            rest = after;
+            Some(piece)
+        })
+    }
+}

@@ -311,7 +311,7 @@ fn is_name(byte: u8) -> bool {
 }
 
 /// The JSON literal that a word stands for.
-pub(super) fn literal(word: &str) -> Option<&'static str> {
+pub(in crate::json) fn literal(word: &str) -> Option<&'static str> {
     const WORDS: [(&str, &str); 9] = [
         ("true", "true"),
         ("false", "false"),

@@ -7,6 +7,7 @@ use super::document::{Document, Expect};
 use super::evidence::{Evidence, Place, closing};
 use super::source::{KeyAhead, Quote};
 use crate::json::scan::plain_len;
+use crate::json::string::write_control;
 
 /// Where a string ends, and whether anything in it has to be rewritten.
 #[derive(Debug)]
@@ -324,11 +325,9 @@ impl Document<'_, '_> {
                 }
                 Some(b'\\') => self.write_escape(quote, at, content.end, cut),
                 Some(control) => {
-                    self.draft.fix(
-                        Fix::ControlCharacter,
-                        at..at + 1,
-                        escaped_control(control).as_str(),
-                    );
+                    let mut escaped = String::new();
+                    write_control(&mut escaped, control);
+                    self.draft.fix(Fix::ControlCharacter, at..at + 1, &escaped);
                     at + 1
                 }
                 None => content.end,
@@ -484,17 +483,6 @@ fn quote_fix(quote: Quote) -> Option<Fix> {
         Quote::Single | Quote::Backtick => Some(Fix::SingleQuotes),
         Quote::SmartDouble | Quote::SmartSingle => Some(Fix::SmartQuotes),
         Quote::Escaped => Some(Fix::EscapedQuotes),
-    }
-}
-
-fn escaped_control(control: u8) -> String {
-    match control {
-        b'\n' => "\\n".to_owned(),
-        b'\r' => "\\r".to_owned(),
-        b'\t' => "\\t".to_owned(),
-        0x08 => "\\b".to_owned(),
-        0x0c => "\\f".to_owned(),
-        _ => format!("\\u{control:04x}"),
     }
 }
 
