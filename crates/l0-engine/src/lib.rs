@@ -1,4 +1,5 @@
 //! The engine of L0.
 #![forbid(unsafe_code)]
 
+pub mod guards;
 pub mod json;
