@@ -56,7 +56,7 @@ impl RepetitionSpec {
 const WORDLESS_FACTOR: usize = 8;
 
 /// How many words, and how many lines, are remembered: no loop with a longer period is seen.
-const WORDS_KEPT: usize = 1_024;
+const WORDS_KEPT: usize = 512;
 const LINES_KEPT: usize = 128;
 
 /// How many words, or lines, in a row have to recur before a period is tried.

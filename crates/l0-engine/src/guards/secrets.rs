@@ -156,7 +156,7 @@ const FORMATS: &[Format] = &[
     format(SecretKind::Registry, r"\bdckr_pat_[A-Za-z0-9_-]{27}", MIXED),
     format(
         SecretKind::Model,
-        r"\bsk-[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,}",
+        r"\bsk-[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]*",
         MIXED,
     ),
     format(
@@ -241,8 +241,7 @@ const FORMATS: &[Format] = &[
     format(
         SecretKind::PrivateKey,
         concat!(
-            r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\n|\\r)*",
-            r"(?:[A-Za-z-]+: [^\n]*\n)*(?:[A-Za-z0-9+/=]|\s|\\n|\\r){64,}",
+            r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-[^-]){64,}",
             r"(?:-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----)?",
         ),
         Verify::Once(pem),
@@ -261,7 +260,7 @@ const FORMATS: &[Format] = &[
         SecretKind::Assigned,
         concat!(
             r"(?i:api_?-?key|secret_?-?key|client_?-?secret|access_?-?token|auth_?-?token|passw(?:or)?d|\bbearer)",
-            r#"["']?[ \t]{0,3}(?:[=:]|=>|:=| )[ \t]{0,3}["']?[A-Za-z0-9+/=_.~-]{16,128}(?:[^A-Za-z0-9+/=_.~(\[-]|$)"#,
+            r#"["']?[ \t]{0,3}(?:[=:]|=>|:=| )[ \t]{0,3}["']?[A-Za-z0-9+/=_.~-]{16,}(?:[^A-Za-z0-9+/=_.~(\[-]|$)"#,
         ),
         Verify::Each(assigned),
     ),

@@ -15,9 +15,17 @@ use super::super::HOLD_CHARS_MAX;
 use super::super::hit::At;
 use super::alphabet::{Alphabet, Words};
 
-/// How much one automaton may weigh; a group that weighs more is split.
-const AUTOMATON_BYTES_MAX: usize = 8 << 20;
-const NFA_BYTES_MAX: usize = 4 << 20;
+/// How much an automaton of one expression may weigh.
+pub(super) const SINGLE_BYTES_MAX: usize = 4 << 20;
+
+/// How much one of several may weigh, which can still be split, and how many states they may have apart.
+pub(super) const GROUP_BYTES_MAX: usize = 4 << 20;
+pub(super) const GROUP_STATES_MAX: usize = 3_000;
+
+/// Up to how much an expression weighs little enough to be put into a group.
+pub(super) const LIGHT_BYTES_MAX: usize = 96 << 10;
+
+const NFA_BYTES_MAX: usize = 2 << 20;
 
 /// Up to how many threads are compared one by one; beyond, a table says who has been in which state.
 const COMPARED_MAX: usize = 24;
@@ -74,8 +82,8 @@ pub(super) struct Match {
 }
 
 impl Automaton {
-    /// The automaton of `expressions`; `None` where it would be too large, or has too many classes.
-    pub(super) fn new(expressions: &[(u16, &Hir)], words: Words) -> Option<Self> {
+    /// The automaton of `expressions`; `None` where it would weigh more than `bytes_max`, or has too many classes.
+    pub(super) fn new(expressions: &[(u16, &Hir)], words: Words, bytes_max: usize) -> Option<Self> {
         let hirs: Vec<&Hir> = expressions.iter().map(|(_, hir)| *hir).collect();
         let alphabet = Alphabet::new(&hirs, words)?;
         let hirs: Vec<Hir> = hirs
@@ -97,8 +105,8 @@ impl Automaton {
                     .accelerate(false)
                     .match_kind(MatchKind::All)
                     .start_kind(StartKind::Anchored)
-                    .dfa_size_limit(Some(AUTOMATON_BYTES_MAX))
-                    .determinize_size_limit(Some(4 * AUTOMATON_BYTES_MAX)),
+                    .dfa_size_limit(Some(bytes_max))
+                    .determinize_size_limit(Some(4 * bytes_max)),
             )
             .build_from_nfa(&nfa)
             .ok()?;
@@ -120,6 +128,10 @@ impl Automaton {
         };
         automaton.learn_states()?;
         Some(automaton)
+    }
+
+    pub(super) fn states_len(&self) -> usize {
+        self.states.len()
     }
 
     pub(super) fn start(&self) -> Run {

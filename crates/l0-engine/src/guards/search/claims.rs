@@ -1,5 +1,6 @@
 //! Matches that wait until nothing that began before them can still match, so that of several that overlap the first
-//! and longest is reported, however the text was cut.
+//! and longest is reported, however the text was cut. What a later one adds is reported as a finding of its own: no
+//! character that is part of a match escapes a mask.
 
 use smallvec::SmallVec;
 
@@ -10,8 +11,8 @@ use super::super::report::Report;
 pub(super) struct Claims {
     /// Sorted by where their matches began, then by rule.
     waiting: Vec<Claim>,
-    /// For each rule that reported something, where the last of that ended: nothing before is reported again.
-    reported: SmallVec<[(u16, usize); 2]>,
+    /// For each rule that reported something, what it reported last: none of that is reported again.
+    reported: SmallVec<[(u16, Span); 2]>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -36,9 +37,6 @@ impl Claims {
 
     /// Takes a match; the longest of those that one rule has from one place is kept.
     pub(super) fn wait(&mut self, claim: Claim) {
-        if self.is_reported(&claim) {
-            return;
-        }
         let key = |claim: &Claim| (claim.from.byte, claim.rule);
         let place = self
             .waiting
@@ -79,29 +77,24 @@ impl Claims {
         self.waiting = waiting;
     }
 
-    /// Reports a match; `late` where text before its end may have been shown, so that it cannot be masked whole.
+    /// Reports a match, or what is new of it; `late` where text before its end may have been shown, so that it cannot be
+    /// masked whole.
     pub(super) fn report(&mut self, claim: Claim, report: &mut Report, late: bool) {
-        if self.is_reported(&claim) {
-            return;
-        }
-        let end = claim.span.end.byte;
-        match self
-            .reported
-            .iter_mut()
-            .find(|(rule, _)| *rule == claim.rule)
-        {
-            Some((_, last)) => *last = end,
-            None => self.reported.push((claim.rule, end)),
+        let Claim { rule, finding, .. } = claim;
+        let mut span = claim.span;
+        match self.reported.iter_mut().find(|(of, _)| *of == rule) {
+            None => self.reported.push((rule, span)),
+            Some((_, last)) if span.start < last.start || span.start >= last.end => *last = span,
+            Some((_, last)) if span.end <= last.end => return,
+            Some((_, last)) => {
+                span.start = last.end;
+                last.end = span.end;
+            }
         }
         if late {
-            report.late_hit(claim.rule, claim.finding, claim.span);
+            report.late_hit(rule, finding, span);
         } else {
-            report.hit(claim.rule, claim.finding, claim.span);
+            report.hit(rule, finding, span);
         }
-    }
-
-    fn is_reported(&self, claim: &Claim) -> bool {
-        let mut reported = self.reported.iter();
-        reported.any(|(rule, end)| *rule == claim.rule && claim.span.start.byte < *end)
     }
 }

@@ -13,7 +13,9 @@ use regex_syntax::hir::{Hir, HirKind};
 use smallvec::SmallVec;
 
 use self::alphabet::Words;
-use self::automaton::{Automaton, Match, Run};
+use self::automaton::{
+    Automaton, GROUP_BYTES_MAX, GROUP_STATES_MAX, LIGHT_BYTES_MAX, Match, Run, SINGLE_BYTES_MAX,
+};
 use self::claims::{Claim, Claims};
 use self::literals::Literals;
 use super::hit::{At, Finding, Span};
@@ -378,8 +380,36 @@ impl Recent {
     }
 }
 
-/// Compiles `regexes` into as few automata as possible, halving a group that is too large.
+/// Compiles `regexes` into few automata. Those that are heavy by themselves would multiply the weight of others, so
+/// they get one each; the index of one that is too heavy even for that is the error.
 fn compile_groups(
+    regexes: &[(u16, &Hir)],
+    words: Words,
+    automata: &mut Vec<Automaton>,
+) -> Result<(), usize> {
+    let mut group = Vec::new();
+    let mut group_states = 0;
+    for regex in regexes {
+        let alone = std::slice::from_ref(regex);
+        let Some(light) = Automaton::new(alone, words, LIGHT_BYTES_MAX) else {
+            let heavy = Automaton::new(alone, words, SINGLE_BYTES_MAX);
+            automata.push(heavy.ok_or(usize::from(regex.0))?);
+            continue;
+        };
+        // What they weigh together is mostly what they weigh apart.
+        if group_states + light.states_len() > GROUP_STATES_MAX {
+            compile_group(&group, words, automata)?;
+            group.clear();
+            group_states = 0;
+        }
+        group_states += light.states_len();
+        group.push(*regex);
+    }
+    compile_group(&group, words, automata)
+}
+
+/// Compiles `regexes`, halving a group that does not fit into one automaton.
+fn compile_group(
     regexes: &[(u16, &Hir)],
     words: Words,
     automata: &mut Vec<Automaton>,
@@ -387,7 +417,7 @@ fn compile_groups(
     if regexes.is_empty() {
         return Ok(());
     }
-    if let Some(automaton) = Automaton::new(regexes, words) {
+    if let Some(automaton) = Automaton::new(regexes, words, GROUP_BYTES_MAX) {
         automata.push(automaton);
         return Ok(());
     }
@@ -395,6 +425,6 @@ fn compile_groups(
         return Err(usize::from(*number));
     }
     let (front, back) = regexes.split_at(regexes.len() / 2);
-    compile_groups(front, words, automata)?;
-    compile_groups(back, words, automata)
+    compile_group(front, words, automata)?;
+    compile_group(back, words, automata)
 }
