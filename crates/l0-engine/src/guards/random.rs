@@ -55,29 +55,52 @@ pub(super) fn is_placeholder(token: &str) -> bool {
         "password",
         "fake",
     ];
-    let lower = token.to_ascii_lowercase();
-    WORDS.iter().any(|word| lower.contains(word)) || counts_up(&lower)
+    // In small letters, in large ones, or capitalised: drawn letters spell a word now and then, but hardly ever so.
+    let spells = |word: &str| {
+        let large = word.to_ascii_uppercase();
+        let (first, rest) = large.split_at(1);
+        let capitalised = format!("{first}{}", rest.to_ascii_lowercase());
+        token.contains(word) || token.contains(&large) || token.contains(&capitalised)
+    };
+    WORDS.into_iter().any(spells) || counts_up(&token.to_ascii_lowercase())
 }
 
-/// Whether its digits or its letters count up, as in `a1b2c3d4e5`.
+/// Whether it counts up: all of it for a while, as in `123456`, or mostly its digits or its letters, as in `a1b2c3d4`.
 fn counts_up(token: &str) -> bool {
+    const RUN_MIN: usize = 6;
     let digits = token.bytes().filter(u8::is_ascii_digit);
     let letters = token.bytes().filter(u8::is_ascii_lowercase);
-    longest_ascent(digits) >= 6 || longest_ascent(letters) >= 5
+    let mostly = |ascents: Ascents| ascents.count > 3 && ascents.count * 4 >= ascents.pairs * 3;
+    Ascents::in_bytes(token.bytes()).longest + 1 >= RUN_MIN
+        || mostly(Ascents::in_bytes(digits))
+        || mostly(Ascents::in_bytes(letters))
 }
 
-fn longest_ascent(bytes: impl Iterator<Item = u8>) -> usize {
-    let (mut longest, mut length, mut last) = (0, 0, None);
-    for byte in bytes {
-        length = if last == Some(byte.wrapping_sub(1)) {
-            length + 1
-        } else {
-            1
-        };
-        longest = longest.max(length);
-        last = Some(byte);
+/// How often a character is the successor of the one before.
+#[derive(Debug, Default)]
+struct Ascents {
+    pairs: usize,
+    count: usize,
+    /// How often in a row.
+    longest: usize,
+}
+
+impl Ascents {
+    fn in_bytes(bytes: impl Iterator<Item = u8>) -> Self {
+        let mut ascents = Self::default();
+        let (mut last, mut run): (Option<u8>, usize) = (None, 0);
+        for byte in bytes {
+            if let Some(last) = last {
+                let ascends = last.wrapping_add(1) == byte;
+                run = if ascends { run + 1 } else { 0 };
+                ascents.pairs += 1;
+                ascents.count += usize::from(ascends);
+                ascents.longest = ascents.longest.max(run);
+            }
+            last = Some(byte);
+        }
+        ascents
     }
-    longest
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -164,8 +164,8 @@ const FORMATS: &[Format] = &[
         r"\bsk-ant-(?:api|admin|oat|sid)\d\d-[A-Za-z0-9_-]{40,}",
         MIXED,
     ),
-    format(SecretKind::Model, r"\bsk-or-v1-[0-9a-f]{64}\b", MIXED),
-    format(SecretKind::Model, r"\bsk-[0-9a-f]{32}\b", MIXED),
+    format(SecretKind::Model, r"\bsk-or-v1-[0-9a-f]{64}\b", ANY),
+    format(SecretKind::Model, r"\bsk-[0-9a-f]{32}\b", ANY),
     format(SecretKind::Model, r"\bsk-[A-Za-z0-9]{48}\b", MIXED),
     format(SecretKind::Model, r"\bgsk_[A-Za-z0-9]{52}\b", MIXED),
     format(SecretKind::Model, r"\bxai-[A-Za-z0-9]{40,}", MIXED),
@@ -175,13 +175,17 @@ const FORMATS: &[Format] = &[
     format(
         SecretKind::Model,
         r"\blsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}\b",
-        MIXED,
+        ANY,
     ),
-    format(SecretKind::Chat, r"\bxox[abeoprs]-[A-Za-z0-9-]{20,}", ANY),
+    format(
+        SecretKind::Chat,
+        r"\bxox[abeoprs]-(?:\d{8,14}-){1,3}[A-Za-z0-9]{24,}",
+        Verify::Once(slack),
+    ),
     format(
         SecretKind::Chat,
         r"\bxapp-\d-[A-Z0-9]{8,14}-\d{8,16}-[0-9a-f]{32,}",
-        MIXED,
+        ANY,
     ),
     format(
         SecretKind::Chat,
@@ -204,18 +208,18 @@ const FORMATS: &[Format] = &[
     format(
         SecretKind::Payment,
         r"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}\b",
-        MIXED,
+        ANY,
     ),
     format(
         SecretKind::Mail,
         r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}",
         MIXED,
     ),
-    format(SecretKind::Mail, r"\bkey-[0-9a-f]{32}\b", MIXED),
-    format(SecretKind::Mail, r"\b[0-9a-f]{32}-us\d{1,2}\b", MIXED),
-    format(SecretKind::Mail, r"\bSK[0-9a-f]{32}\b", MIXED),
-    format(SecretKind::Service, r"\bdo[opr]_v1_[0-9a-f]{64}\b", MIXED),
-    format(SecretKind::Service, r"\bdapi[0-9a-f]{32}\b", MIXED),
+    format(SecretKind::Mail, r"\bkey-[0-9a-f]{32}\b", ANY),
+    format(SecretKind::Mail, r"\b[0-9a-f]{32}-us\d{1,2}\b", ANY),
+    format(SecretKind::Mail, r"\bSK[0-9a-f]{32}\b", ANY),
+    format(SecretKind::Service, r"\bdo[opr]_v1_[0-9a-f]{64}\b", ANY),
+    format(SecretKind::Service, r"\bdapi[0-9a-f]{32}\b", ANY),
     format(SecretKind::Service, r"\bhv[sbr]\.[A-Za-z0-9_-]{24,}", MIXED),
     format(SecretKind::Service, r"\blin_api_[A-Za-z0-9]{40}\b", MIXED),
     format(SecretKind::Service, r"\bntn_[A-Za-z0-9]{40,}", MIXED),
@@ -223,13 +227,13 @@ const FORMATS: &[Format] = &[
     format(
         SecretKind::Service,
         r"\bPMAK-[0-9a-f]{24}-[0-9a-f]{34}\b",
-        MIXED,
+        ANY,
     ),
     format(SecretKind::Service, r"\bATATT3[A-Za-z0-9_=-]{50,}", MIXED),
     format(
         SecretKind::Service,
         r"\bglsa_[A-Za-z0-9]{32}_[0-9a-f]{8}\b",
-        MIXED,
+        ANY,
     ),
     format(SecretKind::Service, r"\bNRAK-[A-Z0-9]{27}\b", ANY),
     format(SecretKind::Service, r"\bdp\.pt\.[A-Za-z0-9]{40,}", MIXED),
@@ -313,6 +317,12 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, step)
 }
 
+/// A workspace's token is its numbers, and then what is secret of it.
+fn slack(token: &str) -> Option<Range<usize>> {
+    let (_, random) = token.rsplit_once('-')?;
+    is_random(random, Draw::Mixed).then(|| whole(token))?
+}
+
 /// A bot's token begins with the number of its user, in base 64.
 fn discord(token: &str) -> Option<Range<usize>> {
     let (user, _) = token.split_once('.')?;
@@ -342,6 +352,7 @@ fn pem(block: &str) -> Option<Range<usize>> {
 
 /// A value that was given to a name, up to the character that ends it.
 fn assigned(text: &str) -> Option<Range<usize>> {
+    const VALUE_CHARS_MAX: usize = 256;
     let is_value = |ch: char| ch.is_ascii_alphanumeric() || "+/=_.~-".contains(ch);
     let end = text.trim_end_matches(|ch| !is_value(ch)).len();
     let text = text.get(..end)?;
@@ -354,8 +365,9 @@ fn assigned(text: &str) -> Option<Range<usize>> {
         Some((name, value)) if value.trim_end_matches('=').len() >= 16 && !name.is_empty() => value,
         _ => value.trim_start_matches('='),
     };
-    let digits = value.bytes().filter(u8::is_ascii_digit).count();
-    let real = value.len() >= 16 && digits >= 2 && is_random(value, Draw::Mixed);
+    let has_digit = value.bytes().any(|byte| byte.is_ascii_digit());
+    let real =
+        (16..=VALUE_CHARS_MAX).contains(&value.len()) && has_digit && is_random(value, Draw::Mixed);
     real.then(|| end - value.len()..end)
 }
 
