@@ -1,0 +1,20 @@
+//! The journal of L0.
+mod block;
+mod chain;
+pub mod clock;
+pub mod disk;
+mod error;
+pub mod faulty;
+mod id;
+pub mod payload;
+mod record;
+mod rows;
+mod schema;
+mod segment;
+mod wire;
+pub use block::Trouble;
+pub use chain::{Head, Key};
+pub use error::{Error, Place};
+pub use id::StreamId;
+pub use record::{Body, Chunk, Class, Content, Entry, Kind, Level, Record, Redaction, Removal, Stored, StreamInfo};
+pub use rows::{AttemptRow, Cursor, Filter, Page, Row, RunRow, SessionRow, StepRow};
