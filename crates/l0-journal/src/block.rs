@@ -182,6 +182,11 @@ impl Block {
         troubles
     }
 
+    /// Everything wrong with this block that its marks alone can show.
+    pub(crate) fn located(&self, chain: &Chain) -> Vec<(Option<u64>, Trouble)> {
+        self.locate(chain).into_iter().map(|(seq, trouble)| (Some(seq), trouble)).collect()
+    }
+
     /// The records that do not match their marks.
     fn locate(&self, chain: &Chain) -> Vec<(u64, Trouble)> {
         let (Some(body), Some(marks)) = (&self.body, &self.marks) else {

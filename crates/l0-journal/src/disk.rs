@@ -85,13 +85,8 @@ pub trait DiskFile: Send + Sync {
     /// What the operating system says. What was written since the last success may then be lost.
     fn sync(&self) -> io::Result<()>;
 
-    /// Locks the file for this handle alone, waiting for it. The lock ends with the handle or the process.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    fn lock(&self) -> io::Result<()>;
-
-    /// Locks the file if nobody else holds it, and says whether it did.
+    /// Locks the file for this handle alone if nobody else holds it, and says whether it did. The lock ends with the
+    /// handle or the process.
     ///
     /// # Errors
     /// What the operating system says.
@@ -196,10 +191,6 @@ impl DiskFile for OsFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
-    }
-
-    fn lock(&self) -> io::Result<()> {
-        self.0.lock()
     }
 
     fn try_lock(&self) -> io::Result<bool> {

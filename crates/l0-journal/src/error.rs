@@ -113,6 +113,12 @@ pub enum Error {
         /// The number that is valid now.
         current: u64,
     },
+    /// The lease was given back; who goes on needs a new one.
+    #[error("the lease of run {run} was given back")]
+    Unleased {
+        /// The run.
+        run: StreamId,
+    },
     /// Somebody else is working on the run.
     #[error("run {run} is held by another process on {host}: wait for it, or stop it")]
     Held {

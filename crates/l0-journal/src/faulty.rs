@@ -315,11 +315,6 @@ impl DiskFile for FaultyFile {
         Ok(())
     }
 
-    fn lock(&self) -> io::Result<()> {
-        // A simulation runs one process at a time: who would wait here would wait for ever.
-        if self.try_lock()? { Ok(()) } else { Err(io::ErrorKind::Deadlock.into()) }
-    }
-
     fn try_lock(&self) -> io::Result<bool> {
         drop(self.disk.alive()?);
         let mut contents = lock(&self.contents);

@@ -102,6 +102,8 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_time ON sessions (started_at_ms, id);
 CREATE INDEX sessions_of_run ON sessions (run, started_at_ms, id) WHERE run IS NOT NULL;
 CREATE INDEX sessions_of_tenant ON sessions (tenant, started_at_ms, id) WHERE tenant IS NOT NULL;
+CREATE INDEX sessions_of_user ON sessions (user, started_at_ms, id) WHERE user IS NOT NULL;
+CREATE INDEX sessions_of_target ON sessions (target, started_at_ms, id) WHERE target IS NOT NULL;
 CREATE INDEX sessions_with_fault ON sessions (fault, started_at_ms, id) WHERE fault IS NOT NULL;
 CREATE INDEX sessions_with_status ON sessions (status, started_at_ms, id) WHERE status IS NOT NULL;
 

@@ -193,7 +193,7 @@ impl Cursor {
         Self { nonce, offset: HEADER_BYTES }
     }
 
-    /// Shows every whole frame below `end` to `see`, until that says it has had enough.
+    /// Shows every whole frame below `end` or the end of the file to `see`, until that says it has had enough.
     pub(crate) fn read(
         &mut self,
         file: &dyn DiskFile,
@@ -216,11 +216,11 @@ impl Cursor {
                     }
                     Next::Torn => return Ok(Stop::Torn),
                     Next::Short { needed } => {
-                        if self.offset == end {
+                        let file_ended = bytes.len() < asked;
+                        if self.offset == end || rest.is_empty() && file_ended {
                             return Ok(Stop::End);
                         }
-                        // The file ends in this frame, or there is more of it to read.
-                        if needed > end - self.offset || bytes.len() < asked {
+                        if needed > end - self.offset || file_ended {
                             return Ok(Stop::Torn);
                         }
                         wanted = usize::try_from(needed).unwrap_or(usize::MAX).max(READ_BYTES);
