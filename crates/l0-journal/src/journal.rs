@@ -61,7 +61,7 @@ pub enum Drive {
     /// Threads of the journal.
     #[default]
     Threads,
-    /// The caller, in [`Store::flush`], [`Store::sync`] and [`Journal::beat`]: for simulations that repeat exactly.
+    /// The caller, in [`Store::flush`], [`Store::sync`], [`Journal::beat`] and [`Journal::tidy`]: for simulations that repeat exactly.
     Caller,
 }
 
@@ -119,6 +119,15 @@ impl Journal {
     pub fn beat(&self) -> Result<(), Error> {
         self.shared.open_now()?;
         self.shared.beat()
+    }
+
+    /// Removes the spool files that only hold what the database has; the background does it otherwise.
+    ///
+    /// # Errors
+    /// Why the database could not be synced, where somebody was promised that, or a file not removed.
+    pub fn tidy(&self) -> Result<(), Error> {
+        self.shared.open_now()?;
+        self.shared.tidy()
     }
 
     /// Flushes and lets go of every file. Handles that are left answer [`Error::Closed`]; it can be opened again.
@@ -211,7 +220,8 @@ impl Store for Journal {
 
     fn lease(&self, run: StreamId, wait: Duration) -> Result<Lease, Error> {
         self.shared.open_now()?;
-        self.shared.lease(run, wait).map(Lease::new)
+        let held = self.shared.lease(run, wait)?;
+        Ok(Lease::new(held, Arc::clone(&self.shared) as _))
     }
 
     fn head(&self) -> Result<Head, Error> {

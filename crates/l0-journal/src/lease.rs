@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -27,6 +27,8 @@ pub(crate) trait Keeper: Send + Sync {
 /// The right to work on a run, until it is dropped, given back or taken over.
 pub struct Lease {
     held: Arc<Held>,
+    /// The store lives as long as its leases.
+    _keeper: Arc<dyn Keeper>,
 }
 
 impl Lease {
@@ -66,8 +68,8 @@ impl Lease {
         self.held.release()
     }
 
-    pub(crate) const fn new(held: Arc<Held>) -> Self {
-        Self { held }
+    pub(crate) fn new(held: Arc<Held>, keeper: Arc<dyn Keeper>) -> Self {
+        Self { held, _keeper: keeper }
     }
 
     pub(crate) fn held(&self) -> Arc<Held> {
@@ -92,7 +94,8 @@ impl std::fmt::Debug for Lease {
 pub(crate) struct Held {
     pub(crate) run: StreamId,
     pub(crate) fence: u64,
-    keeper: Arc<dyn Keeper>,
+    /// Streams keep this and the store keeps its streams: it must not keep the store in turn.
+    keeper: Weak<dyn Keeper>,
     clock: Arc<dyn Clock>,
     /// Until when, on the monotonic clock, no beat is needed to know that the lease is good.
     good_until_ns: AtomicU64,
@@ -104,7 +107,7 @@ impl Held {
         run: StreamId,
         fence: u64,
         term: Duration,
-        keeper: Arc<dyn Keeper>,
+        keeper: Weak<dyn Keeper>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let good_until_ns = AtomicU64::new(nanoseconds(clock.monotonic() + term));
@@ -128,7 +131,7 @@ impl Held {
         }
         // The term counts from before the beat was stored: nobody may take over while this holder trusts it.
         let before = self.clock.monotonic();
-        match self.keeper.renew(self.run, self.fence) {
+        match self.keeper()?.renew(self.run, self.fence) {
             Ok(term) => {
                 self.good_until_ns.store(nanoseconds(before + term), Ordering::Release);
                 Ok(())
@@ -148,7 +151,11 @@ impl Held {
         }
         // What was appended so far is stored under the lease; whatever comes later is refused here.
         *self.over() = Some(Error::Unleased { run: self.run });
-        self.keeper.release(self.run, self.fence)
+        self.keeper()?.release(self.run, self.fence)
+    }
+
+    fn keeper(&self) -> Result<Arc<dyn Keeper>, Error> {
+        self.keeper.upgrade().ok_or(Error::Closed)
     }
 
     pub(crate) fn is_over(&self) -> bool {

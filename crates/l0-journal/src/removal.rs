@@ -146,16 +146,7 @@ impl Work<'_> {
         let mut statement = self.transaction.prepare_cached(&sql).map_err(fail)?;
         let mut block = statement.query_row([position], |row| block_from(row, stream.id)).map_err(fail)?;
         let before = size(&block);
-        if let (Some(content), Some(salt)) = (&block.content, &stream.salt) {
-            block.content_hash = Some(contents_hash(salt, content));
-        }
-        block.marks = block.marks_without_content(self.chain);
-        block.content = None;
-        if self.how == Removal::Records {
-            block.body_hash = block.body.as_deref().map(body_hash).or(block.body_hash);
-            block.body = None;
-            block.marks = None;
-        }
+        strip(&mut block, self.chain, stream.salt.as_ref(), self.how);
         self.transaction
             .prepare_cached(
                 "UPDATE blocks SET content = NULL, content_hash = ?2, body = ?3, body_hash = ?4, marks = ?5
@@ -186,20 +177,8 @@ impl Work<'_> {
 
     /// Writes down what was removed.
     fn note(&self, streams: &[Chosen], now_ms: u64) -> Result<(), Error> {
-        let mut payload = vec![VERSION, self.how.number()];
-        payload.extend(streams.iter().flat_map(|stream| stream.id.0));
-        let opening = Opening {
-            slot: 0,
-            id: StreamId::JOURNAL,
-            kind: Kind::Journal,
-            next_seq: 0,
-            last_at_ns: 0,
-            opened_at_ms: now_ms,
-            salt: [0; 16],
-            tenant: None,
-            user: None,
-            lease: None,
-        };
+        let payload = note(self.how, streams.iter().map(|stream| stream.id));
+        let opening = opening(now_ms);
         let mut put = Put {
             transaction: self.transaction,
             path: self.path,
@@ -207,10 +186,51 @@ impl Work<'_> {
             head: head(self.transaction, self.path, self.chain)?,
         };
         put.append(&opening, |last_at_ns, out| {
-            let at_ns = now_ms.saturating_mul(1_000_000);
-            let entry = Entry { at_ns, kind: REMOVED, payload: &payload, contents: &[] };
+            let entry = entry(now_ms, &payload);
             put_entry(out, &entry, &Context { last_at_ns, redaction: &Redaction::default(), salt: &opening.salt })
         })
+    }
+}
+
+/// The payload of the record that says what was removed.
+pub(crate) fn note(how: Removal, streams: impl Iterator<Item = StreamId>) -> Vec<u8> {
+    let mut payload = vec![VERSION, how.number()];
+    payload.extend(streams.flat_map(|stream| stream.0));
+    payload
+}
+
+/// The record that says what was removed.
+pub(crate) const fn entry(now_ms: u64, payload: &[u8]) -> Entry<'_> {
+    Entry { at_ns: now_ms.saturating_mul(1_000_000), kind: REMOVED, payload, contents: &[] }
+}
+
+/// How the journal's own stream is opened.
+pub(crate) const fn opening(now_ms: u64) -> Opening {
+    Opening {
+        slot: 0,
+        id: StreamId::JOURNAL,
+        kind: Kind::Journal,
+        next_seq: 0,
+        last_at_ns: 0,
+        opened_at_ms: now_ms,
+        salt: [0; 16],
+        tenant: None,
+        user: None,
+        lease: None,
+    }
+}
+
+/// Takes the part that `how` removes out of a block, and puts its hash in its place.
+pub(crate) fn strip(block: &mut Block, chain: &Chain, salt: Option<&[u8; 16]>, how: Removal) {
+    if let (Some(content), Some(salt)) = (&block.content, salt) {
+        block.content_hash = Some(contents_hash(salt, content));
+    }
+    block.marks = block.marks_without_content(chain);
+    block.content = None;
+    if how == Removal::Records {
+        block.body_hash = block.body.as_deref().map(body_hash).or(block.body_hash);
+        block.body = None;
+        block.marks = None;
     }
 }
 
@@ -226,7 +246,7 @@ pub(crate) fn removals_in(block: &Block) -> Vec<(StreamId, Removal)> {
     found
 }
 
-fn size(block: &Block) -> u64 {
+pub(crate) fn size(block: &Block) -> u64 {
     let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, |part| part.len() as u64);
     length(&block.body) + length(&block.content) + length(&block.marks)
 }

@@ -434,7 +434,7 @@ impl Filter {
     }
 
     /// The conditions as column, comparison and value.
-    pub(crate) fn conditions(&self) -> Vec<(&'static str, &'static str, Value)> {
+    fn conditions(&self) -> Vec<(&'static str, &'static str, Value)> {
         let text = |value: &Option<String>| value.as_ref().map(Column::to_value);
         let id = |value: &Option<StreamId>| value.as_ref().map(Column::to_value);
         let time = |value: &Option<u64>| value.as_ref().map(Column::to_value);

@@ -214,8 +214,14 @@ impl Shared {
     pub(crate) fn stream(&self, id: StreamId, options: &StreamOptions) -> Result<Arc<StreamState>, Error> {
         let known = lock(&self.streams).get(&id).map(Arc::clone);
         if let Some(state) = known {
-            state.open_again(options, self.slot());
-            return Ok(state);
+            if !state.is_refused() {
+                state.open_again(options, self.slot());
+                return Ok(state);
+            }
+            // Its last records were not taken. Whoever still has it open gets no further; a new beginning is made from
+            // what the database has, once the spool holds nothing more of it.
+            self.drain()?;
+            lock(&self.streams).remove(&id);
         }
         // Not among the streams of this process: everything that was ever appended to it is in the database.
         let tail = self.reading.view(|view| view.tail(id))?;
@@ -350,7 +356,7 @@ impl Shared {
     }
 
     /// Lets go of a segment that only holds what the database has, so that an idle journal is one file.
-    fn tidy(&self) -> Result<(), Error> {
+    pub(crate) fn tidy(&self) -> Result<(), Error> {
         let mut drainer = lock(&self.drainer);
         for (number, cursor) in &drainer.cursors {
             self.spool.close_drained(*number, cursor.offset);
@@ -441,7 +447,6 @@ impl Shared {
     }
 
     fn try_lease(&self, run: StreamId) -> Result<Arc<Held>, Error> {
-        let me = self.me.upgrade().ok_or(Error::Closed)?;
         let held_here = lock(&self.leases).get(&run).and_then(Weak::upgrade);
         if held_here.is_some_and(|held| !held.is_over()) {
             return Err(Error::Held { run, host: "this process".to_owned() });
@@ -455,6 +460,7 @@ impl Shared {
         let before = self.clock.monotonic();
         let fence = self.beat_with(|transaction, path, taker| lease::take(transaction, path, run, seen.as_ref(), taker))?;
         let term = self.lease_term.saturating_sub(self.clock.monotonic().saturating_sub(before));
+        let me: Weak<dyn Keeper> = self.me.clone();
         let held = Held::new(run, fence, term, me, Arc::clone(&self.clock));
         lock(&self.leases).insert(run, Arc::downgrade(&held));
         if self.drive == Drive::Threads {

@@ -72,14 +72,15 @@ struct Seen {
     removed: Option<Removal>,
 }
 
-/// One row of the walk.
-struct Step {
-    stream: i64,
-    block: Block,
-    salt: Option<[u8; 16]>,
-    removed: Option<Removal>,
-    /// Whether the stream it names is known.
-    known: bool,
+/// One block on the walk, and what is known of its stream.
+pub(crate) struct Step<'a> {
+    /// The number by which blocks name their stream.
+    pub(crate) stream: i64,
+    pub(crate) block: &'a Block,
+    pub(crate) salt: Option<[u8; 16]>,
+    pub(crate) removed: Option<Removal>,
+    /// Whether there is a stream with that number.
+    pub(crate) known: bool,
 }
 
 /// Walks the chain from its beginning.
@@ -97,8 +98,8 @@ pub(crate) fn verify(view: &View<'_>, chain: &Chain, noted: Option<Head>) -> Res
     let mut walk = Walk::new(chain, noted);
     loop {
         match rows.next() {
-            Ok(Some(row)) => match step(row) {
-                Ok(step) => walk.step(&step),
+            Ok(Some(row)) => match take(row, &mut walk) {
+                Ok(()) => {}
                 Err(_) => walk.unreadable(row.get("position").map(natural).ok(), row.get("hash").ok()),
             },
             Ok(None) => break,
@@ -112,21 +113,23 @@ pub(crate) fn verify(view: &View<'_>, chain: &Chain, noted: Option<Head>) -> Res
     Ok(walk.finish())
 }
 
-fn step(row: &rusqlite::Row<'_>) -> rusqlite::Result<Step> {
+fn take(row: &rusqlite::Row<'_>, walk: &mut Walk<'_>) -> rusqlite::Result<()> {
     fn get<T: FromSql>(row: &rusqlite::Row<'_>, name: &str) -> rusqlite::Result<Option<T>> {
         row.get(name)
     }
     let id = get::<[u8; 16]>(row, "id")?.map(StreamId);
-    Ok(Step {
+    walk.step(&Step {
         stream: row.get("stream")?,
-        block: block_from(row, id.unwrap_or_default())?,
+        block: &block_from(row, id.unwrap_or_default())?,
         salt: get(row, "salt")?,
         removed: get::<u8>(row, "removed")?.and_then(Removal::from_number),
         known: id.is_some(),
-    })
+    });
+    Ok(())
 }
 
-struct Walk<'a> {
+/// A walk along the chain, from its beginning.
+pub(crate) struct Walk<'a> {
     chain: &'a Chain,
     noted: Option<Head>,
     report: Report,
@@ -138,7 +141,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(chain: &'a Chain, noted: Option<Head>) -> Self {
+    pub(crate) fn new(chain: &'a Chain, noted: Option<Head>) -> Self {
         let start = chain.genesis();
         let noted_is_start = noted.is_some_and(|noted| noted == start);
         Self {
@@ -151,8 +154,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn step(&mut self, step: &Step) {
-        let (block, fields) = (&step.block, &step.block.fields);
+    pub(crate) fn step(&mut self, step: &Step<'_>) {
+        let (block, fields) = (step.block, &step.block.fields);
         let place = Place { stream: step.known.then_some(fields.stream), block: Some(fields.position), record: None };
         let expected = self.report.head.position + 1;
         let before = self.before.filter(|_| fields.position == expected);
@@ -201,7 +204,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn finish(mut self) -> Report {
+    pub(crate) fn finish(mut self) -> Report {
         if let Some(noted) = self.noted {
             let place = Place { stream: None, block: Some(noted.position), record: None };
             self.report.find(place, Trouble::OtherHead);

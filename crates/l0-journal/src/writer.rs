@@ -70,6 +70,10 @@ impl StreamState {
         self.refused.store(true, Ordering::Release);
     }
 
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
     pub(crate) fn appended_until(&self) -> u64 {
         self.appended_until.load(Ordering::Acquire)
     }
@@ -113,7 +117,7 @@ impl Writer {
         }
         self.shared.make_room()?;
         let state = &*self.state;
-        if state.refused.load(Ordering::Acquire) {
+        if state.is_refused() {
             return Err(state.lost(state.reason().as_ref().unwrap_or(&Error::Closed)));
         }
         let mut inner = state.inner();
