@@ -9,14 +9,27 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use l0_journal::{
-    Before, Chunk, Class, Durability, Filter, Journal, Kind, Options, Row, SessionRow, Store, StreamId, StreamOptions,
+    Before, Chunk, Class, Durability, Filter, Journal, Kind, Options, Row, SessionRow, Store, StreamId,
+    StreamOptions,
 };
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Ordinary English, in pieces about as long as models send.
-const PIECES: [&str; 12] =
-    ["The", " capital", " of", " France", " is", " Paris", ",", " which", " lies", " on", " the Seine", ".\n"];
+const PIECES: [&str; 12] = [
+    "The",
+    " capital",
+    " of",
+    " France",
+    " is",
+    " Paris",
+    ",",
+    " which",
+    " lies",
+    " on",
+    " the Seine",
+    ".\n",
+];
 
 fn main() -> Outcome {
     let folder = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
@@ -66,7 +79,13 @@ fn hot_path(folder: &Path) -> Outcome {
     }
     took.sort_unstable();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_nanos();
-    println!("hot path, one chunk:     median {} ns, p90 {} ns, p99 {} ns, p99.9 {} ns", at(0.5), at(0.9), at(0.99), at(0.999));
+    println!(
+        "hot path, one chunk:     median {} ns, p90 {} ns, p99 {} ns, p99.9 {} ns",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(0.999)
+    );
     Ok(journal.close()?)
 }
 
@@ -94,7 +113,11 @@ fn sustained(folder: &Path) -> Outcome {
         );
         let start = Instant::now();
         let report = journal.verify(None)?;
-        println!("verify:                  {:.0} ns a record, sound: {}", per(start.elapsed(), report.records), report.is_sound());
+        println!(
+            "verify:                  {:.0} ns a record, sound: {}",
+            per(start.elapsed(), report.records),
+            report.is_sound()
+        );
         let start = Instant::now();
         let records = journal.load(open_streams[0].id(), 0, usize::MAX)?;
         println!("load:                    {:.0} ns a record", per(start.elapsed(), records.len() as u64));
@@ -170,7 +193,11 @@ fn barriers(folder: &Path) -> Outcome {
         took.push(start.elapsed());
     }
     took.sort_unstable();
-    println!("barrier in safe:         median {} µs, p99 {} µs", took[100].as_micros(), took[198].as_micros());
+    println!(
+        "barrier in safe:         median {} µs, p99 {} µs",
+        took[100].as_micros(),
+        took[198].as_micros()
+    );
     Ok(journal.close()?)
 }
 
@@ -187,7 +214,11 @@ fn many_sessions(folder: &Path) -> Outcome {
         journal.put(&session(stream.id(), number))?;
     }
     journal.close()?;
-    println!("100,000 sessions:        written in {:.1} s, {} MB", start.elapsed().as_secs_f64(), std::fs::metadata(&path)?.len() >> 20);
+    println!(
+        "100,000 sessions:        written in {:.1} s, {} MB",
+        start.elapsed().as_secs_f64(),
+        std::fs::metadata(&path)?.len() >> 20
+    );
     let start = Instant::now();
     let journal = open(&path, Durability::Fast)?;
     println!("open:                    {:.1} ms", start.elapsed().as_secs_f64() * 1e3);

@@ -10,7 +10,8 @@ use crate::shared::real_path;
 use crate::store::{Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
 use crate::verify::Report;
 use crate::{
-    AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId, StreamInfo, Ticket,
+    AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId, StreamInfo,
+    Ticket,
 };
 
 /// A journal opened for reading alone: nothing is created, locked or taken in, and the disk may be read-only.

@@ -158,7 +158,9 @@ impl Block {
         removed: Option<Removal>,
     ) -> Vec<(Option<u64>, Trouble)> {
         let mut troubles = Vec::new();
-        if self.content.is_none() && removed.is_none() || self.body.is_none() && removed != Some(Removal::Records) {
+        if self.content.is_none() && removed.is_none()
+            || self.body.is_none() && removed != Some(Removal::Records)
+        {
             troubles.push((None, Trouble::Vanished));
         }
         let body = self.body.as_deref().map(body_hash).or(self.body_hash);
@@ -168,7 +170,9 @@ impl Block {
             (None, _) => self.content_hash,
         };
         let proven = match (body, content) {
-            (Some(body), Some(content)) => chain.block_hash(before, &self.fields, &body, &content) == self.hash,
+            (Some(body), Some(content)) => {
+                chain.block_hash(before, &self.fields, &body, &content) == self.hash
+            }
             _ => false,
         };
         let located = self.locate(chain);
@@ -234,7 +238,11 @@ impl Block {
         (marks, whole.is_ok())
     }
 
-    fn each_record(&self, body: &[u8], see: &mut dyn FnMut(Range<usize>, Range<usize>)) -> Result<(), Malformed> {
+    fn each_record(
+        &self,
+        body: &[u8],
+        see: &mut dyn FnMut(Range<usize>, Range<usize>),
+    ) -> Result<(), Malformed> {
         let mut skeletons = Reader::new(body);
         let mut contents = self.content.as_deref().map(Reader::new);
         let mut last_ns = self.fields.after_ns;
@@ -312,7 +320,8 @@ mod tests {
             let at_ns = 1000 * (index as u64 + 1);
             let chunk = Chunk { at_ns, attempt: 1, signal: 0, class: Class::Completion, text, object: None };
             let mut bytes = Vec::new();
-            let context = Context { last_at_ns: draft.last_ns, redaction: &Redaction::default(), salt: &SALT };
+            let context =
+                Context { last_at_ns: draft.last_ns, redaction: &Redaction::default(), salt: &SALT };
             put_chunk(&mut bytes, &chunk, &context).unwrap();
             draft.push(&chain(), &bytes).unwrap();
         }
@@ -371,7 +380,10 @@ mod tests {
             bad.body.as_mut().unwrap()[index] ^= 0x10;
             let found = troubles(&bad);
             let record = 10 + (index / 7) as u64; // time takes 2 bytes here, the skeleton 5
-            assert!(found.iter().any(|(seq, trouble)| *trouble != Trouble::Mark && seq.is_some()), "{index} {found:?}");
+            assert!(
+                found.iter().any(|(seq, trouble)| *trouble != Trouble::Mark && seq.is_some()),
+                "{index} {found:?}"
+            );
             let _ = record;
         }
         let lengths = [3, 6, 6, 4];
@@ -399,7 +411,10 @@ mod tests {
             Block { body: Some(other.body), content: Some(other.content), ..good.clone() }
         };
         assert_eq!(troubles(&with(&["aa", "bb", "dd"])), [(Some(12), Trouble::Missing)]);
-        assert_eq!(troubles(&with(&["aa", "cc", "bb", "dd"])), [(Some(11), Trouble::Moved), (Some(12), Trouble::Moved)]);
+        assert_eq!(
+            troubles(&with(&["aa", "cc", "bb", "dd"])),
+            [(Some(11), Trouble::Moved), (Some(12), Trouble::Moved)]
+        );
         assert_eq!(troubles(&with(&["aa", "bb", "xx", "cc", "dd"])), [(Some(12), Trouble::Added)]);
         assert_eq!(troubles(&with(&["aa", "bb", "cc", "xx"])), [(Some(13), Trouble::Edited)]);
     }

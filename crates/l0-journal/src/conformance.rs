@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    AttemptRow, Before, Body, Chunk, Class, Content, Entry, Error, Filter, Head, Kind, Level, Redaction, Removal, Row,
-    RunRow, Selection, SessionRow, StepRow, Store, Stored, Stream, StreamId, StreamOptions,
+    AttemptRow, Before, Body, Chunk, Class, Content, Entry, Error, Filter, Head, Kind, Level, Redaction,
+    Removal, Row, RunRow, Selection, SessionRow, StepRow, Store, Stored, Stream, StreamId, StreamOptions,
 };
 
 /// One thing a store owes.
@@ -184,11 +184,15 @@ fn any_part_can_be_read(store: &Arc<dyn Store>) -> Outcome {
             must(store.flush(), "flush")?;
         }
     }
-    for (from, limit, count) in [(0, 600, 600), (0, 1, 1), (599, 5, 1), (600, 5, 0), (9999, 5, 0), (123, 456, 456), (7, 0, 0)]
+    for (from, limit, count) in
+        [(0, 600, 600), (0, 1, 1), (599, 5, 1), (600, 5, 0), (9999, 5, 0), (123, 456, 456), (7, 0, 0)]
     {
         let found = must(store.load(stream.id(), from, limit), "load a part")?;
         ensure!(found.len() == count, "from {from} at most {limit} gave {} records", found.len());
-        ensure!(found.iter().map(|record| record.seq).eq(from..from + count as u64), "from {from}: wrong records");
+        ensure!(
+            found.iter().map(|record| record.seq).eq(from..from + count as u64),
+            "from {from}: wrong records"
+        );
         ensure!(found.iter().all(|record| record.at_ns == record.seq), "from {from}: wrong times");
     }
     Ok(())
@@ -264,12 +268,15 @@ fn redaction_is_obeyed(store: &Arc<dyn Store>) -> Outcome {
     let redaction = Redaction { completion: Level::Hashed, prompt: Level::None, ..Redaction::default() };
     let options = StreamOptions { redaction, ..StreamOptions::new(Kind::Session) };
     let stream = must(store.stream(id, &options), "open a stream")?;
-    let contents =
-        [Content { class: Class::Prompt, bytes: b"prompt" }, Content { class: Class::ToolResult, bytes: b"result" }];
+    let contents = [
+        Content { class: Class::Prompt, bytes: b"prompt" },
+        Content { class: Class::ToolResult, bytes: b"result" },
+    ];
     must(stream.entry(&Entry { at_ns: 0, kind: 1, payload: b"", contents: &contents }), "append")?;
     must(stream.chunk(&chunk(1, "completion")), "append")?;
     let found = must(store.load(id, 0, 10), "load")?;
-    let expected = vec![(Class::Prompt, Stored::Absent), (Class::ToolResult, Stored::Full(b"result".to_vec()))];
+    let expected =
+        vec![(Class::Prompt, Stored::Absent), (Class::ToolResult, Stored::Full(b"result".to_vec()))];
     ensure!(
         matches!(&found[..], [first, _] if matches!(&first.body, Body::Entry { contents, .. } if *contents == expected)),
         "the entry is {found:?}"
@@ -310,12 +317,18 @@ fn rows_are_filled_in(store: &Arc<dyn Store>) -> Outcome {
         tenant: Some("acme".to_owned()),
         ..SessionRow::default()
     };
-    let ended =
-        SessionRow { id, status: Some("ok".to_owned()), degraded: Some(true), attempts: Some(2), ..SessionRow::default() };
+    let ended = SessionRow {
+        id,
+        status: Some("ok".to_owned()),
+        degraded: Some(true),
+        attempts: Some(2),
+        ..SessionRow::default()
+    };
     must(store.put(&Row::Session(begun.clone())), "put a row")?;
     must(store.put(&Row::Session(ended)), "put more of it")?;
     let page = must(store.sessions(&Filter::default()), "list sessions")?;
-    let whole = SessionRow { status: Some("ok".to_owned()), degraded: Some(true), attempts: Some(2), ..begun };
+    let whole =
+        SessionRow { status: Some("ok".to_owned()), degraded: Some(true), attempts: Some(2), ..begun };
     ensure!(page.rows == [whole] && page.next.is_none(), "the rows are {page:?}");
     Ok(())
 }
@@ -355,7 +368,8 @@ fn rows_are_found(store: &Arc<dyn Store>) -> Outcome {
     }
     let none = Filter { tenant: text("acme' OR 1=1 --"), ..Filter::default() };
     ensure!(must(store.sessions(&none), "list sessions")?.rows.is_empty(), "a tenant nobody has was found");
-    let step = StepRow { id: StreamId([3; 16]), run: Some(run), started_at_ms: Some(1), ..StepRow::default() };
+    let step =
+        StepRow { id: StreamId([3; 16]), run: Some(run), started_at_ms: Some(1), ..StepRow::default() };
     must(store.put(&Row::Step(step.clone())), "put a step")?;
     let steps = must(store.steps(&Filter { run: Some(run), ..Filter::default() }), "list steps")?;
     ensure!(steps.rows == [step], "the steps are {steps:?}");
@@ -418,14 +432,16 @@ fn a_run_has_one_holder(store: &Arc<dyn Store>) -> Outcome {
 fn a_returned_lease_is_over(store: &Arc<dyn Store>) -> Outcome {
     let (run, id) = (StreamId([1; 16]), StreamId([2; 16]));
     let lease = must(store.lease(run, Duration::ZERO), "take a lease")?;
-    let stream = must(store.stream(id, &StreamOptions::new(Kind::Step).under(&lease)), "open a stream under it")?;
+    let stream =
+        must(store.stream(id, &StreamOptions::new(Kind::Step).under(&lease)), "open a stream under it")?;
     write(&stream, &["a"])?;
     must(lease.release(), "give it back")?;
     let late = stream.chunk(&chunk(1, "late"));
     ensure!(late.is_err(), "a late record was taken");
     ensure!(texts(store, 2)? == ["a"], "the stream is {:?}", texts(store, 2)?);
     let next = must(store.lease(run, Duration::ZERO), "take the lease again")?;
-    let stream = must(store.stream(id, &StreamOptions::new(Kind::Step).under(&next)), "open the stream under it")?;
+    let stream =
+        must(store.stream(id, &StreamOptions::new(Kind::Step).under(&next)), "open the stream under it")?;
     write(&stream, &["b"])?;
     ensure!(texts(store, 2)? == ["a", "b"], "the stream is {:?}", texts(store, 2)?);
     Ok(())
@@ -466,7 +482,11 @@ fn erased_content_is_gone(store: &Arc<dyn Store>) -> Outcome {
     sound(store, Some(noted))?;
     // What its writer adds later is treated alike.
     write(&stream, &["later"])?;
-    ensure!(texts(store, 1)?.last().map(String::as_str) == Some("[erased 5]"), "what came later is {:?}", texts(store, 1)?);
+    ensure!(
+        texts(store, 1)?.last().map(String::as_str) == Some("[erased 5]"),
+        "what came later is {:?}",
+        texts(store, 1)?
+    );
     let again = must(store.remove(&what, Removal::Content), "erase again")?;
     ensure!(again.streams == 0, "it removed {again:?} again");
     sound(store, Some(noted))
@@ -486,13 +506,18 @@ fn removed_records_are_gone(store: &Arc<dyn Store>) -> Outcome {
     ensure!(matches!(loaded, Err(Error::Removed { .. })), "loading gave {loaded:?}");
     let opened = store.stream(id, &StreamOptions::new(Kind::Session));
     ensure!(
-        matches!(opened, Err(Error::Removed { .. })) || opened.is_ok_and(|stream| appends_nothing(store, &stream)),
+        matches!(opened, Err(Error::Removed { .. }))
+            || opened.is_ok_and(|stream| appends_nothing(store, &stream)),
         "it can be written again"
     );
-    let rows = must(store.sessions(&Filter::default()), "list")?.rows.len() + must(store.attempts(id), "list")?.len();
+    let rows = must(store.sessions(&Filter::default()), "list")?.rows.len()
+        + must(store.attempts(id), "list")?.len();
     ensure!(rows == 0, "{rows} rows are left");
     let info = must(store.info(id), "read what is known")?;
-    ensure!(info.is_some_and(|info| info.removed == Some(Removal::Records)), "that it was removed is not known");
+    ensure!(
+        info.is_some_and(|info| info.removed == Some(Removal::Records)),
+        "that it was removed is not known"
+    );
     ensure!(texts(store, 2)? == ["others"], "another stream is {:?}", texts(store, 2)?);
     sound(store, Some(noted))
 }
@@ -511,15 +536,15 @@ fn selections_select(store: &Arc<dyn Store>) -> Outcome {
             user: Some(user.to_owned()),
             ..StreamOptions::new(Kind::Session)
         };
-        must(store.stream(StreamId([id; 16]), &options), "open a stream").and_then(|stream| write(&stream, &["text"]))
+        must(store.stream(StreamId([id; 16]), &options), "open a stream")
+            .and_then(|stream| write(&stream, &["text"]))
     };
     open(1, "acme", "ann")?;
     open(2, "acme", "bob")?;
     open(3, "other", "ann")?;
     open(4, "other", "cid")?;
-    let state = || -> Result<Vec<bool>, String> {
-        (1..5).map(|id| Ok(texts(store, id)? == ["text"])).collect()
-    };
+    let state =
+        || -> Result<Vec<bool>, String> { (1..5).map(|id| Ok(texts(store, id)? == ["text"])).collect() };
     must(store.remove(&Selection::Tenant("acme".to_owned()), Removal::Content), "erase a tenant's")?;
     ensure!(state()? == [false, false, true, true], "a tenant's: {:?}", state()?);
     must(store.remove(&Selection::User("ann".to_owned()), Removal::Content), "erase a user's")?;
@@ -548,7 +573,8 @@ fn a_users_name_goes(store: &Arc<dyn Store>) -> Outcome {
 fn barriers_are_answered(store: &Arc<dyn Store>) -> Outcome {
     write(&session(store, 1)?, &["a"])?;
     for ticket in [store.barrier(Before::SideEffect), store.barrier(Before::Release), store.sync()] {
-        let answer = ticket.wait_for(Duration::from_secs(60)).ok_or("a barrier was not answered in a minute")?;
+        let answer =
+            ticket.wait_for(Duration::from_secs(60)).ok_or("a barrier was not answered in a minute")?;
         must(answer, "reach the disk")?;
         ensure!(ticket.poll() == Some(Ok(())), "the answer did not last");
     }

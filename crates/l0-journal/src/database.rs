@@ -95,14 +95,17 @@ impl Database {
         match Self::open_reading(path, false) {
             // A folder that cannot be written has no place for SQLite's shared memory. If there is no log either, the file
             // is all there is, and cannot change.
-            Err(Error::Database { .. } | Error::ReadOnly { .. }) if !has_log(path) => Self::open_reading(path, true),
+            Err(Error::Database { .. } | Error::ReadOnly { .. }) if !has_log(path) => {
+                Self::open_reading(path, true)
+            }
             result => result,
         }
     }
 
     fn open_reading(path: &Path, immutable: bool) -> Result<Self, Error> {
         let counted = Counted::new()?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let doing = "open the journal";
         let uri = uri(path, immutable).ok_or(Error::Invalid { what: "a journal's path is text" })?;
         let connection = Connection::open_with_flags(uri, flags);
@@ -133,8 +136,9 @@ impl Database {
         if fresh {
             connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(fail)?;
         }
-        let mode: String =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(fail)?;
+        let mode: String = connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+            .map_err(fail)?;
         if mode != "wal" {
             return Err(Error::Database {
                 doing: "keep a write-ahead log",
@@ -162,8 +166,10 @@ impl Database {
             let known = schema::version();
             return if found > known { Err(Error::Newer { found, known }) } else { Ok(Some(found)) };
         }
-        let tables: i64 =
-            self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fail)?;
+        let tables: i64 = self
+            .connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(fail)?;
         if application == 0 && version == 0 && tables == 0 {
             Ok(None)
         } else {
@@ -178,7 +184,8 @@ impl Database {
         }
         let path = self.path.clone();
         let fail = |error: rusqlite::Error| Error::database("migrate the schema", &path, &error);
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(fail)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(fail)?;
         for migration in schema::MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
             transaction.execute_batch(migration).map_err(fail)?;
         }
@@ -205,7 +212,8 @@ impl Database {
 
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let fail = |error: rusqlite::Error| Error::database("read the journal's id", &self.path, &error);
-        let mut statement = self.connection.prepare_cached("SELECT value FROM meta WHERE name = ?1").map_err(fail)?;
+        let mut statement =
+            self.connection.prepare_cached("SELECT value FROM meta WHERE name = ?1").map_err(fail)?;
         statement.query_row([name], |row| row.get(0)).optional().map_err(fail)
     }
 
@@ -245,8 +253,9 @@ impl Database {
         let path = self.path.clone();
         self.transact(Promise::Synced, points, |transaction| {
             // Only a commit that changes something reaches the disk.
-            let result =
-                transaction.execute("UPDATE meta SET value = randomblob(4) WHERE name = 'syncs'", []).map(|_| ());
+            let result = transaction
+                .execute("UPDATE meta SET value = randomblob(4) WHERE name = 'syncs'", [])
+                .map(|_| ());
             result.map_err(|error| Error::database("sync", &path, &error))
         })
     }
@@ -266,7 +275,8 @@ impl Database {
         }
         let result: Result<T, Error> = (|| {
             point(Point::Begin)?;
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+            let transaction =
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
             let done = work(&transaction)?;
             point(Point::Commit)?;
             transaction.commit().map_err(fail)?;
@@ -368,7 +378,10 @@ impl Put<'_> {
         }
         if draft.first_seq > tail.next_seq {
             let place = Place { stream: Some(id), block: None, record: Some(tail.next_seq) };
-            return Ok(Err(Error::Corrupt { place, what: "records were lost before they reached the database" }));
+            return Ok(Err(Error::Corrupt {
+                place,
+                what: "records were lost before they reached the database",
+            }));
         }
         let known = (tail.next_seq - draft.first_seq).min(draft.records);
         if known > 0
@@ -405,7 +418,8 @@ impl Put<'_> {
         let mut rows = statement.query(range).map_err(fail)?;
         let (new, _) = draft.marks.as_chunks::<MARK_BYTES>();
         while let Some(row) = rows.next().map_err(fail)? {
-            let (first, marks): (i64, Option<Vec<u8>>) = (row.get(0).map_err(fail)?, row.get(1).map_err(fail)?);
+            let (first, marks): (i64, Option<Vec<u8>>) =
+                (row.get(0).map_err(fail)?, row.get(1).map_err(fail)?);
             let (first, marks) = (natural(first), marks.unwrap_or_default());
             let (stored, _) = marks.as_chunks::<MARK_BYTES>();
             for (seq, mark) in (first..).zip(stored) {
@@ -544,7 +558,11 @@ impl Put<'_> {
             .map(|name| format!("\"{name}\" = excluded.\"{name}\""))
             .collect();
         let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-        let then = if changes.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", changes.join(", ")) };
+        let then = if changes.is_empty() {
+            "NOTHING".to_owned()
+        } else {
+            format!("UPDATE SET {}", changes.join(", "))
+        };
         let sql = format!(
             "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO {then}",
             table.name,
@@ -586,7 +604,13 @@ impl View<'_> {
     }
 
     /// The records of a stream from `from` on, at most `limit`, each proven by its block's hash.
-    pub(crate) fn records(&self, chain: &Chain, id: StreamId, from: u64, limit: usize) -> Result<Vec<Record>, Error> {
+    pub(crate) fn records(
+        &self,
+        chain: &Chain,
+        id: StreamId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, Error> {
         let Some(tail) = self.tail(id)? else { return Ok(Vec::new()) };
         let mut records = Vec::new();
         let mut number = self.block_with(&tail, from)?;
@@ -611,7 +635,8 @@ impl View<'_> {
         let fail = |error: rusqlite::Error| Error::database("find a record", self.path, &error);
         let sql = "SELECT number FROM blocks WHERE stream = ?1 AND first_seq + records > ?2 ORDER BY number LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
-        let found = statement.query_row(params![tail.no, integer(seq)], |row| row.get(0)).optional().map_err(fail)?;
+        let found =
+            statement.query_row(params![tail.no, integer(seq)], |row| row.get(0)).optional().map_err(fail)?;
         Ok(found.map_or(tail.number, natural))
     }
 
@@ -619,7 +644,10 @@ impl View<'_> {
         let fail = |error: rusqlite::Error| Error::database("read a block", self.path, &error);
         let sql = format!("{SELECT_BLOCK} WHERE stream = ?1 AND number = ?2");
         let mut statement = self.connection.prepare_cached(&sql).map_err(fail)?;
-        statement.query_row(params![tail.no, integer(number)], |row| block_from(row, id)).optional().map_err(fail)
+        statement
+            .query_row(params![tail.no, integer(number)], |row| block_from(row, id))
+            .optional()
+            .map_err(fail)
     }
 
     pub(crate) fn hash_before(&self, chain: &Chain, position: u64) -> Result<Hash, Error> {
@@ -629,7 +657,8 @@ impl View<'_> {
         let fail = |error: rusqlite::Error| Error::database("read a block", self.path, &error);
         let mut statement =
             self.connection.prepare_cached("SELECT hash FROM blocks WHERE position = ?1").map_err(fail)?;
-        let found = statement.query_row([integer(position - 1)], |row| row.get(0)).optional().map_err(fail)?;
+        let found =
+            statement.query_row([integer(position - 1)], |row| row.get(0)).optional().map_err(fail)?;
         let place = Place { stream: None, block: Some(position - 1), record: None };
         found.ok_or(Error::Corrupt { place, what: "the block is not there" })
     }
@@ -676,7 +705,8 @@ impl View<'_> {
         let names: Vec<_> = T::TABLE.all_columns().map(|column| format!("\"{}\"", column.name)).collect();
         let key: Vec<_> = T::TABLE.key.iter().map(|column| column.name).collect();
         let (first, all) = (key.first().copied().unwrap_or_default(), key.join(", "));
-        let sql = format!("SELECT {} FROM {} WHERE {first} = ?1 ORDER BY {all}", names.join(", "), T::TABLE.name);
+        let sql =
+            format!("SELECT {} FROM {} WHERE {first} = ?1 ORDER BY {all}", names.join(", "), T::TABLE.name);
         let mut statement = self.connection.prepare_cached(&sql).map_err(fail)?;
         let mut found = statement.query([id.0]).map_err(fail)?;
         let mut rows = Vec::new();
@@ -695,12 +725,14 @@ impl View<'_> {
                 None
             }
         });
-        let damaged = Error::Corrupt { place: Place::default(), what: "a row holds what its columns cannot hold" };
+        let damaged =
+            Error::Corrupt { place: Place::default(), what: "a row holds what its columns cannot hold" };
         failure.map_or(Ok(()), Err).and(read.ok_or(damaged))
     }
 }
 
-pub(crate) const SELECT_BLOCK: &str = "SELECT position, stream, number, first_seq, records, after_ns, last_ns, hash, marks,
+pub(crate) const SELECT_BLOCK: &str =
+    "SELECT position, stream, number, first_seq, records, after_ns, last_ns, hash, marks,
     body, content, body_hash, content_hash FROM blocks";
 
 /// The block in a row of [`SELECT_BLOCK`].

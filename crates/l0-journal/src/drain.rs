@@ -160,7 +160,8 @@ mod tests {
     }
 
     fn chunk(frames: &mut Frames<'_>, slot: u32, seq: u64, text: &str) {
-        let chunk = Chunk { at_ns: 100 + seq, attempt: 1, signal: 0, class: Class::Completion, text, object: None };
+        let chunk =
+            Chunk { at_ns: 100 + seq, attempt: 1, signal: 0, class: Class::Completion, text, object: None };
         let context = Context { last_at_ns: 100, redaction: &Redaction::default(), salt: &[0; 16] };
         frames.record(slot, seq, |out| put_chunk(out, &chunk, &context)).unwrap();
     }
@@ -187,7 +188,9 @@ mod tests {
             .batch
             .drafts
             .iter()
-            .map(|(opening, draft)| (opening.id.0[0], draft.first_seq, draft.records, draft.content.as_slice()))
+            .map(|(opening, draft)| {
+                (opening.id.0[0], draft.first_seq, draft.records, draft.content.as_slice())
+            })
             .collect();
         assert_eq!(found, [(1, 0, 2, b"ab".as_slice()), (2, 5, 2, b"xy".as_slice())]);
     }
@@ -203,7 +206,9 @@ mod tests {
             chunk(frames, 1, 0, "x");
         }));
         assert_eq!(feed.batch.drafts.iter().map(|(_, draft)| draft.records).collect::<Vec<_>>(), [1, 1]);
-        assert!(matches!(feed.broken.as_slice(), [(_, Error::Corrupt { place, .. })] if place.record == Some(1)));
+        assert!(
+            matches!(feed.broken.as_slice(), [(_, Error::Corrupt { place, .. })] if place.record == Some(1))
+        );
     }
 
     #[test]

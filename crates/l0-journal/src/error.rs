@@ -142,7 +142,9 @@ pub enum Error {
         limit: u64,
     },
     /// The process has forked since the journal was opened. Open it again in the child.
-    #[error("this journal was opened before a fork: open it again in the child, and announce forks with `fork::before`")]
+    #[error(
+        "this journal was opened before a fork: open it again in the child, and announce forks with `fork::before`"
+    )]
     Forked,
     /// The journal was closed.
     #[error("the journal is closed")]
@@ -214,7 +216,9 @@ impl Error {
         let code = error.sqlite_error().map_or(0, |error| error.extended_code);
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full { doing, path: path.to_path_buf() },
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path: path.to_path_buf() },
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                Self::ReadOnly { path: path.to_path_buf() }
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { doing },
             Some(ErrorCode::NotADatabase) => Self::NotAJournal { path: path.to_path_buf() },
             Some(ErrorCode::DatabaseCorrupt) => {
@@ -229,7 +233,14 @@ impl Error {
     /// Whether trying again later, with nothing changed but the world, can succeed.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Busy { .. } | Self::Backlog { .. } | Self::Held { .. } | Self::Io { .. })
+        matches!(
+            self,
+            Self::Full { .. }
+                | Self::Busy { .. }
+                | Self::Backlog { .. }
+                | Self::Held { .. }
+                | Self::Io { .. }
+        )
     }
 }
 

@@ -258,8 +258,12 @@ impl Disk for FaultyDisk {
         let mut world = self.alive()?;
         let here = |path: &Path| path.parent() == Some(folder);
         world.durable.retain(|path, _| !here(path));
-        let synced: Vec<_> =
-            world.files.iter().filter(|(path, _)| here(path)).map(|(path, file)| (path.clone(), Arc::clone(file))).collect();
+        let synced: Vec<_> = world
+            .files
+            .iter()
+            .filter(|(path, _)| here(path))
+            .map(|(path, file)| (path.clone(), Arc::clone(file)))
+            .collect();
         world.durable.extend(synced);
         Ok(())
     }

@@ -103,7 +103,8 @@ struct Slot {
     journals: Mutex<Vec<Weak<Shared>>>,
 }
 
-static SLOTS: [Slot; 8] = [const { Slot { process: AtomicU32::new(0), journals: Mutex::new(Vec::new()) } }; 8];
+static SLOTS: [Slot; 8] =
+    [const { Slot { process: AtomicU32::new(0), journals: Mutex::new(Vec::new()) } }; 8];
 
 /// The journals of this process, to look one up or add one.
 pub(crate) fn journals() -> MutexGuard<'static, Vec<Weak<Shared>>> {

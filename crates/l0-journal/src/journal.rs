@@ -15,8 +15,8 @@ use crate::store::{Durability, Health, Removed, Selection, Store, Stream, Stream
 use crate::verify::Report;
 use crate::writer::Writer;
 use crate::{
-    AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId, StreamInfo, Ticket,
-    fork,
+    AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId, StreamInfo,
+    Ticket, fork,
 };
 
 /// How a journal is opened. What the first opener in a process says holds for all, but for the durability.

@@ -187,7 +187,13 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Whether the term of a lease is over, by the wall clock or by not having beaten for so long before these eyes.
-    pub(crate) fn is_expired(&mut self, run: StreamId, stored: &Stored, term: Duration, clock: &dyn Clock) -> bool {
+    pub(crate) fn is_expired(
+        &mut self,
+        run: StreamId,
+        stored: &Stored,
+        term: Duration,
+        clock: &dyn Clock,
+    ) -> bool {
         let now = clock.monotonic();
         let (fence, beat, since) = *self.seen.entry(run).or_insert((stored.fence, stored.beat, now));
         if (fence, beat) != (stored.fence, stored.beat) {

@@ -17,8 +17,8 @@ use crate::store::{Append, Durability, Health, Removed, Selection, Store, Stream
 use crate::verify::{Report, Step, Walk};
 use crate::wire::{Context, content_hash, put_chunk, put_entry};
 use crate::{
-    AttemptRow, Chunk, Entry, Error, Filter, Kind, Page, Record, Redaction, Removal, Row, RunRow, SessionRow, StepRow,
-    StreamId, StreamInfo, Ticket,
+    AttemptRow, Chunk, Entry, Error, Filter, Kind, Page, Record, Redaction, Removal, Row, RunRow, SessionRow,
+    StepRow, StreamId, StreamInfo, Ticket,
 };
 
 /// How long a lease is trusted without asking: there is nobody else who could take it.
@@ -103,7 +103,8 @@ impl Memory {
 
     fn try_lease(&self, run: StreamId) -> Result<Lease, Error> {
         let mut state = self.inner.state();
-        let (fence, holder) = state.leases.get(&run).map_or((0, None), |(fence, held)| (*fence, held.upgrade()));
+        let (fence, holder) =
+            state.leases.get(&run).map_or((0, None), |(fence, held)| (*fence, held.upgrade()));
         if holder.is_some_and(|held| !held.is_over()) {
             return Err(Error::Held { run, host: "this process".to_owned() });
         }
@@ -132,7 +133,10 @@ impl Store for Memory {
         }
         drop(state);
         let lease = options.lease.clone();
-        Ok(Stream::new(id, Arc::new(Writer { id, inner: Arc::clone(&self.inner), redaction: options.redaction, lease })))
+        Ok(Stream::new(
+            id,
+            Arc::new(Writer { id, inner: Arc::clone(&self.inner), redaction: options.redaction, lease }),
+        ))
     }
 
     fn put(&self, row: &Row) -> Result<(), Error> {
@@ -147,7 +151,10 @@ impl Store for Memory {
             }
         }
         let mut state = self.inner.state();
-        let stored = state.rows.entry((values.table, key)).or_insert(RowValues { table: values.table, values: Vec::new() });
+        let stored = state
+            .rows
+            .entry((values.table, key))
+            .or_insert(RowValues { table: values.table, values: Vec::new() });
         for (name, value) in values.values {
             stored.values.retain(|(other, _)| *other != name);
             stored.values.push((name, value));
@@ -188,7 +195,8 @@ impl Store for Memory {
 
     fn matches(&self, stream: StreamId, hash: [u8; 16], content: &[u8]) -> Result<bool, Error> {
         let state = self.inner.state();
-        let salted = |entity: &Entity| entity.info.removed.is_none() && content_hash(&entity.salt, content) == hash;
+        let salted =
+            |entity: &Entity| entity.info.removed.is_none() && content_hash(&entity.salt, content) == hash;
         Ok(state.streams.get(&stream).is_some_and(salted))
     }
 
@@ -206,7 +214,8 @@ impl Store for Memory {
 
     fn attempts(&self, session: StreamId) -> Result<Vec<AttemptRow>, Error> {
         let state = self.inner.state();
-        let of_session = |key: &(u8, Vec<u8>)| key.0 == AttemptRow::TABLE.number && key.1.starts_with(&session.0);
+        let of_session =
+            |key: &(u8, Vec<u8>)| key.0 == AttemptRow::TABLE.number && key.1.starts_with(&session.0);
         Ok(state.rows.iter().filter(|(key, _)| of_session(key)).filter_map(|(_, row)| typed(row)).collect())
     }
 
@@ -274,7 +283,10 @@ impl State {
 
     fn head(&self, chain: &Chain) -> Head {
         let last = self.blocks.last();
-        last.map_or_else(|| chain.genesis(), |block| Head { position: block.fields.position, hash: block.hash })
+        last.map_or_else(
+            || chain.genesis(),
+            |block| Head { position: block.fields.position, hash: block.hash },
+        )
     }
 
     /// Appends one record as a block of its own.
@@ -323,7 +335,13 @@ impl State {
         Ok(fields.first_seq)
     }
 
-    fn remove(&mut self, chain: &Chain, what: &Selection, how: Removal, now_ms: u64) -> Result<Removed, Error> {
+    fn remove(
+        &mut self,
+        chain: &Chain,
+        what: &Selection,
+        how: Removal,
+        now_ms: u64,
+    ) -> Result<Removed, Error> {
         let selected = |entity: &Entity| match what {
             Selection::Streams(ids) => ids.contains(&entity.info.id),
             Selection::Tenant(tenant) => entity.tenant.as_ref() == Some(tenant),
@@ -426,7 +444,9 @@ impl Append for Writer {
 
 fn typed<T: TableRow>(row: &RowValues) -> Option<T> {
     // A journal on disk knows every row's start, if only as 0.
-    T::from_values(|name| row.get(name).cloned().or_else(|| (name == "started_at_ms").then_some(Value::Integer(0))))
+    T::from_values(|name| {
+        row.get(name).cloned().or_else(|| (name == "started_at_ms").then_some(Value::Integer(0)))
+    })
 }
 
 fn cursor(row: &RowValues) -> Cursor {

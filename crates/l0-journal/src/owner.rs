@@ -55,7 +55,12 @@ pub(crate) fn register(
 }
 
 /// Whether the owner of a spool still lives.
-pub(crate) fn is_alive(disk: &dyn Disk, folder: &Path, instance: StreamId, _right: &FolderLock) -> Result<bool, Error> {
+pub(crate) fn is_alive(
+    disk: &dyn Disk,
+    folder: &Path,
+    instance: StreamId,
+    _right: &FolderLock,
+) -> Result<bool, Error> {
     let path = lock_path(folder, instance);
     let file = match disk.open(&path) {
         Ok(file) => file,
@@ -101,7 +106,10 @@ fn is_gone(identity: &str) -> bool {
     let mut next = || lines.next().filter(|line| !line.is_empty()).map(str::to_owned);
     let (boot_then, namespace_then, process, started_then) = (next(), next(), next(), next());
     // Only who sees the same processes can tell that one is missing.
-    let comparable = boot_then.is_some() && boot_then == boot() && namespace_then.is_some() && namespace_then == namespace();
+    let comparable = boot_then.is_some()
+        && boot_then == boot()
+        && namespace_then.is_some()
+        && namespace_then == namespace();
     let Some(process) = process.and_then(|process| process.parse().ok()) else { return false };
     comparable && started_then.is_some() && started(process) != started_then
 }

@@ -40,7 +40,9 @@ impl Field<'_> {
 
     fn put(self, content: Vec<u8>) -> Result<(), Error> {
         match self {
-            Field::Text(text) => *text = String::from_utf8(content).map_err(|_| unreadable("a text field is not UTF-8"))?,
+            Field::Text(text) => {
+                *text = String::from_utf8(content).map_err(|_| unreadable("a text field is not UTF-8"))?
+            }
             Field::Bytes(bytes) => *bytes = content,
         }
         Ok(())
@@ -105,7 +107,8 @@ pub fn decode<T: DeserializeOwned + Contents>(version: u8, record: Record) -> Re
     if found != version {
         return Err(unreadable("it has another version"));
     }
-    let (mut record, rest) = postcard::take_from_bytes::<T>(bytes).map_err(|error| unreadable(&error.to_string()))?;
+    let (mut record, rest) =
+        postcard::take_from_bytes::<T>(bytes).map_err(|error| unreadable(&error.to_string()))?;
     if !rest.is_empty() {
         return Err(unreadable("it goes on after its end"));
     }
@@ -117,7 +120,9 @@ pub fn decode<T: DeserializeOwned + Contents>(version: u8, record: Record) -> Re
                 failure.get_or_insert(error);
             }
         }
-        Some((index, (stored_class, stored))) if stored_class == class => missing.push((index, class, stored)),
+        Some((index, (stored_class, stored))) if stored_class == class => {
+            missing.push((index, class, stored))
+        }
         Some(_) => {
             failure.get_or_insert(unreadable("its content is of another class"));
         }
@@ -159,7 +164,8 @@ mod tests {
     }
 
     fn stored(payload: &Payload) -> Record {
-        let contents = payload.contents.iter().map(|(class, bytes)| (*class, Stored::Full(bytes.clone()))).collect();
+        let contents =
+            payload.contents.iter().map(|(class, bytes)| (*class, Stored::Full(bytes.clone()))).collect();
         Record { seq: 0, at_ns: 0, body: Body::Entry { kind: 1, payload: payload.bytes.clone(), contents } }
     }
 

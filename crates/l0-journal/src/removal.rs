@@ -153,7 +153,13 @@ impl Work<'_> {
                  WHERE position = ?1",
             )
             .and_then(|mut statement| {
-                statement.execute(params![position, block.content_hash, block.body, block.body_hash, block.marks])
+                statement.execute(params![
+                    position,
+                    block.content_hash,
+                    block.body,
+                    block.body_hash,
+                    block.marks
+                ])
             })
             .map_err(fail)?;
         self.removed.blocks += 1;
@@ -187,7 +193,11 @@ impl Work<'_> {
         };
         put.append(&opening, |last_at_ns, out| {
             let entry = entry(now_ms, &payload);
-            put_entry(out, &entry, &Context { last_at_ns, redaction: &Redaction::default(), salt: &opening.salt })
+            put_entry(
+                out,
+                &entry,
+                &Context { last_at_ns, redaction: &Redaction::default(), salt: &opening.salt },
+            )
         })
     }
 }
@@ -255,7 +265,9 @@ pub(crate) fn size(block: &Block) -> u64 {
 fn forget_user(transaction: &Transaction<'_>, path: &Path, user: &str) -> Result<(), Error> {
     let fail = |error: rusqlite::Error| Error::database("remove a user's name", path, &error);
     for table in ["streams", RunRow::TABLE.name, StepRow::TABLE.name, SessionRow::TABLE.name] {
-        transaction.execute(&format!("UPDATE {table} SET user = NULL WHERE user = ?1"), [user]).map_err(fail)?;
+        transaction
+            .execute(&format!("UPDATE {table} SET user = NULL WHERE user = ?1"), [user])
+            .map_err(fail)?;
     }
     Ok(())
 }

@@ -323,7 +323,8 @@ impl Row {
             Self::Session(row) => (SessionRow::TABLE, row.values()),
             Self::Attempt(row) => (AttemptRow::TABLE, row.values()),
         };
-        let too_long = |(_, value): &(_, Value)| matches!(value, Value::Text(text) if text.len() > TEXT_BYTES_MAX);
+        let too_long =
+            |(_, value): &(_, Value)| matches!(value, Value::Text(text) if text.len() > TEXT_BYTES_MAX);
         if values.iter().any(too_long) {
             return Err(Error::Invalid { what: "a text in a row exceeds 4096 bytes" });
         }
@@ -456,7 +457,10 @@ impl Filter {
     ///
     /// # Errors
     /// [`Error::Invalid`] where it has no such column: a condition that is passed over would give wrong answers.
-    pub(crate) fn conditions_on(&self, table: &Table) -> Result<Vec<(&'static str, &'static str, Value)>, Error> {
+    pub(crate) fn conditions_on(
+        &self,
+        table: &Table,
+    ) -> Result<Vec<(&'static str, &'static str, Value)>, Error> {
         let conditions = self.conditions();
         let known = |name: &str| table.all_columns().any(|column| column.name == name);
         if conditions.iter().all(|(name, _, _)| known(name)) {

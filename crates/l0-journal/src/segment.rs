@@ -84,7 +84,11 @@ pub(crate) struct Opening {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Opening(Opening),
-    Record { slot: u32, seq: u64, record: &'a [u8] },
+    Record {
+        slot: u32,
+        seq: u64,
+        record: &'a [u8],
+    },
     Row(&'a [u8]),
     /// Of a kind only a later version knows.
     Unknown,
@@ -95,7 +99,9 @@ impl<'a> Frame<'a> {
         let mut reader = Reader::new(body);
         Ok(match reader.byte()? {
             OPENING => Self::Opening(read_opening(&mut reader)?),
-            RECORD => Self::Record { slot: small(reader.varint()?)?, seq: reader.varint()?, record: reader.rest() },
+            RECORD => {
+                Self::Record { slot: small(reader.varint()?)?, seq: reader.varint()?, record: reader.rest() }
+            }
             ROW => Self::Row(reader.rest()),
             _ => Self::Unknown,
         })
@@ -153,7 +159,8 @@ impl<'a> Frames<'a> {
         self.out.extend_from_slice(&[0; PREFIX_BYTES]);
         put(self.out)?;
         let offset = self.offset + start as u64;
-        let Some((prefix, body)) = self.out.get_mut(start..).and_then(|frame| frame.split_at_mut_checked(PREFIX_BYTES))
+        let Some((prefix, body)) =
+            self.out.get_mut(start..).and_then(|frame| frame.split_at_mut_checked(PREFIX_BYTES))
         else {
             return Ok(());
         };
@@ -248,7 +255,8 @@ fn next_frame(bytes: &[u8], nonce: u32, offset: u64) -> Next<'_> {
     if length == 0 || length > FRAME_BYTES_MAX {
         return Next::Torn;
     }
-    let Some((body, after)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)) else {
+    let Some((body, after)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length))
+    else {
         return Next::Short { needed: PREFIX_BYTES as u64 + u64::from(length) };
     };
     if checksum(nonce, offset, body).to_le_bytes() == crc { Next::Frame { body, after } } else { Next::Torn }
@@ -272,7 +280,9 @@ fn put_opening(out: &mut Vec<u8>, opening: &Opening) {
     }
     out.extend_from_slice(&opening.salt);
     let has = |present: bool, bit: u8| if present { bit } else { 0 };
-    out.push(has(opening.tenant.is_some(), 1) | has(opening.user.is_some(), 2) | has(opening.lease.is_some(), 4));
+    out.push(
+        has(opening.tenant.is_some(), 1) | has(opening.user.is_some(), 2) | has(opening.lease.is_some(), 4),
+    );
     for text in [&opening.tenant, &opening.user].into_iter().flatten() {
         put_span(out, text.as_bytes());
     }

@@ -331,7 +331,8 @@ impl Shared {
     /// Forgets streams nobody has open and everything of which is in the database.
     fn forget_streams(&self) {
         let drained = self.drained.load(Ordering::Acquire);
-        lock(&self.streams).retain(|_, state| Arc::strong_count(state) > 1 || state.appended_until() > drained);
+        lock(&self.streams)
+            .retain(|_, state| Arc::strong_count(state) > 1 || state.appended_until() > drained);
     }
 
     /// Removes the segments that take nothing more and hold nothing the database does not have.
@@ -440,7 +441,9 @@ impl Shared {
         let give_up = self.clock.monotonic() + wait;
         loop {
             match self.try_lease(run) {
-                Err(Error::Held { .. }) if self.clock.monotonic() < give_up => self.clock.sleep(LEASE_POLL.min(wait)),
+                Err(Error::Held { .. }) if self.clock.monotonic() < give_up => {
+                    self.clock.sleep(LEASE_POLL.min(wait))
+                }
                 result => return result,
             }
         }
@@ -458,7 +461,9 @@ impl Shared {
             self.succeed(run, stored, holder)?;
         }
         let before = self.clock.monotonic();
-        let fence = self.beat_with(|transaction, path, taker| lease::take(transaction, path, run, seen.as_ref(), taker))?;
+        let fence = self.beat_with(|transaction, path, taker| {
+            lease::take(transaction, path, run, seen.as_ref(), taker)
+        })?;
         let term = self.lease_term.saturating_sub(self.clock.monotonic().saturating_sub(before));
         let me: Weak<dyn Keeper> = self.me.clone();
         let held = Held::new(run, fence, term, me, Arc::clone(&self.clock));
@@ -628,7 +633,9 @@ impl Keeper for Shared {
     fn release(&self, run: StreamId, fence: u64) -> Result<(), Error> {
         self.open_now()?;
         self.drain()?;
-        self.beat_with(|transaction, path, taker| lease::give_back(transaction, path, run, fence, taker.instance))
+        self.beat_with(|transaction, path, taker| {
+            lease::give_back(transaction, path, run, fence, taker.instance)
+        })
     }
 }
 
@@ -664,7 +671,8 @@ struct Waiting {
 fn sync_loop(shared: &Weak<Shared>, syncs: &Syncs) {
     loop {
         let nothing = |waiting: &mut Waiting| waiting.tickets.is_empty() && !waiting.stop;
-        let waiting = syncs.changed.wait_while(lock(&syncs.waiting), nothing).unwrap_or_else(PoisonError::into_inner);
+        let waiting =
+            syncs.changed.wait_while(lock(&syncs.waiting), nothing).unwrap_or_else(PoisonError::into_inner);
         let stop = waiting.stop;
         drop(waiting);
         if stop {

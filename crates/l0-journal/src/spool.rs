@@ -98,7 +98,14 @@ impl Segment {
 
 impl Spool {
     pub(crate) fn new(disk: Arc<dyn Disk>, folder: PathBuf, instance: StreamId) -> Self {
-        Self { disk, folder, instance, state: Mutex::default(), appended: AtomicU64::new(0), syncing: Mutex::default() }
+        Self {
+            disk,
+            folder,
+            instance,
+            state: Mutex::default(),
+            appended: AtomicU64::new(0),
+            syncing: Mutex::default(),
+        }
     }
 
     /// Appends frames, and returns once they survive the death of the process.
@@ -106,7 +113,10 @@ impl Spool {
     /// `fill` gets the number of the segment they go to, and may be called with another one each time. If anything fails
     /// none of the frames counts.
     #[inline]
-    pub(crate) fn append(&self, fill: impl FnOnce(&mut Frames<'_>, u64) -> Result<(), Error>) -> Result<u64, Error> {
+    pub(crate) fn append(
+        &self,
+        fill: impl FnOnce(&mut Frames<'_>, u64) -> Result<(), Error>,
+    ) -> Result<u64, Error> {
         let mut state = self.state();
         let state = &mut *state;
         if state.segments.last().is_none_or(|last| last.is_closed() || last.written() >= SEGMENT_BYTES) {
@@ -116,7 +126,10 @@ impl Spool {
         let offset = segment.written();
         state.out.clear();
         fill(&mut Frames::new(&mut state.out, offset, segment.nonce), segment.number)?;
-        segment.file.write_at(offset, &state.out).map_err(|error| Error::io("append to", &segment.path, &error))?;
+        segment
+            .file
+            .write_at(offset, &state.out)
+            .map_err(|error| Error::io("append to", &segment.path, &error))?;
         segment.written.store(offset + state.out.len() as u64, Ordering::Release);
         // Counted under the lock, so that a plain addition is enough.
         let appended = self.appended.load(Ordering::Relaxed) + state.out.len() as u64;
@@ -213,7 +226,9 @@ impl Spool {
     pub(crate) fn close_drained(&self, number: u64, drained: u64) {
         // Under the lock nobody appends in between.
         let state = self.state();
-        if let Some(last) = state.segments.last().filter(|last| last.number == number && last.written() == drained) {
+        if let Some(last) =
+            state.segments.last().filter(|last| last.number == number && last.written() == drained)
+        {
             last.close();
         }
     }
@@ -346,7 +361,9 @@ mod tests {
                 disk.plan(number, Fault::Die(written));
                 let acknowledged = run(&disk);
                 let found = sequence(&disk.kill());
-                assert!(found.len() as u64 >= acknowledged && found.iter().copied().eq(0..found.len() as u64));
+                assert!(
+                    found.len() as u64 >= acknowledged && found.iter().copied().eq(0..found.len() as u64)
+                );
                 assert!(found.len() as u64 <= acknowledged + 1);
                 deaths += 1;
             }

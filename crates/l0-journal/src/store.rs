@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::lease::{Held, Lease};
 use crate::verify::Report;
 use crate::{
-    AttemptRow, Chunk, Entry, Error, Filter, Head, Kind, Page, Record, Redaction, Removal, Row, RunRow, SessionRow,
-    StepRow, StreamId, StreamInfo, Ticket,
+    AttemptRow, Chunk, Entry, Error, Filter, Head, Kind, Page, Record, Redaction, Removal, Row, RunRow,
+    SessionRow, StepRow, StreamId, StreamInfo, Ticket,
 };
 
 /// A journal: append-only streams of records, rows to find them by, leases to work on them, and proof that they are whole.

@@ -82,7 +82,9 @@ impl Ticket {
             state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
                 None => self.0.answered.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return None,
-                Some(left) => self.0.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(left) => {
+                    self.0.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
             };
         }
     }

@@ -156,7 +156,8 @@ impl<'a> Walk<'a> {
 
     pub(crate) fn step(&mut self, step: &Step<'_>) {
         let (block, fields) = (step.block, &step.block.fields);
-        let place = Place { stream: step.known.then_some(fields.stream), block: Some(fields.position), record: None };
+        let place =
+            Place { stream: step.known.then_some(fields.stream), block: Some(fields.position), record: None };
         let expected = self.report.head.position + 1;
         let before = self.before.filter(|_| fields.position == expected);
         let mut unchained = fields.position != expected || !step.known;

@@ -376,11 +376,8 @@ mod tests {
 
     fn redaction() -> impl Strategy<Value = Redaction> {
         let level = || prop_oneof![Just(Level::Full), Just(Level::Hashed), Just(Level::None)];
-        (level(), level(), level(), level()).prop_map(|(prompt, completion, tool_arguments, tool_result)| Redaction {
-            prompt,
-            completion,
-            tool_arguments,
-            tool_result,
+        (level(), level(), level(), level()).prop_map(|(prompt, completion, tool_arguments, tool_result)| {
+            Redaction { prompt, completion, tool_arguments, tool_result }
         })
     }
 
@@ -463,9 +460,21 @@ mod tests {
 
     #[test]
     fn an_ordinary_token_takes_few_bytes() {
-        let chunk = Chunk { at_ns: 20_000_000, attempt: 1, signal: 0, class: Class::Completion, text: " token", object: None };
+        let chunk = Chunk {
+            at_ns: 20_000_000,
+            attempt: 1,
+            signal: 0,
+            class: Class::Completion,
+            text: " token",
+            object: None,
+        };
         let mut bytes = Vec::new();
-        put_chunk(&mut bytes, &chunk, &Context { last_at_ns: 0, redaction: &Redaction::default(), salt: &SALT }).unwrap();
+        put_chunk(
+            &mut bytes,
+            &chunk,
+            &Context { last_at_ns: 0, redaction: &Redaction::default(), salt: &SALT },
+        )
+        .unwrap();
         assert_eq!(bytes.len(), 7 + " token".len());
     }
 

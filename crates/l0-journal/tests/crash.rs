@@ -12,8 +12,8 @@ use l0_journal::clock::VirtualClock;
 use l0_journal::disk::Point;
 use l0_journal::faulty::{Fault, FaultyDisk, Operation};
 use l0_journal::{
-    Before, Body, Chunk, Class, Content, Drive, Entry, Error, Filter, Head, Journal, Kind, Options, Row, SessionRow,
-    Store, Stream, StreamId, StreamOptions,
+    Before, Body, Chunk, Class, Content, Drive, Entry, Error, Filter, Head, Journal, Kind, Options, Row,
+    SessionRow, Store, Stream, StreamId, StreamOptions,
 };
 
 /// What a process was told is safe.
@@ -105,7 +105,11 @@ fn check(path: &Path, disk: &FaultyDisk, seen: &Acknowledged, what: &str, least:
     for (id, (_, tried)) in &seen.records {
         let found = journal.load(StreamId([*id; 16]), 0, usize::MAX).unwrap();
         let count = found.len() as u64;
-        assert!(count >= least(*id) && count <= *tried, "{what}: stream {id} has {count} of {:?}", seen.records);
+        assert!(
+            count >= least(*id) && count <= *tried,
+            "{what}: stream {id} has {count} of {:?}",
+            seen.records
+        );
         for record in &found {
             let stored = match &record.body {
                 Body::Chunk { text, .. } => text,
@@ -117,7 +121,11 @@ fn check(path: &Path, disk: &FaultyDisk, seen: &Acknowledged, what: &str, least:
         // And it goes on from there.
         let stream = journal.stream(StreamId([*id; 16]), &StreamOptions::new(Kind::Session)).unwrap();
         assert_eq!(stream.next_seq().unwrap(), count, "{what}: stream {id}");
-        append(&stream, &mut Acknowledged { records: BTreeMap::from([(*id, (count, count))]), ..seen.clone() }).unwrap();
+        append(
+            &stream,
+            &mut Acknowledged { records: BTreeMap::from([(*id, (count, count))]), ..seen.clone() },
+        )
+        .unwrap();
     }
     journal.flush().unwrap();
     let report = journal.verify(None).unwrap();

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use l0_journal::clock::VirtualClock;
 use l0_journal::{
-    Before, Body, Chunk, Class, Drive, Durability, Error, Filter, Journal, Kind, Lease, Options, Row, SessionRow, Store, Stream,
-    StreamId, StreamOptions, fork,
+    Before, Body, Chunk, Class, Drive, Durability, Error, Filter, Journal, Kind, Lease, Options, Row,
+    SessionRow, Store, Stream, StreamId, StreamOptions, fork,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -146,7 +146,8 @@ fn text(seq: u64) -> String {
 
 fn append(stream: &Stream, seq: u64) -> Result<(), Error> {
     let text = text(seq);
-    let chunk = Chunk { at_ns: seq, attempt: 1, signal: 0, class: Class::Completion, text: &text, object: None };
+    let chunk =
+        Chunk { at_ns: seq, attempt: 1, signal: 0, class: Class::Completion, text: &text, object: None };
     let given = stream.chunk(&chunk)?;
     assert_eq!(given, seq);
     Ok(())
@@ -190,7 +191,9 @@ fn writer(path: &Path, arguments: &[String]) {
     let linger = Duration::from_millis(arguments[2].parse().unwrap());
     let journal = Journal::open(path, &Options { durability, linger, ..Options::default() }).unwrap();
     let stream = session(&journal, id);
-    journal.put(&Row::Session(SessionRow { id, status: Some("running".to_owned()), ..SessionRow::default() })).unwrap();
+    journal
+        .put(&Row::Session(SessionRow { id, status: Some("running".to_owned()), ..SessionRow::default() }))
+        .unwrap();
     let mut out = std::io::stdout();
     for seq in stream.next_seq().unwrap().. {
         append(&stream, seq).unwrap();
@@ -236,8 +239,14 @@ fn killed(durability: Durability) {
         recovered += journal.recovery().records;
         let acknowledged = last.map_or(before, |last| last + 1);
         let found = count(&journal, id);
-        assert!(found >= acknowledged, "round {round}: {found} of {acknowledged} acknowledged records are there");
-        assert!(found <= acknowledged + 2, "round {round}: {found} records, of which {acknowledged} were acknowledged");
+        assert!(
+            found >= acknowledged,
+            "round {round}: {found} of {acknowledged} acknowledged records are there"
+        );
+        assert!(
+            found <= acknowledged + 2,
+            "round {round}: {found} records, of which {acknowledged} were acknowledged"
+        );
         sound(&journal);
         streams.retain(|(stream, _)| *stream != id);
         streams.push((id, found));
@@ -249,13 +258,16 @@ fn killed(durability: Durability) {
         assert_eq!(count(&journal, id), found);
     }
     assert!(acknowledged_in_all > 0);
-    println!("  {rounds} kills in {durability_name}: {acknowledged_in_all} acknowledged, {recovered} of them found in spools");
+    println!(
+        "  {rounds} kills in {durability_name}: {acknowledged_in_all} acknowledged, {recovered} of them found in spools"
+    );
 }
 
 // ----------------------------------------------------------------------------------------------- several writers
 
 fn writer_of_several(path: &Path, arguments: &[String]) {
-    let journal = Journal::open(path, &Options { linger: Duration::from_millis(1), ..Options::default() }).unwrap();
+    let journal =
+        Journal::open(path, &Options { linger: Duration::from_millis(1), ..Options::default() }).unwrap();
     let streams: Vec<_> = arguments.iter().map(|id| session(&journal, id.parse().unwrap())).collect();
     for seq in 0..400 {
         for stream in &streams {
@@ -328,10 +340,13 @@ fn rival(path: &Path) {
     // A rival may also find that the stream has grown meanwhile: then its own numbers are taken.
     let own = format!("written by {}", std::process::id());
     let chunk = Chunk { at_ns: 0, attempt: 1, signal: 0, class: Class::Completion, text: &own, object: None };
-    let result = stream.chunk(&chunk).and_then(|_| journal.flush()).and_then(|()| stream.chunk(&chunk)).map(|_| ());
+    let result =
+        stream.chunk(&chunk).and_then(|_| journal.flush()).and_then(|()| stream.chunk(&chunk)).map(|_| ());
     say(&match result {
         Ok(()) => "written".to_owned(),
-        Err(Error::Lost { because, .. }) if matches!(*because, Error::Conflict { .. }) => "conflict".to_owned(),
+        Err(Error::Lost { because, .. }) if matches!(*because, Error::Conflict { .. }) => {
+            "conflict".to_owned()
+        }
         Err(error) => format!("{error:?}"),
     });
     hear();
@@ -366,7 +381,8 @@ fn leased(journal: &Journal, lease: &Lease) -> Stream {
 }
 
 fn holder(path: &Path) {
-    let journal = Journal::open(path, &Options { linger: Duration::from_secs(3600), ..Options::default() }).unwrap();
+    let journal =
+        Journal::open(path, &Options { linger: Duration::from_secs(3600), ..Options::default() }).unwrap();
     let lease = journal.lease(RUN, Duration::ZERO).unwrap();
     let stream = leased(&journal, &lease);
     (0..3).for_each(|seq| append(&stream, seq).unwrap());
@@ -400,7 +416,8 @@ fn living_holder() {
     assert_eq!(process.line(), "ready");
     process.signal(Signal::STOP);
     let clock = Arc::new(VirtualClock::at(wall_ms()));
-    let journal = Journal::open(&path, &Options { clock: Arc::clone(&clock) as _, ..Options::default() }).unwrap();
+    let journal =
+        Journal::open(&path, &Options { clock: Arc::clone(&clock) as _, ..Options::default() }).unwrap();
     clock.advance(Duration::from_secs(3600));
     let held = journal.lease(RUN, Duration::from_secs(60));
     assert!(matches!(held, Err(Error::Held { .. })), "{held:?}");
@@ -478,7 +495,8 @@ fn in_a_fork(child: impl FnOnce()) {
 fn announced_fork() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.db");
-    let journal = Journal::open(&path, &Options { linger: Duration::from_millis(1), ..Options::default() }).unwrap();
+    let journal =
+        Journal::open(&path, &Options { linger: Duration::from_millis(1), ..Options::default() }).unwrap();
     let (mine, theirs) = (StreamId([1; 16]), StreamId([2; 16]));
     let stream = session(&journal, mine);
     (0..10).for_each(|seq| append(&stream, seq).unwrap());
@@ -507,7 +525,8 @@ fn announced_fork() {
 fn unannounced_fork() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.db");
-    let journal = Journal::open(&path, &Options { linger: Duration::from_millis(1), ..Options::default() }).unwrap();
+    let journal =
+        Journal::open(&path, &Options { linger: Duration::from_millis(1), ..Options::default() }).unwrap();
     let id = StreamId([1; 16]);
     let stream = session(&journal, id);
     (0..10).for_each(|seq| append(&stream, seq).unwrap());
@@ -523,7 +542,8 @@ fn unannounced_fork() {
 }
 
 fn forker(path: &Path) {
-    let journal = Journal::open(path, &Options { linger: Duration::from_secs(3600), ..Options::default() }).unwrap();
+    let journal =
+        Journal::open(path, &Options { linger: Duration::from_secs(3600), ..Options::default() }).unwrap();
     let stream = session(&journal, StreamId([1; 16]));
     (0..5).for_each(|seq| append(&stream, seq).unwrap());
     if let ::fork::Fork::Child = ::fork::fork().unwrap() {

@@ -23,10 +23,7 @@ pub struct RepetitionSpec {
 
 impl Default for RepetitionSpec {
     fn default() -> Self {
-        Self {
-            min_repeats: 4,
-            min_chars: 1_000,
-        }
+        Self { min_repeats: 4, min_chars: 1_000 }
     }
 }
 
@@ -38,17 +35,12 @@ impl RepetitionSpec {
 
     /// How much of what would be too much a loop amounts to, in thousandths.
     pub(super) fn score_permille(self, repeat: Repeat) -> u16 {
-        let min_chars = if repeat.wordless {
-            self.min_chars.saturating_mul(WORDLESS_FACTOR)
-        } else {
-            self.min_chars
-        };
+        let min_chars =
+            if repeat.wordless { self.min_chars.saturating_mul(WORDLESS_FACTOR) } else { self.min_chars };
         let chars = repeat.span.end.char - repeat.span.start.char;
         let by_chars = chars.saturating_mul(1_000) / min_chars.max(1);
         let by_count = repeat.count_permille / self.min_repeats.max(1);
-        u16::try_from(by_chars.min(by_count))
-            .unwrap_or(1_000)
-            .min(1_000)
+        u16::try_from(by_chars.min(by_count)).unwrap_or(1_000).min(1_000)
     }
 }
 
@@ -87,11 +79,7 @@ pub(super) struct RepetitionGuard {
 
 impl RepetitionGuard {
     pub(super) fn new(rule: u16, spec: RepetitionSpec) -> Self {
-        Self {
-            rule,
-            spec,
-            reported: At::default(),
-        }
+        Self { rule, spec, reported: At::default() }
     }
 
     pub(super) fn judge(&mut self, repeat: Repeat, report: &mut Report) {
@@ -235,9 +223,7 @@ impl Part {
             '\0'..='\x7f' => Self::Alone { letter: false },
             _ if ch.is_whitespace() => Self::Space,
             _ if is_unspaced(ch) => Self::Alone { letter: true },
-            _ if ch.is_alphanumeric() => Self::InWord {
-                letter: ch.is_alphabetic(),
-            },
+            _ if ch.is_alphanumeric() => Self::InWord { letter: ch.is_alphabetic() },
             _ => Self::Alone { letter: false },
         }
     }
@@ -292,11 +278,7 @@ impl Loop {
     }
 
     fn push(&mut self, word: Word) -> Option<Repeat> {
-        let unit = Unit {
-            hash: fold(word.hash),
-            has_letter: word.has_letter,
-            start: word.start,
-        };
+        let unit = Unit { hash: fold(word.hash), has_letter: word.has_letter, start: word.start };
         if self.units.len() < self.kept {
             self.units.push(unit);
         } else if let Some(slot) = self.units.get_mut(self.count % self.kept) {
@@ -376,10 +358,7 @@ impl Loop {
         let units = self.run + self.period;
         let count_permille = units.saturating_mul(1_000).checked_div(self.period)?;
         Some(Repeat {
-            span: Span {
-                start: self.start,
-                end,
-            },
+            span: Span { start: self.start, end },
             count_permille,
             wordless: self.run_letters * 8 < self.run,
         })
@@ -394,10 +373,7 @@ const fn mix(hash: u64, value: u64) -> u64 {
 
 /// The better half of a hash.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the upper half is what is wanted"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the upper half is what is wanted")]
 const fn fold(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

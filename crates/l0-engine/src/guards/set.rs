@@ -54,11 +54,7 @@ impl GuardSet {
     pub fn compile(specs: &[GuardSpec], drift: Option<&DriftSpec>) -> Result<Self, GuardError> {
         if specs.len() > GUARDS_MAX {
             let message = format!("has {} guards; allowed are up to {GUARDS_MAX}", specs.len());
-            return Err(GuardError {
-                rule: None,
-                guard: "guards",
-                problem: Problem::new("guards", message),
-            });
+            return Err(GuardError { rule: None, guard: "guards", problem: Problem::new("guards", message) });
         }
         let mut compiler = Compiler::default();
         for (rule, spec) in specs.iter().enumerate() {
@@ -70,11 +66,7 @@ impl GuardSet {
             })?;
         }
         let drift = drift.map(DriftSpec::compile).transpose();
-        let drift = drift.map_err(|problem| GuardError {
-            rule: None,
-            guard: "drift",
-            problem,
-        })?;
+        let drift = drift.map_err(|problem| GuardError { rule: None, guard: "drift", problem })?;
         compiler.finish(specs, drift)
     }
 
@@ -113,10 +105,7 @@ impl GuardSet {
     #[must_use]
     pub fn start(&self) -> GuardState {
         let compiled = &*self.compiled;
-        let repeats = compiled
-            .drift
-            .as_ref()
-            .is_some_and(|drift| drift.repetition.is_some());
+        let repeats = compiled.drift.as_ref().is_some_and(|drift| drift.repetition.is_some());
         let repetition = !compiled.repetitions.is_empty() || repeats;
         GuardState {
             at: At::default(),
@@ -125,10 +114,7 @@ impl GuardSet {
             watchers: compiled.watchers.clone(),
             repetition: repetition.then(|| Box::new(Repetition::new())),
             repetitions: compiled.repetitions.clone(),
-            search: compiled
-                .searcher
-                .as_ref()
-                .map(|searcher| Box::new(searcher.start())),
+            search: compiled.searcher.as_ref().map(|searcher| Box::new(searcher.start())),
             drift: compiled.drift.clone().map(Box::new),
             counts: SmallVec::from_elem(0, compiled.rules.len()),
             masks: Masks::default(),
@@ -162,9 +148,7 @@ impl GuardState {
             masks: &mut self.masks,
         };
         for (rule, watcher) in &mut self.watchers {
-            watcher.feed(text, at, &mut |finding, span| {
-                report.hit(*rule, finding, span)
-            });
+            watcher.feed(text, at, &mut |finding, span| report.hit(*rule, finding, span));
         }
         if let (Some(searcher), Some(search)) = (&set.compiled.searcher, &mut self.search) {
             search.feed(searcher, text, at, &mut report);
@@ -199,10 +183,7 @@ impl GuardState {
         if std::mem::replace(&mut self.ended, true) {
             return verdict;
         }
-        let end = End {
-            at: self.at,
-            other_content: self.other_content,
-        };
+        let end = End { at: self.at, other_content: self.other_content };
         let drifts = &mut verdict.drifts;
         let mut report = Report {
             rules: &set.compiled.rules,
@@ -260,10 +241,7 @@ impl GuardState {
     /// How much each signal of drift amounts to so far.
     #[must_use]
     pub fn scores(&self) -> Scores {
-        self.drift
-            .as_ref()
-            .map(|drift| drift.scores)
-            .unwrap_or_default()
+        self.drift.as_ref().map(|drift| drift.scores).unwrap_or_default()
     }
 }
 
@@ -292,11 +270,7 @@ impl Compiler {
         spec.validate()?;
         self.rules.push(Rule::new(spec));
         // What merely warns or masks can wait for the longest match; what stops the attempt cannot.
-        let choice = if spec.severity == super::Severity::Warn {
-            Choice::Longest
-        } else {
-            Choice::First
-        };
+        let choice = if spec.severity == super::Severity::Warn { Choice::Longest } else { Choice::First };
         let watcher = match &spec.check {
             Check::Json(json) => Watcher::Json(json.compile()),
             Check::JsonSchema(schema) => Watcher::JsonSchema(schema.compile()?),
@@ -309,8 +283,7 @@ impl Compiler {
             Check::Pii(pii) => return self.look_for(pii.compile(rule, choice)?),
             Check::Repetition(repetition) => {
                 repetition.validate()?;
-                self.repetitions
-                    .push(RepetitionGuard::new(rule, *repetition));
+                self.repetitions.push(RepetitionGuard::new(rule, *repetition));
                 return Ok(());
             }
         };
@@ -321,20 +294,13 @@ impl Compiler {
     fn look_for(&mut self, needles: Vec<Needle>) -> Result<(), Problem> {
         self.needles.extend(needles);
         if self.needles.len() > Self::NEEDLES_MAX {
-            let message = format!(
-                "bring all guards to more than {} expressions",
-                Self::NEEDLES_MAX
-            );
+            let message = format!("bring all guards to more than {} expressions", Self::NEEDLES_MAX);
             return Err(Problem::new("literals", message));
         }
         Ok(())
     }
 
-    fn finish(
-        self,
-        specs: &[GuardSpec],
-        drift: Option<DriftGuard>,
-    ) -> Result<GuardSet, GuardError> {
+    fn finish(self, specs: &[GuardSpec], drift: Option<DriftGuard>) -> Result<GuardSet, GuardError> {
         let searcher = if self.needles.is_empty() {
             None
         } else {

@@ -122,14 +122,7 @@ impl Scanner {
     /// A scanner that refuses the opener of a container nested deeper than `depth_max`.
     #[must_use]
     pub fn with_max_depth(depth_max: usize) -> Self {
-        Self {
-            state: State::Root,
-            root: None,
-            objects: SmallVec::new(),
-            depth: 0,
-            depth_max,
-            position: 0,
-        }
+        Self { state: State::Root, root: None, objects: SmallVec::new(), depth: 0, depth_max, position: 0 }
     }
 
     /// Takes the next piece of the text. Once invalid, the rest costs nothing, whatever its length.
@@ -148,9 +141,7 @@ impl Scanner {
             match self.step(byte) {
                 Some(state) => self.state = state,
                 None => {
-                    self.state = State::Invalid {
-                        at: self.position + (bytes.len() - rest.len()),
-                    };
+                    self.state = State::Invalid { at: self.position + (bytes.len() - rest.len()) };
                 }
             }
             if let State::Invalid { .. } = self.state {
@@ -194,10 +185,7 @@ impl Scanner {
     /// Whether the text so far ends inside a string, be it a key or a value.
     #[must_use]
     pub fn in_string(&self) -> bool {
-        matches!(
-            self.state,
-            State::Text { .. } | State::Escape { .. } | State::Hex { .. }
-        )
+        matches!(self.state, State::Text { .. } | State::Escape { .. } | State::Hex { .. })
     }
 
     /// How many containers are open.
@@ -230,10 +218,7 @@ impl Scanner {
             },
             State::Hex { key, left } => match (byte.is_ascii_hexdigit(), left) {
                 (true, 1) => Some(State::Text { key }),
-                (true, _) => Some(State::Hex {
-                    key,
-                    left: left - 1,
-                }),
+                (true, _) => Some(State::Hex { key, left: left - 1 }),
                 (false, _) => None,
             },
             State::Literal { rest } => match rest.split_first() {
@@ -258,9 +243,9 @@ impl Scanner {
         match (self.state, byte) {
             (State::Invalid { .. }, _) => None,
             (state, b' ' | b'\t' | b'\n' | b'\r') => Some(state),
-            (State::FirstItem, b']')
-            | (State::FirstKey, b'}')
-            | (State::AfterItem, b']' | b'}') => self.close(byte),
+            (State::FirstItem, b']') | (State::FirstKey, b'}') | (State::AfterItem, b']' | b'}') => {
+                self.close(byte)
+            }
             (State::Root | State::Value | State::FirstItem, _) => self.begin_value(byte),
             (State::FirstKey | State::Key, b'"') => Some(State::Text { key: true }),
             (State::AfterItem, b',') if self.in_object() => Some(State::Key),
@@ -323,11 +308,7 @@ impl Scanner {
     }
 
     fn after_value(&self) -> State {
-        if self.depth == 0 {
-            State::End
-        } else {
-            State::AfterItem
-        }
+        if self.depth == 0 { State::End } else { State::AfterItem }
     }
 }
 
@@ -338,20 +319,13 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
     let mut plain = 0;
     // A whole block is judged without a branch per byte, which the compiler turns into vector instructions.
     for block in bytes.chunks_exact(BLOCK) {
-        if block
-            .iter()
-            .fold(false, |special, &byte| special | ends_plain(byte))
-        {
+        if block.iter().fold(false, |special, &byte| special | ends_plain(byte)) {
             break;
         }
         plain += BLOCK;
     }
     let tail = bytes.get(plain..).unwrap_or_default();
-    plain
-        + tail
-            .iter()
-            .position(|&byte| ends_plain(byte))
-            .unwrap_or(tail.len())
+    plain + tail.iter().position(|&byte| ends_plain(byte)).unwrap_or(tail.len())
 }
 
 #[inline]
@@ -512,11 +486,7 @@ mod tests {
         }
         assert_eq!(scan(&text), Status::Complete);
         let wrong = text.len() - 70;
-        let flipped = if text.as_bytes()[wrong] == b']' {
-            "}"
-        } else {
-            "]"
-        };
+        let flipped = if text.as_bytes()[wrong] == b']' { "}" } else { "]" };
         text.replace_range(wrong..=wrong, flipped);
         assert_eq!(scan(&text), invalid(wrong));
     }

@@ -86,10 +86,7 @@ impl Automaton {
     pub(super) fn new(expressions: &[(u16, &Hir)], words: Words, bytes_max: usize) -> Option<Self> {
         let hirs: Vec<&Hir> = expressions.iter().map(|(_, hir)| *hir).collect();
         let alphabet = Alphabet::new(&hirs, words)?;
-        let hirs: Vec<Hir> = hirs
-            .into_iter()
-            .map(|hir| alphabet.translate(hir))
-            .collect();
+        let hirs: Vec<Hir> = hirs.into_iter().map(|hir| alphabet.translate(hir)).collect();
         let nfa = thompson::Compiler::new()
             .configure(
                 thompson::Config::new()
@@ -112,20 +109,12 @@ impl Automaton {
             .ok()?;
         let mut starts = Vec::new();
         for behind in (0..=u8::MAX).map(Some).chain([None]) {
-            let config = start::Config::new()
-                .anchored(Anchored::Yes)
-                .look_behind(behind);
+            let config = start::Config::new().anchored(Anchored::Yes).look_behind(behind);
             starts.push(dfa.start_state(&config).ok()?);
         }
         let needles = expressions.iter().map(|(needle, _)| *needle).collect();
-        let mut automaton = Self {
-            alphabet,
-            dfa,
-            starts,
-            states: Vec::new(),
-            certain: vec![Vec::new()],
-            needles,
-        };
+        let mut automaton =
+            Self { alphabet, dfa, starts, states: Vec::new(), certain: vec![Vec::new()], needles };
         automaton.learn_states()?;
         Some(automaton)
     }
@@ -135,33 +124,18 @@ impl Automaton {
     }
 
     pub(super) fn start(&self) -> Run {
-        Run {
-            threads: Vec::new(),
-            behind: None,
-            seen: Vec::new(),
-            step: 0,
-        }
+        Run { threads: Vec::new(), behind: None, seen: Vec::new(), step: 0 }
     }
 
     /// Takes the character at `at`, calling `matched` for each match that it decides, with whether it was late.
     #[inline]
-    pub(super) fn step(
-        &self,
-        run: &mut Run,
-        ch: char,
-        at: At,
-        matched: &mut impl FnMut(Match, bool),
-    ) {
+    pub(super) fn step(&self, run: &mut Run, ch: char, at: At, matched: &mut impl FnMut(Match, bool)) {
         let class = self.alphabet.class(ch);
         let after = at.step(ch);
         let behind = run.behind.map_or(usize::from(u8::MAX) + 1, usize::from);
         run.behind = Some(class);
         let start = self.starts.get(behind).copied().unwrap_or_default();
-        let fresh = Thread {
-            state: start,
-            start: at,
-            late: false,
-        };
+        let fresh = Thread { state: start, start: at, late: false };
         if run.threads.is_empty() {
             // The common case: nothing is open, and nothing begins here.
             let next = self.dfa.next_state(start, class);
@@ -250,32 +224,18 @@ impl Automaton {
         matched: &mut impl FnMut(Match, bool),
     ) {
         for pattern in self.certain_in(facts) {
-            let found = Match {
-                needle: self.needle(*pattern),
-                start: thread.start,
-                end,
-            };
+            let found = Match { needle: self.needle(*pattern), start: thread.start, end };
             matched(found, thread.late);
         }
     }
 
     /// The matches that were decided only by what follows them.
     #[cold]
-    fn late_matches(
-        &self,
-        thread: Thread,
-        next: StateID,
-        end: At,
-        matched: &mut impl FnMut(Match, bool),
-    ) {
+    fn late_matches(&self, thread: Thread, next: StateID, end: At, matched: &mut impl FnMut(Match, bool)) {
         let known = self.certain_in(self.facts(thread.state));
         for pattern in self.matches(next) {
             if !known.contains(&pattern) {
-                let found = Match {
-                    needle: self.needle(pattern),
-                    start: thread.start,
-                    end,
-                };
+                let found = Match { needle: self.needle(pattern), start: thread.start, end };
                 matched(found, thread.late);
             }
         }
@@ -319,27 +279,17 @@ impl Automaton {
     }
 
     fn matches(&self, state: StateID) -> impl Iterator<Item = PatternID> {
-        let count = if self.dfa.is_match_state(state) {
-            self.dfa.match_len(state)
-        } else {
-            0
-        };
+        let count = if self.dfa.is_match_state(state) { self.dfa.match_len(state) } else { 0 };
         (0..count).map(move |index| self.dfa.match_pattern(state, index))
     }
 
     fn needle(&self, pattern: PatternID) -> u16 {
-        self.needles
-            .get(pattern.as_usize())
-            .copied()
-            .unwrap_or_default()
+        self.needles.get(pattern.as_usize()).copied().unwrap_or_default()
     }
 
     #[inline]
     fn facts(&self, state: StateID) -> StateFacts {
-        self.states
-            .get(number(&self.dfa, state))
-            .copied()
-            .unwrap_or_default()
+        self.states.get(number(&self.dfa, state)).copied().unwrap_or_default()
     }
 
     fn certain_in(&self, facts: StateFacts) -> &[PatternID] {
@@ -379,9 +329,7 @@ impl Automaton {
             }
             let certain = certain.unwrap_or_default();
             let over = nexts.iter().all(|next| {
-                self.matches(*next)
-                    .all(|pattern| certain.contains(&pattern))
-                    && self.is_barren(*next)
+                self.matches(*next).all(|pattern| certain.contains(&pattern)) && self.is_barren(*next)
             });
             let list = match self.certain.iter().position(|list| *list == certain) {
                 Some(list) => list,
@@ -390,10 +338,7 @@ impl Automaton {
                     self.certain.len() - 1
                 }
             };
-            *self.states.get_mut(number)? = StateFacts {
-                certain: u16::try_from(list).ok()?,
-                over,
-            };
+            *self.states.get_mut(number)? = StateFacts { certain: u16::try_from(list).ok()?, over };
             todo.extend(nexts);
         }
         Some(())

@@ -183,11 +183,7 @@ impl<'a> Source<'a> {
             if let Some(close) = self.closer(place, quote) {
                 break close;
             }
-            place = if self.byte(place) == Some(b'\\') {
-                self.next(place + 1)
-            } else {
-                self.next(place)
-            };
+            place = if self.byte(place) == Some(b'\\') { self.next(place + 1) } else { self.next(place) };
         };
         self.walked(place.saturating_sub(at));
         let Some((after, _)) = self.ahead(origin, place + close) else {
@@ -208,9 +204,7 @@ impl<'a> Source<'a> {
 
     /// Whether a name, a colon and what can only be a value stand at `at`.
     pub(super) fn bare_member(&self, origin: usize, at: usize) -> bool {
-        let value = self
-            .bare_key_end(origin, at)
-            .and_then(|(_, end)| self.ahead(origin, end));
+        let value = self.bare_key_end(origin, at).and_then(|(_, end)| self.ahead(origin, end));
         value.is_some_and(|(value, _)| {
             self.quote(value).is_some()
                 || self.literal(value)
@@ -242,11 +236,7 @@ impl<'a> Source<'a> {
     pub(super) fn string_prefix(&self, at: usize) -> usize {
         let prefixed = matches!(
             self.rest(at),
-            [
-                b'u' | b'U' | b'b' | b'B' | b'r' | b'R' | b'f' | b'F',
-                b'"' | b'\'',
-                ..
-            ]
+            [b'u' | b'U' | b'b' | b'B' | b'r' | b'R' | b'f' | b'F', b'"' | b'\'', ..]
         );
         usize::from(prefixed)
     }
@@ -268,12 +258,7 @@ impl<'a> Source<'a> {
 
     /// The run of letters at `at`, as far as a literal could reach.
     pub(super) fn word(&self, at: usize) -> &'a str {
-        let len = self
-            .rest(at)
-            .iter()
-            .take(16)
-            .take_while(|byte| is_name(**byte))
-            .count();
+        let len = self.rest(at).iter().take(16).take_while(|byte| is_name(**byte)).count();
         self.walked(len);
         self.slice(at, at + len)
     }
@@ -288,10 +273,7 @@ impl<'a> Source<'a> {
     }
 
     /// Counts bytes read, so that tests can show the whole to be linear.
-    #[cfg_attr(
-        not(test),
-        expect(clippy::unused_self, reason = "counts in tests only")
-    )]
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "counts in tests only"))]
     pub(super) fn walked(&self, bytes: usize) {
         #[cfg(test)]
         self.steps.set(self.steps.get() + bytes);
@@ -323,8 +305,5 @@ pub(in crate::json) fn literal(word: &str) -> Option<&'static str> {
         ("infinity", "null"),
         ("-infinity", "null"),
     ];
-    WORDS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(word))
-        .map(|(_, json)| *json)
+    WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, json)| *json)
 }
