@@ -64,6 +64,8 @@ pub(crate) struct Queue {
     taken: usize,
     /// How many of them, from the front, are settled: complete and joined to what came before.
     pub(crate) settled: usize,
+    /// How many of them, from the front, the guards have seen.
+    pub(crate) judged: usize,
 }
 
 impl Queue {
@@ -119,6 +121,7 @@ impl Queue {
         let item = self.items.pop_front()?;
         self.taken += item.bytes;
         self.settled = self.settled.saturating_sub(1);
+        self.judged = self.judged.saturating_sub(1);
         if self.items.is_empty() {
             self.text.clear();
             self.taken = 0;
