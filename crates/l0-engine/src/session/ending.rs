@@ -208,6 +208,11 @@ impl Session {
         if origin == Origin::Engine {
             self.put(Output::Cancel { attempt: live.id });
         }
+        if origin == Origin::Death {
+            // What was kept was kept by the process that died: nobody has it to drop.
+            self.waste.bytes += self.queue.bytes() as u64;
+            self.queue.clear();
+        }
         self.forget(&live, true);
         let retry_after = facts.retry_after();
         let throttled =
