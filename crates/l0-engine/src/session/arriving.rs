@@ -161,10 +161,8 @@ impl Session {
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         while self.queue.settled < self.queue.len() {
             let place = self.queue.settled;
-            let (Some(live), Some(item)) = (&self.live, self.queue.item(place)) else {
-                return Ok(());
-            };
-            if !is_settled(live, item) {
+            let Some(live) = &self.live else { return Ok(()) };
+            if !self.queue.is_complete(place, |item| is_settled(live, item)) {
                 return Ok(());
             }
             self.match_text(place)?;
@@ -282,9 +280,7 @@ impl Session {
     pub(super) fn release(&mut self) {
         let Some(live) = &self.live else { return };
         let served = live.state == AttemptState::Served;
-        let settled = self.queue.settled;
-        let reasons = live.reasoning_shown
-            || (0..settled).any(|at| self.queue.item(at).is_some_and(|item| item.reasoning));
+        let reasons = live.reasoning_shown || self.queue.reasons;
         let blank = !live.has_content && !reasons && self.queue.len() < LEADING_BLANKS_MAX;
         let may_give = served || (!blank && live.seam.is_none() && self.delivers_at_once());
         while self.queue.settled > 0 {
