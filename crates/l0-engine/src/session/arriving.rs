@@ -82,7 +82,7 @@ impl Session {
         live.bytes += part.text.len();
         let follows = live.note(part, waited);
         let malformed = part.tools.iter().any(|fragment| live.tools.feed(fragment).is_err());
-        if live.said_it_ended() {
+        if live.finish.as_ref().is_some_and(Finish::is_whole) {
             live.tools.finish();
         }
         let broken = if !follows {

@@ -164,7 +164,11 @@ impl Session {
         let Some(live) = &mut self.live else {
             return Ok(());
         };
-        live.tools.finish();
+        if live.finish.as_ref().is_some_and(Finish::is_whole) {
+            live.tools.finish();
+        } else {
+            live.tools.close_finished();
+        }
         match live.finish {
             Some(Finish::ContentFilter) => {
                 return Err(Broken::of(FaultClass::Refused, "content_filter"));

@@ -45,3 +45,20 @@ fn a_part_among_the_pieces_of_a_call_is_given_whole() {
     rig.part(piece(0, None, "}", true));
     assert_eq!(rig.given.len(), 4);
 }
+
+/// G2. A call of which only the name has come is a call without arguments only if the target says that it has finished:
+/// otherwise it may have been cut there.
+#[test]
+fn a_name_alone_is_a_call_only_at_an_end_that_was_said() {
+    let head = || piece(0, Some("erase"), "", false);
+    for (word, called) in [("tool_calls", true), ("stop", true), ("length", false), ("content_filter", false)] {
+        let mut rig = Rig::simple(Policy::default());
+        rig.part(head()).finishes(word).ends();
+        assert_eq!(rig.given.len() == 2, called, "{word}: {:?}", rig.given);
+        assert_eq!(rig.is_done() && rig.ending() == Ending::Complete, called, "{word}");
+    }
+    let mut rig = Rig::simple(Policy::default());
+    rig.part(head()).ends();
+    assert!(rig.given.is_empty());
+    assert_eq!(rig.last_fault().code.as_deref(), Some("tool_args"));
+}
