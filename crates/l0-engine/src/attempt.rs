@@ -138,7 +138,8 @@ impl Attempt {
         }
     }
 
-    /// Notes what a part says beside its text. False where its number does not follow the one before.
+    /// Notes what a part says beside its text. False where its number does not follow the one before, and something of
+    /// the answer may be missing.
     pub(crate) fn note(&mut self, part: &Part, waited: Duration) -> bool {
         let had_ended = self.said_it_ended();
         if part.is_content() {
@@ -174,8 +175,9 @@ impl Attempt {
         if let Some(logprob) = part.logprob {
             self.logprob = Some(self.logprob.unwrap_or_default().plus(logprob));
         }
+        let after_its_end = had_ended && !part.is_content();
         let follows = match (self.sequence, part.sequence) {
-            (Some(last), Some(this)) => this == last.saturating_add(1),
+            (Some(last), Some(this)) => this == last.saturating_add(1) || after_its_end,
             _ => true,
         };
         self.sequence = part.sequence.or(self.sequence);

@@ -78,6 +78,15 @@ impl Finish {
         }
     }
 
+    /// Whether it says that nothing was left out.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        match self {
+            Self::Stop | Self::ToolCalls | Self::Other(_) => true,
+            Self::Length | Self::ContentFilter | Self::Refusal | Self::Error => false,
+        }
+    }
+
     /// The name in results.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -437,8 +437,13 @@ impl Policy {
     pub fn worst_case(&self, targets: u32) -> WorstCase {
         let Retry { max_retries, base, base_overload, cap, .. } = self.retry;
         let longest = base.max(base_overload);
+        // A wait grows twofold at most, or threefold where it is drawn from the one before.
+        let growth = |n: u32| match self.retry.jitter {
+            Jitter::Decorrelated => 3u32.saturating_pow(n.saturating_add(1)),
+            Jitter::Full | Jitter::Equal | Jitter::None => 2u32.saturating_pow(n),
+        };
         let waiting = (0..max_retries)
-            .map(|n| longest.saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX)).min(cap))
+            .map(|n| longest.saturating_mul(growth(n)).min(cap))
             .fold(Duration::ZERO, Duration::saturating_add);
         WorstCase {
             calls: targets.saturating_add(max_retries),

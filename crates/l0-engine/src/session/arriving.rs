@@ -86,7 +86,7 @@ impl Session {
         live.bytes += part.text.len();
         let follows = live.note(part, waited);
         let malformed = part.tools.iter().any(|fragment| live.tools.feed(fragment).is_err());
-        if live.said_it_ended() {
+        if live.finish.as_ref().is_some_and(Finish::is_whole) {
             live.tools.finish();
         }
         let broken = if !follows {
@@ -171,10 +171,8 @@ impl Session {
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         while self.queue.settled < self.queue.len() {
             let place = self.queue.settled;
-            let (Some(live), Some(item)) = (&self.live, self.queue.item(place)) else {
-                return Ok(());
-            };
-            if !is_settled(live, item) {
+            let Some(live) = &self.live else { return Ok(()) };
+            if !self.queue.is_complete(place, |item| is_settled(live, item)) {
                 return Ok(());
             }
             self.match_text(place)?;
@@ -292,9 +290,7 @@ impl Session {
     pub(super) fn release(&mut self) {
         let Some(live) = &self.live else { return };
         let served = live.state == AttemptState::Served;
-        let settled = self.queue.settled;
-        let reasons = live.reasoning_shown
-            || (0..settled).any(|at| self.queue.item(at).is_some_and(|item| item.reasoning));
+        let reasons = live.reasoning_shown || self.queue.reasons;
         let blank = !live.has_content && !reasons && self.queue.len() < LEADING_BLANKS_MAX;
         let may_give = served || (!blank && live.seam.is_none() && self.delivers_at_once());
         while let Some(item) = self.queue.item(0).filter(|_| self.queue.settled > 0) {

@@ -169,7 +169,11 @@ impl Session {
         let Some(live) = &mut self.live else {
             return Ok(());
         };
-        live.tools.finish();
+        if live.finish.as_ref().is_some_and(Finish::is_whole) {
+            live.tools.finish();
+        } else {
+            live.tools.close_finished();
+        }
         match live.finish {
             Some(Finish::ContentFilter) => {
                 return Err(Broken::of(FaultClass::Refused, "content_filter"));
@@ -212,6 +216,11 @@ impl Session {
         live.state = live.state.take(AttemptStep::Fail, &mut self.coverage).unwrap_or(live.state);
         if origin == Origin::Engine {
             self.put(Output::Cancel { attempt: live.id });
+        }
+        if origin == Origin::Death {
+            // What was kept was kept by the process that died: nobody has it to drop.
+            self.waste.bytes += self.queue.bytes() as u64;
+            self.queue.clear();
         }
         self.forget(&live, true);
         let retry_after = facts.retry_after();

@@ -289,7 +289,7 @@ impl Session {
     }
 
     /// The process that ran the session died, and this one goes on with its records: what was in flight is lost, what
-    /// was shown is not, and the time allowed begins anew.
+    /// was shown is not, and the time allowed begins anew. Chunks the dead process kept are gone, and not named again.
     ///
     /// # Errors
     /// If the session has not begun.
