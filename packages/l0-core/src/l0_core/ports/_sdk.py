@@ -79,3 +79,13 @@ def written(model: Any) -> dict[str, Any]:
     """Return a model as what its provider sent."""
     fields: dict[str, Any] = model.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
     return fields
+
+
+def read(kind: Any, fields: dict[str, Any]) -> Any:
+    """Return the model of a class that `written` has written, as an SDK makes one of several kinds of event."""
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(fields)
+    except ValidationError:
+        return kind.construct(**fields)
