@@ -1,0 +1,190 @@
+"""How an answer is asked to go on from a text, and how well the model does as it is asked.
+
+Two ways are understood. *Prefill*: the conversation ends with the assistant's own turn, and the answer goes on from its
+last character. *Prompt*: that turn is followed by a user turn that quotes its last words and asks to go on; the model
+then repeats the words and goes on, in one of several manners, because real ones do not keep to the letter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    import random
+
+    from l0_core.testing.conversation import Message
+    from l0_core.testing.phrasing import Template
+
+__all__ = ["MANNERS", "Resumption", "check_manners", "prefilled", "prompted", "resume"]
+
+ANCHOR_MIN: Final = 8
+_ASKS_TO_GO_ON: Final = re.compile(r"\b(?:continu\w*|go on|carry on|left off|interrupted|cut off|broke off)\b", re.IGNORECASE)
+
+# How a model does as it is told to repeat the last words and go on, and how often each way is drawn.
+MANNERS: Final[Mapping[str, float]] = {
+    "exact": 8,
+    "preamble": 2,
+    "sentence": 2,
+    "spaces": 1,
+    "case": 1,
+    "quotes": 1,
+    "quoted": 1,
+    "fence": 1,
+    "missing": 1,
+    "missing_preamble": 1,
+    "restart": 1,
+    "diverge": 1,
+}
+PREAMBLES: Final = (
+    "Sure, here is the rest:\n",
+    "Continuing from where I stopped:\n\n",
+    "Of course! Picking up again:\n",
+    "Certainly:\n\n",
+)
+
+
+@dataclass(slots=True)
+class Resumption:
+    """One request to go on."""
+
+    kind: Literal["prefill", "prompt"]
+    prefix: str
+    """The text to go on from, as it was sent."""
+    anchor: str = ""
+    """The words that were to be repeated."""
+    manner: str = "exact"
+    """What the model made of it: one of `MANNERS`."""
+
+
+def check_manners(weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights, or a refusal that says which manners there are."""
+    unknown = sorted(set(weights) - set(MANNERS))
+    if unknown or not weights or min(weights.values()) < 0 or not any(weights.values()):
+        named = f"unknown: {', '.join(unknown)}; " if unknown else ""
+        raise ValueError(f"continuations is {{manner: weight}} with some weight above 0; {named}there are {', '.join(MANNERS)}")
+    return dict(weights)
+
+
+def prefilled(messages: Sequence[Message]) -> tuple[Sequence[Message], Resumption] | None:
+    """The conversation before the assistant's last turn, and that turn as the beginning of the answer."""
+    if len(messages) < 2 or messages[-1].role != "assistant" or messages[-1].tool_calls or not messages[-1].text:
+        return None
+    return messages[:-1], Resumption("prefill", messages[-1].text)
+
+
+def prompted(messages: Sequence[Message]) -> tuple[Sequence[Message], Resumption] | None:
+    """The conversation before the interrupted turn, if the last user turn quotes its end and asks to go on."""
+    if len(messages) < 3 or messages[-1].role != "user" or messages[-2].role != "assistant":
+        return None
+    interrupted, request = messages[-2], messages[-1].text
+    if interrupted.tool_calls or not interrupted.text:
+        return None
+    anchor = quoted_end(interrupted.text, request)
+    if len(anchor.strip()) < min(ANCHOR_MIN, len(interrupted.text.strip())) and not _ASKS_TO_GO_ON.search(request):
+        return None
+    return messages[:-2], Resumption("prompt", interrupted.text, anchor)
+
+
+def quoted_end(text: str, request: str) -> str:
+    """The longest ending of `text` that stands in `request`; blanks at its very end need not be quoted."""
+    best = ""
+    for candidate in (text, text.rstrip()):
+        low, high = 0, len(candidate)
+        while low < high:  # if an ending is quoted, so is every shorter one
+            middle = (low + high + 1) // 2
+            if candidate[len(candidate) - middle :] in request:
+                low = middle
+            else:
+                high = middle - 1
+        found = candidate[len(candidate) - low :]
+        if len(found.strip()) > len(best.strip()):
+            best = found
+    return best
+
+
+def resume(
+    resumption: Resumption, wordings: Template, manners: Mapping[str, float], rng: random.Random | None
+) -> tuple[str, str]:
+    """What the model sends, and the complete answer it has in mind; without `rng` it does exactly as it is told.
+
+    A text that no wording begins with is still gone on from, where its end is found in an answer; where it is not, the
+    model answers from the start.
+    """
+    rest = wordings.rest(resumption.prefix, rng)
+    if rest is None:
+        rest = _rest_after_the_end_of(resumption.prefix, wordings)
+    if rest is None:
+        resumption.manner = "restart"
+        answer = wordings.canonical if rng is None else wordings.sample(rng)
+        return answer, answer
+    whole = resumption.prefix + rest
+    if resumption.kind == "prefill":
+        return rest, whole
+    if rng is not None:
+        fenced = _open_fence(resumption.prefix) is not None
+        names = [name for name in manners if manners[name] > 0 and (name != "fence" or fenced)]
+        if names:
+            resumption.manner = rng.choices(names, [manners[name] for name in names])[0]
+    match resumption.manner:
+        case "restart":
+            return whole, whole
+        case "diverge" if rng is not None:
+            other = wordings.other(rng, than=whole)
+            return other, other
+        case "missing":
+            return rest.lstrip(" "), whole
+        case "missing_preamble" if rng is not None:
+            return rng.choice(PREAMBLES) + rest.lstrip(" "), whole
+        case manner:
+            return _repeated(manner, resumption, rng) + rest, whole
+
+
+def _repeated(manner: str, resumption: Resumption, rng: random.Random | None) -> str:
+    """The last words again, as this manner repeats them, and the blanks after them that nobody quotes."""
+    prefix, anchor = resumption.prefix, resumption.anchor
+    blanks = "" if prefix.endswith(anchor) else prefix[len(prefix.rstrip()) :]
+    if rng is None:
+        return anchor + blanks
+    match manner:
+        case "preamble":
+            return rng.choice(PREAMBLES) + anchor + blanks
+        case "sentence":
+            before = prefix[: len(prefix) - len(blanks) - len(anchor)]
+            return re.split(r"(?<=[.!?\n])\s*", before)[-1] + anchor + blanks
+        case "fence":
+            return f"```{_open_fence(prefix) or ''}\n{anchor}{blanks}"
+        case _:
+            return _CHANGES.get(manner, str)(anchor) + blanks
+
+
+def _other_case(anchor: str) -> str:
+    return re.sub(r"[^\W\d_]", lambda letter: letter.group().swapcase(), anchor, count=1)
+
+
+_TYPOGRAPHY: Final = str.maketrans({"'": "’", "’": "'", '"': "”", "“": '"', "”": '"', "-": "–", "–": "-"})
+_CHANGES: Final[Mapping[str, Callable[[str], str]]] = {
+    "spaces": lambda anchor: anchor.replace(" ", "  ") if " " in anchor else f"\n{anchor}",
+    "case": _other_case,
+    "quotes": lambda anchor: anchor.translate(_TYPOGRAPHY),
+    "quoted": lambda anchor: f"“{anchor}”",
+}
+
+
+def _open_fence(text: str) -> str | None:
+    """The language of the fence the text ends in (`""` where it names none), or None outside a fence."""
+    language: str | None = None
+    for line in re.finditer(r"^```([^\n]*)$", text, re.MULTILINE):
+        language = line.group(1).strip() if language is None else None
+    return language
+
+
+def _rest_after_the_end_of(prefix: str, wordings: Template) -> str | None:
+    """What follows the end of `prefix` in the canonical wording, if that end stands there once."""
+    end = prefix[-24:]
+    canonical = wordings.canonical
+    if len(end) < ANCHOR_MIN or canonical.count(end) != 1:
+        return None
+    return canonical[canonical.index(end) + len(end) :]
