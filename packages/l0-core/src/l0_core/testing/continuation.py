@@ -18,25 +18,34 @@ if TYPE_CHECKING:
     from l0_core.testing.conversation import Message
     from l0_core.testing.phrasing import Template
 
-__all__ = ["MANNERS", "Resumption", "check_manners", "prefilled", "prompted", "resume"]
+__all__ = ["MANNERS", "Resumption", "Manner", "check_manners", "prefilled", "prompted", "resume"]
 
 ANCHOR_MIN: Final = 8
 _ASKS_TO_GO_ON: Final = re.compile(r"\b(?:continu\w*|go on|carry on|left off|interrupted|cut off|broke off)\b", re.IGNORECASE)
 
-# How a model does as it is told to repeat the last words and go on, and how often each way is drawn.
-MANNERS: Final[Mapping[str, float]] = {
-    "exact": 8,
-    "preamble": 2,
-    "sentence": 2,
-    "spaces": 1,
-    "case": 1,
-    "quotes": 1,
-    "quoted": 1,
-    "fence": 1,
-    "missing": 1,
-    "missing_preamble": 1,
-    "restart": 1,
-    "diverge": 1,
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """One way in which a model does as it is told to repeat the last words and go on."""
+
+    weight: float
+    meaning: str
+
+
+MANNERS: Final[Mapping[str, Manner]] = {
+    "exact": Manner(8, "repeats the words exactly and goes on"),
+    "preamble": Manner(2, "says that it goes on, on a line of its own, then does so"),
+    "sentence": Manner(2, "repeats the whole sentence it was in"),
+    "spaces": Manner(1, "repeats the words with other white space between them"),
+    "case": Manner(1, "repeats the words with the case of a letter changed"),
+    "quotes": Manner(1, "repeats the words with other quotation marks and dashes"),
+    "quoted": Manner(1, "puts the words it repeats in quotation marks"),
+    "fence": Manner(1, "opens the code fence again that the text ended in"),
+    "missing": Manner(1, "goes on without repeating anything"),
+    "missing_preamble": Manner(1, "says that it goes on, and does so without repeating anything"),
+    "restart": Manner(1, "answers from the start, in the same words"),
+    "diverge": Manner(1, "answers from the start, in other words"),
 }
 PREAMBLES: Final = (
     "Sure, here is the rest:\n",
@@ -59,8 +68,10 @@ class Resumption:
     """What the model made of it: one of `MANNERS`."""
 
 
-def check_manners(weights: Mapping[str, float]) -> dict[str, float]:
-    """The weights, or a refusal that says which manners there are."""
+def check_manners(weights: Mapping[str, float] | None) -> dict[str, float]:
+    """The weights, those of `MANNERS` where none are given, or a refusal that says which manners there are."""
+    if weights is None:
+        return {name: manner.weight for name, manner in MANNERS.items()}
     unknown = sorted(set(weights) - set(MANNERS))
     if unknown or not weights or min(weights.values()) < 0 or not any(weights.values()):
         named = f"unknown: {', '.join(unknown)}; " if unknown else ""

@@ -861,6 +861,8 @@ def _at_phase(answer: Answer, plan: Plan, phase: Phase, chunks: int) -> int:
             return 0
         case "first":
             return answer.after_head()
+        case "end" if not plan.request.stream:
+            return len(answer.steps) - 1
         case "end":
             return answer.after_chunks(1_000_000)
         case _:

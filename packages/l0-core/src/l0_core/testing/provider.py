@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from l0_core.testing import faults, samples
 from l0_core.testing.answer import Answer, Cut, Head, HowToEnd, Pause, Piece
-from l0_core.testing.continuation import MANNERS, Resumption, check_manners, prefilled, prompted, resume
+from l0_core.testing.continuation import Resumption, check_manners, prefilled, prompted, resume
 from l0_core.testing.conversation import Message, Request
 from l0_core.testing.dialects import DIALECTS, BadRequest, Dialect
 from l0_core.testing.dialects.dialect import FAILURES, encode
@@ -93,7 +93,7 @@ class FaultyProvider:
         self.wording: Wording = wording
         self.seed = seed
         self.prefill = prefill
-        self._manners = check_manners(MANNERS if continuations is None else continuations)
+        self._manners = check_manners(continuations)
         self._host, self._port = host, port
         self._server: Server | None = None
         self._lock = threading.Lock()
