@@ -9,9 +9,10 @@ import threading
 import time
 import traceback
 import urllib.parse
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["FaultyProvider"]
 
 BACKGROUND_RESPONSES_MAX: Final = 256
-REQUESTS_MAX: Final = 100_000
+REQUESTS_KEPT: Final = 20_000
 
 When = str | Callable[[Request], bool]
 ToolCallLike = ToolCall | Mapping[str, Any] | tuple[str, Mapping[str, Any]]
@@ -98,7 +99,8 @@ class FaultyProvider:
         self._server: Server | None = None
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
-        self._requests: list[Request] = []
+        self._requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
+        self._count = 0
         self._routes: list[_Route] = []
         self._default = Reply.of(samples.PROSE)
         self._schedule: faults.Schedule = faults.ok()
@@ -217,7 +219,7 @@ class FaultyProvider:
         schedule = faults.script(*entries)
         with self._lock:
             self._schedule = schedule
-            self._scheduled_from = len(self._requests)
+            self._scheduled_from = self._count
 
     def serve_recording(
         self,
@@ -254,21 +256,32 @@ class FaultyProvider:
             one.recording.answer(chunk_bytes=chunk_bytes, timed=timed)  # refuse wrong parameters here, not in a thread
         with self._lock:
             self._recordings = served
-            self._recorded_from = len(self._requests)
+            self._recorded_from = self._count
 
     # What became of it
 
     @property
     def requests(self) -> list[Request]:
-        """What arrived so far, parsed, in order."""
+        """What arrived so far, parsed, in order; of very many, the latest 20,000."""
         with self._lock:
             return list(self._requests)
+
+    @property
+    def request_count(self) -> int:
+        """How many requests arrived so far."""
+        with self._lock:
+            return self._count
+
+    def requests_from(self, number: int) -> list[Request]:
+        """What arrived from that request on, as far as it is kept."""
+        with self._lock:
+            return list(islice(self._requests, max(0, number - self._count + len(self._requests)), None))
 
     def wait_for_requests(self, count: int, timeout: float = 5.0) -> list[Request]:
         """Wait until so many requests have arrived."""
         with self._arrived:
-            if not self._arrived.wait_for(lambda: len(self._requests) >= count, timeout):
-                raise TimeoutError(f"{len(self._requests)} of {count} requests arrived within {timeout:g} s")
+            if not self._arrived.wait_for(lambda: self._count >= count, timeout):
+                raise TimeoutError(f"{self._count} of {count} requests arrived within {timeout:g} s")
             return list(self._requests)
 
     def is_right(self, text: str) -> bool:
@@ -367,9 +380,8 @@ class FaultyProvider:
     def _enter(self, request: Request) -> tuple[faults.Fault, _Served | None, Sequence[_Route]]:
         """Give the request its number, its fault and its recording."""
         with self._arrived:
-            if len(self._requests) >= REQUESTS_MAX:
-                raise RuntimeError(f"the provider remembers {REQUESTS_MAX} requests at most: take a new one")
-            request.number = len(self._requests)
+            request.number = self._count
+            self._count += 1
             fault = self._schedule.pick(request.number - self._scheduled_from)
             served = None
             if self._recordings:

@@ -11,7 +11,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
@@ -263,6 +263,18 @@ class Connection:
         except (_Gone, OSError):
             self._over = True
             return "closed" if self._signals.closing.is_set() else "client"
+        return "complete"
+
+    def stream(self, head: Head, parts: Iterable[bytes]) -> Ending:
+        """Send what `parts` yields as it comes; an `OSError` it raises breaks the connection as it broke there."""
+        try:
+            self._socket.sendall(_head(head, 0))
+            for part in parts:
+                self._send(part, chunked=True)
+            self._socket.sendall(b"0\r\n\r\n")
+        except (_Gone, OSError):
+            self._over = True
+            return "closed" if self._signals.closing.is_set() else "cut"
         return "complete"
 
     def refuse_rubbish(self, status: int, words: str) -> None:
