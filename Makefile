@@ -10,6 +10,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name))))
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .cache/bench
+FUZZ := .cache/cargo-fuzz
 RUN := $(BIN)/python
 # One Python for every cargo call: another would make PyO3 compile again. The certificates are the system's, for proxies.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
@@ -19,10 +21,13 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 NATIVE := packages/l0-core/src/l0_core/_native.abi3.so
 NATIVE_CRATES := $(wildcard crates/l0-engine crates/l0-journal crates/l0-python)
 NATIVE_SOURCES := Cargo.toml Cargo.lock $(shell find $(NATIVE_CRATES) -name '*.rs' -o -name Cargo.toml)
+PYTHON_SOURCES := $(shell find packages/*/src -name '*.py' -o -name '*.pyi')
 CHECKED := $(wildcard conftest.py packages/*/src tests benchmarks examples)
 MYPY := $(RUN) -m mypy --no-error-summary
 SIM := $(wildcard crates/l0-sim/Cargo.toml)
 NIGHTLY := cargo +nightly
+# What a chatty tool has to say is of interest when it fails.
+SILENT = >$(CURDIR)/$(VENV)/log 2>&1 || { cat $(CURDIR)/$(VENV)/log >&2; exit 1; }
 FUZZ_SECONDS ?= 60
 
 .PHONY: help
@@ -65,19 +70,22 @@ format: $(VENV)/installed ## Format both languages and apply safe fixes
 	@$(RUN) -m ruff check --quiet --fix
 
 .PHONY: bench
-bench: build ## Measure, side by side; prints one table
-	@$(RUN) benchmarks/run.py $(ARGS)
+bench: $(BENCH)/installed ## Measure release builds, side by side; prints one table
+	@$(BENCH)/bin/python benchmarks/run.py $(ARGS)
 
 .PHONY: sim
 sim: ## Run the simulator over 10,000 seeds
+	@test -n '$(SIM)' || { echo 'make sim: there is no simulator in this tree yet' >&2; exit 2; }
 	@cargo run --quiet -p l0-sim --profile dev-opt -- $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZ_SECONDS (60); needs a nightly toolchain
-	@$(NIGHTLY) --version >/dev/null 2>&1 || { echo 'make fuzz: needs a nightly toolchain: rustup toolchain install nightly --profile minimal' >&2; exit 2; }
 	@test -e fuzz/Cargo.toml || { echo 'make fuzz: there are no fuzz targets in this tree yet' >&2; exit 2; }
-	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz
-	@for target in $$($(NIGHTLY) fuzz list); do $(NIGHTLY) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); done
+	@$(NIGHTLY) --version >/dev/null 2>&1 || { echo 'make fuzz: needs a nightly toolchain:' \
+		'rustup toolchain install nightly --profile minimal' >&2; exit 2; }
+	@test -x $(FUZZ)/bin/cargo-fuzz || cargo install --locked --quiet --root $(FUZZ) cargo-fuzz
+	@export PATH='$(CURDIR)/$(FUZZ)/bin':"$$PATH"; for target in $$($(NIGHTLY) fuzz list); do \
+		$(NIGHTLY) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); done
 
 .PHONY: docs
 docs: build ## Build the documentation into site/
@@ -115,6 +123,20 @@ $(VENV)/installed: $(wildcard packages/*/pyproject.toml) crates/l0-python/Cargo.
 		--no-deps --no-build-isolation $(foreach package,$(wildcard packages/*),-e $(package))
 	@touch $@
 
+# Dated when its build began, so that a source saved meanwhile counts as newer.
 $(NATIVE): $(NATIVE_SOURCES) $(VENV)/installed
-	@cd packages/l0-core && $(CURDIR)/$(BIN)/maturin develop --quiet --skip-install --profile dev-opt
+	@touch $(VENV)/began
+	@cd packages/l0-core && $(CURDIR)/$(BIN)/maturin develop --skip-install --profile dev-opt $(SILENT)
+	@touch -r $(VENV)/began $@
+
+# Measurements have an environment of their own: release builds, installed as users install them.
+$(BENCH)/installed: $(NATIVE_SOURCES) $(PYTHON_SOURCES) $(wildcard benchmarks/requirements.txt) $(VENV)/installed
+	@rm -rf .cache/wheels
+	@cd packages/l0-core && $(CURDIR)/$(BIN)/maturin build --release --out $(CURDIR)/.cache/wheels $(SILENT)
+	@for package in packages/l0-langchain packages/l0-llamaindex; do \
+		$(RUN) -m build --no-isolation --wheel --outdir .cache/wheels $$package $(SILENT); done
+	@test -x $(BENCH)/bin/python || $(BIN)/uv venv --quiet --python $(RUN) $(BENCH)
+	@$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python -c constraints.txt \
+		$(patsubst %,--reinstall-package %,$(notdir $(wildcard packages/*))) \
+		$(patsubst %,-r %,$(wildcard benchmarks/requirements.txt)) .cache/wheels/*.whl
 	@touch $@

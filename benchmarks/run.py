@@ -5,6 +5,8 @@ import sys
 from statistics import median
 from time import perf_counter
 
+import l0_core
+
 ROUNDS = 15
 LIMIT_MS = 50.0
 PROGRAMS = {
@@ -23,6 +25,10 @@ def start_ms(program: str) -> float:
 
 def main() -> None:
     """Measure, and print the table."""
+    build = l0_core.build_info()
+    if build.profile != "release":
+        sys.exit(f"figures of a {build.profile!r} build mean nothing: run `make bench`")
+    print(build)
     times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for _ in range(ROUNDS):
         for name, program in PROGRAMS.items():

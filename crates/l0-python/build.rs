@@ -27,35 +27,21 @@ fn rustc() -> String {
 /// directory (`target/[triple/]<profile>/build/<package>/out`) says which it was.
 fn profile() -> String {
     env::var_os("OUT_DIR")
-        .and_then(|out| {
-            Some(
-                Path::new(&out)
-                    .ancestors()
-                    .nth(3)?
-                    .file_name()?
-                    .to_str()?
-                    .to_owned(),
-            )
-        })
+        .and_then(|out| Some(Path::new(&out).ancestors().nth(3)?.file_name()?.to_str()?.to_owned()))
         .unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
 /// Cargo tells a build script nothing about the versions of dependencies: the lock file does.
 fn pyo3() -> String {
     let manifest_dir = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
-    let lock = Path::new(&manifest_dir)
-        .ancestors()
-        .map(|dir| dir.join("Cargo.lock"))
-        .find(|lock| lock.is_file());
+    let lock =
+        Path::new(&manifest_dir).ancestors().map(|dir| dir.join("Cargo.lock")).find(|lock| lock.is_file());
     let Some(lock) = lock else {
         return UNKNOWN.to_owned();
     };
     println!("cargo:rerun-if-changed={}", lock.display());
     let text = fs::read_to_string(lock).unwrap_or_default();
-    let mut lines = text
-        .lines()
-        .skip_while(|line| *line != "name = \"pyo3\"")
-        .skip(1);
+    let mut lines = text.lines().skip_while(|line| *line != "name = \"pyo3\"").skip(1);
     lines
         .next()
         .and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'))

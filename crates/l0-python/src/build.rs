@@ -20,13 +20,7 @@ pub(crate) struct BuildInfo {
 #[pymethods]
 impl BuildInfo {
     fn __repr__(&self) -> String {
-        let Self {
-            version,
-            profile,
-            rustc,
-            pyo3,
-            features,
-        } = self;
+        let Self { version, profile, rustc, pyo3, features } = self;
         let features = features.join(",");
         format!(
             "BuildInfo(version={version}, profile={profile}, rustc={rustc}, pyo3={pyo3}, features={features})"
@@ -47,10 +41,7 @@ pub(crate) fn build_info() -> BuildInfo {
         profile: env!("L0_BUILD_PROFILE"),
         rustc: env!("L0_BUILD_RUSTC"),
         pyo3: env!("L0_BUILD_PYO3"),
-        features: features
-            .into_iter()
-            .filter_map(|(name, on)| on.then_some(name))
-            .collect(),
+        features: features.into_iter().filter_map(|(name, on)| on.then_some(name)).collect(),
     }
 }
 

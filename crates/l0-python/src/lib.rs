@@ -4,6 +4,12 @@
 //! declared by hand in `_native.pyi` next to the package and compared with this module by `make lint`.
 
 mod build;
+mod fault;
+mod fleet;
+mod outcome;
+mod policy;
+mod session;
+mod text;
 
 use pyo3::prelude::*;
 
@@ -12,4 +18,14 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use super::build::{BuildInfo, build_info, version};
+    #[pymodule_export]
+    use super::fault::{Fault, classify};
+    #[pymodule_export]
+    use super::fleet::Fleet;
+    #[pymodule_export]
+    use super::outcome::{Outcome, Splice, ToolCall};
+    #[pymodule_export]
+    use super::policy::Policy;
+    #[pymodule_export]
+    use super::session::{Opening, Session};
 }
