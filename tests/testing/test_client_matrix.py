@@ -127,7 +127,11 @@ def name_of(error: Exception) -> str:
     """The exception's name, with the library it belongs to unless that is LangChain's own or Python's."""
     kind = type(error)
     module = kind.__module__.partition(".")[0]
-    return kind.__name__ if module in ("builtins", "langchain_openai", "langchain_anthropic") else f"{module}.{kind.__name__}"
+    return (
+        kind.__name__
+        if module in ("builtins", "langchain_openai", "langchain_anthropic")
+        else f"{module}.{kind.__name__}"
+    )
 
 
 def text_of(message: AIMessage) -> str:

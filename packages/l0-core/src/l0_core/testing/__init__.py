@@ -46,7 +46,9 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
             "Template": ".phrasing:Template",
             "ToolCall": ".reply:ToolCall",
             "ameasure": ".meter:ameasure",
+            "faults": ".faults:",
             "measure": ".meter:measure",
+            "samples": ".samples:",
         },
     )
     del lazy

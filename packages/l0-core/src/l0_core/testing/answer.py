@@ -73,7 +73,9 @@ class Answer:
         """Everything that would be sent as body, also what a cut keeps back."""
         return tuple(step for step in self.steps if isinstance(step, Piece))
 
-    def with_head(self, *, status: int | None = None, framing: Framing | None = None, media: str | None = None) -> Answer:
+    def with_head(
+        self, *, status: int | None = None, framing: Framing | None = None, media: str | None = None
+    ) -> Answer:
         """The same body under another head."""
         head = self.head
         headers = head.headers

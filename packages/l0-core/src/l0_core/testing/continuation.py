@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["MANNERS", "Resumption", "Manner", "check_manners", "prefilled", "prompted", "resume"]
 
 ANCHOR_MIN: Final = 8
-_ASKS_TO_GO_ON: Final = re.compile(r"\b(?:continu\w*|go on|carry on|left off|interrupted|cut off|broke off)\b", re.IGNORECASE)
-
+_ASKS_TO_GO_ON: Final = re.compile(
+    r"\b(?:continu\w*|go on|carry on|left off|interrupted|cut off|broke off)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ def check_manners(weights: Mapping[str, float] | None) -> dict[str, float]:
     unknown = sorted(set(weights) - set(MANNERS))
     if unknown or not weights or min(weights.values()) < 0 or not any(weights.values()):
         named = f"unknown: {', '.join(unknown)}; " if unknown else ""
-        raise ValueError(f"continuations is {{manner: weight}} with some weight above 0; {named}there are {', '.join(MANNERS)}")
+        raise ValueError(
+            f"continuations is {{manner: weight}} with some weight above 0; {named}there are {', '.join(MANNERS)}"
+        )
     return dict(weights)
 
 

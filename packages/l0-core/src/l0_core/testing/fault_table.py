@@ -70,43 +70,74 @@ _NUMBERED: Final = "network where events are numbered (responses), else none"
 TABLE: Final = (
     _same("ok()", "none", heals=True, openai="right [stop]", anthropic="right [end_turn]"),
     _same(
-        "status(code=400)", "request", heals=False,
-        openai="OpenAIInvalidRequestError", anthropic="AnthropicInvalidRequestError",
+        "status(code=400)",
+        "request",
+        heals=False,
+        openai="OpenAIInvalidRequestError",
+        anthropic="AnthropicInvalidRequestError",
     ),
     _same(
-        "context_overflow()", "request", heals=False,
-        openai="OpenAIContextOverflowError", anthropic="AnthropicContextOverflowError",
+        "context_overflow()",
+        "request",
+        heals=False,
+        openai="OpenAIContextOverflowError",
+        anthropic="AnthropicContextOverflowError",
     ),
     _same(
-        "blocked()", "refused", heals=False, openai="OpenAIInvalidRequestError", anthropic="AnthropicInvalidRequestError"
+        "blocked()",
+        "refused",
+        heals=False,
+        openai="OpenAIInvalidRequestError",
+        anthropic="AnthropicInvalidRequestError",
     ),
     _same(
-        "status(code=401)", "auth", heals=False,
-        openai="OpenAIAuthenticationError", anthropic="AnthropicAuthenticationError",
+        "status(code=401)",
+        "auth",
+        heals=False,
+        openai="OpenAIAuthenticationError",
+        anthropic="AnthropicAuthenticationError",
     ),
     _same(
-        "status(code=403)", "auth", heals=False,
-        openai="OpenAIPermissionDeniedError", anthropic="AnthropicPermissionDeniedError",
+        "status(code=403)",
+        "auth",
+        heals=False,
+        openai="OpenAIPermissionDeniedError",
+        anthropic="AnthropicPermissionDeniedError",
     ),
     _same(
-        "status(code=404)", "request", heals=False,
-        openai="OpenAIModelNotFoundError", anthropic="AnthropicModelNotFoundError",
+        "status(code=404)",
+        "request",
+        heals=False,
+        openai="OpenAIModelNotFoundError",
+        anthropic="AnthropicModelNotFoundError",
     ),
     _same(
-        "status(code=408)", "overload", heals=True,
-        openai="openai.APIStatusError", anthropic="anthropic.RequestTimeoutError",
+        "status(code=408)",
+        "overload",
+        heals=True,
+        openai="openai.APIStatusError",
+        anthropic="anthropic.RequestTimeoutError",
     ),
     _same(
-        "status(code=409)", "overload", heals=True,
-        openai="openai.ConflictError", anthropic="anthropic.ConflictError",
+        "status(code=409)",
+        "overload",
+        heals=True,
+        openai="openai.ConflictError",
+        anthropic="anthropic.ConflictError",
     ),
     _same(
-        "status(code=413)", "request", heals=False,
-        openai="openai.APIStatusError", anthropic="anthropic.ContentTooLargeError",
+        "status(code=413)",
+        "request",
+        heals=False,
+        openai="openai.APIStatusError",
+        anthropic="anthropic.ContentTooLargeError",
     ),
     _same(
-        "status(code=422)", "request", heals=False,
-        openai="openai.UnprocessableEntityError", anthropic="anthropic.UnprocessableEntityError",
+        "status(code=422)",
+        "request",
+        heals=False,
+        openai="openai.UnprocessableEntityError",
+        anthropic="anthropic.UnprocessableEntityError",
     ),
     *(
         _same(fault, "overload", heals=True, openai="OpenAIRateLimitError", anthropic="AnthropicRateLimitError")
@@ -121,7 +152,10 @@ TABLE: Final = (
     *(
         _same(fault, "overload", heals=True, openai="OpenAIAPIError", anthropic="AnthropicAPIError")
         for fault in (
-            "status(code=500)", "status(code=502, body='html')", "status(code=503)", "status(code=504, body='empty')"
+            "status(code=500)",
+            "status(code=502, body='html')",
+            "status(code=503)",
+            "status(code=504, body='empty')",
         )
     ),
     _same("overloaded()", "overload", heals=True, openai="OpenAIAPIError", anthropic="AnthropicOverloadedError"),
@@ -136,22 +170,28 @@ TABLE: Final = (
     _broken("close_after(chunks=4)"),
     _broken("half_close_after(chunks=4)"),
     Row(
-        "eof_after(chunks=4)", "network", True,
-        "cut [None]", "json.JSONDecodeError", "cut [None]", "json.JSONDecodeError",
+        "eof_after(chunks=4)",
+        "network",
+        True,
+        "cut [None]",
+        "json.JSONDecodeError",
+        "cut [None]",
+        "json.JSONDecodeError",
     ),
     _broken("cut_utf8(chunks=4)"),
     _same("cut_utf8(how='end')", "protocol", heals=True, openai="UnicodeDecodeError", anthropic="UnicodeDecodeError"),
     _broken("cut_json(chunks=4)"),
     Row(
-        "cut_json(how='end')", "network", True,
-        "cut [None]", "json.JSONDecodeError", "cut [None]", "json.JSONDecodeError",
+        "cut_json(how='end')",
+        "network",
+        True,
+        "cut [None]",
+        "json.JSONDecodeError",
+        "cut [None]",
+        "json.JSONDecodeError",
     ),
-    _same(
-        "stall(phase='open')", "stall", heals=True, openai="OpenAITimeoutError", anthropic="AnthropicTimeoutError"
-    ),
-    *(
-        _stalled(f"stall(phase={phase!r})") for phase in ("first", "text", "reasoning", "tool_args", "end")
-    ),
+    _same("stall(phase='open')", "stall", heals=True, openai="OpenAITimeoutError", anthropic="AnthropicTimeoutError"),
+    *(_stalled(f"stall(phase={phase!r})") for phase in ("first", "text", "reasoning", "tool_args", "end")),
     *(
         _same(fault, "stall", heals=True, openai="right [stop]", anthropic="right [end_turn]")
         for fault in ("keep_alive_only(seconds=0.3)", "keep_alive_after(seconds=0.3)")
@@ -164,19 +204,53 @@ TABLE: Final = (
     _same("bad_utf8()", "protocol", heals=True, openai="UnicodeDecodeError", anthropic="UnicodeDecodeError"),
     Row("error_event()", "overload", True, "openai.APIError", "ValueError", "anthropic.APIStatusError", "TypeError"),
     Row(
-        "error_event(chunks=0)", "overload", True,
-        "openai.APIError", "ValueError", "anthropic.APIStatusError", "TypeError",
+        "error_event(chunks=0)",
+        "overload",
+        True,
+        "openai.APIError",
+        "ValueError",
+        "anthropic.APIStatusError",
+        "TypeError",
     ),
-    Row("html_200()", "empty; protocol when not streamed", True, "ValueError", "ValueError", "ValueError", "AttributeError"),
+    Row(
+        "html_200()",
+        "empty; protocol when not streamed",
+        True,
+        "ValueError",
+        "ValueError",
+        "ValueError",
+        "AttributeError",
+    ),
     Row("json_200()", "empty; protocol when not streamed", True, "ValueError", "TypeError", "ValueError", "TypeError"),
     Row(
-        "empty_200()", "empty; protocol when not streamed", True,
-        "ValueError", "json.JSONDecodeError", "ValueError", "json.JSONDecodeError",
+        "empty_200()",
+        "empty; protocol when not streamed",
+        True,
+        "ValueError",
+        "json.JSONDecodeError",
+        "ValueError",
+        "json.JSONDecodeError",
     ),
-    Row("done_only()", "empty; protocol when not streamed", True, "ValueError", "IndexError", "ValueError", "empty [None]"),
+    Row(
+        "done_only()",
+        "empty; protocol when not streamed",
+        True,
+        "ValueError",
+        "IndexError",
+        "ValueError",
+        "empty [None]",
+    ),
     _said("role_only()", "empty", "empty [stop]", "empty [end_turn]"),
     _said("blank()", "empty", "blank [stop]", "blank [end_turn]"),
-    Row("null_choices()", "none; protocol where it raises", True, "right [stop]", "TypeError", "AttributeError", "TypeError"),
+    Row(
+        "null_choices()",
+        "none; protocol where it raises",
+        True,
+        "right [stop]",
+        "TypeError",
+        "AttributeError",
+        "TypeError",
+    ),
     _said("no_done()", "none", "right [stop]", "right [end_turn]"),
     _said("no_finish()", "network", "cut [None]", "cut [None]"),
     _said("no_finish(chunks=None)", "network", "right [None]", "right [None]"),
@@ -184,16 +258,31 @@ TABLE: Final = (
     _said("finish_content_filter()", "refused", "cut [content_filter]", "cut [refusal]", heals=False),
     _said("refusal()", "refused", "empty [stop]", "empty [refusal]", heals=False),
     Row(
-        "tool_args_cut()", "content", True,
-        "cut call [length]", "no call [length]", "cut call [max_tokens]", "cut call [max_tokens]",
+        "tool_args_cut()",
+        "content",
+        True,
+        "cut call [length]",
+        "no call [length]",
+        "cut call [max_tokens]",
+        "cut call [max_tokens]",
     ),
     Row(
-        "tool_args_cut(how='end')", "network", True,
-        "cut call [None]", "json.JSONDecodeError", "cut call [None]", "json.JSONDecodeError",
+        "tool_args_cut(how='end')",
+        "network",
+        True,
+        "cut call [None]",
+        "json.JSONDecodeError",
+        "cut call [None]",
+        "json.JSONDecodeError",
     ),
     Row(
-        "tool_args_cut(how='reset')", "network", True,
-        "httpx.ReadError", "OpenAIConnectionError", "httpx2.ReadError", "AnthropicConnectionError",
+        "tool_args_cut(how='reset')",
+        "network",
+        True,
+        "httpx.ReadError",
+        "OpenAIConnectionError",
+        "httpx2.ReadError",
+        "AnthropicConnectionError",
     ),
     _said("duplicate_tail()", _OWN_WORD, "wrong [stop]", "wrong [end_turn]", heals=False),
     *(
@@ -204,7 +293,15 @@ TABLE: Final = (
     _said("diverging_restart()", _OWN_WORD, "wrong [stop]", "wrong [end_turn]", heals=False),
     _said("preamble()", _OWN_WORD, "wrong [stop]", "wrong [end_turn]", heals=False),
     _said("two_message_starts()", "none", "right [stop]", "right [end_turn]"),
-    Row("corrupt(byte=0)", "protocol when not streamed", True, "right [stop]", "json.JSONDecodeError", "right [end_turn]", "json.JSONDecodeError"),
+    Row(
+        "corrupt(byte=0)",
+        "protocol when not streamed",
+        True,
+        "right [stop]",
+        "json.JSONDecodeError",
+        "right [end_turn]",
+        "json.JSONDecodeError",
+    ),
 )
 
 
@@ -248,7 +345,7 @@ def _behaviour() -> Iterator[str]:
 def _manners() -> Iterator[str]:
     yield "## How an answer goes on"
     yield ""
-    yield "Under `wording=\"varied\"` a model that is asked to repeat its last words and go on does so in one of these"
+    yield 'Under `wording="varied"` a model that is asked to repeat its last words and go on does so in one of these'
     yield "manners, drawn by weight; `FaultyProvider(continuations={…})` changes the weights."
     yield ""
     yield "| manner | weight | what the model does |"

@@ -605,7 +605,9 @@ def done_only() -> Fault:
 @_word
 def role_only() -> Fault:
     """The answer opens and ends well, without content."""
-    return _said("role_only", lambda draft, plan: replace(draft, text=(), reasoning=(), tools=(), finish="stop", nothing=True))
+    return _said(
+        "role_only", lambda draft, plan: replace(draft, text=(), reasoning=(), tools=(), finish="stop", nothing=True)
+    )
 
 
 @_word
@@ -656,7 +658,9 @@ def finish_length(chunks: int = 4) -> Fault:
 @_word
 def finish_content_filter(chunks: int = 4) -> Fault:
     """The answer ends after so many chunks because of a content filter, and says so."""
-    return _said("finish_content_filter", lambda draft, plan: replace(_shortened(draft, chunks), finish="content_filter"))
+    return _said(
+        "finish_content_filter", lambda draft, plan: replace(_shortened(draft, chunks), finish="content_filter")
+    )
 
 
 @_word
@@ -689,7 +693,9 @@ def tool_args_cut(chunks: int = 2, how: Literal["length", "end", "close", "reset
         if plan.request.stream:
             at = answer.after_chunks(1_000_000)
         else:
-            answer, at = answer.after_bytes(_document(answer).rindex(b'"arguments"' if b'"arguments"' in _document(answer) else b'"input"'))
+            answer, at = answer.after_bytes(
+                _document(answer).rindex(b'"arguments"' if b'"arguments"' in _document(answer) else b'"input"')
+            )
         return _ended(answer.insert(at, Cut(how)), how)
 
     return Fault("tool_args_cut", (edit,), (end,))
@@ -704,7 +710,7 @@ def duplicate_tail(chunks: int = 4, tail: int = 2) -> Fault:
     _count("tail", tail)
 
     def edit(draft: Draft, plan: Plan) -> Draft:
-        head = draft.text[:_enough(draft, _count("chunks", chunks))]
+        head = draft.text[: _enough(draft, _count("chunks", chunks))]
         return replace(draft, text=(*head, *head[len(head) - min(tail, len(head)) :], *draft.text[len(head) :]))
 
     return _said("duplicate_tail", edit)

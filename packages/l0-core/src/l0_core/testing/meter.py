@@ -76,7 +76,13 @@ class Report:
         return ordered[min(int(quantile * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
     def __str__(self) -> str:
-        hit = "every request" if self.times is None else f"the first {self.times} of each" if self.times > 1 else "once each"
+        hit = (
+            "every request"
+            if self.times is None
+            else f"the first {self.times} of each"
+            if self.times > 1
+            else "once each"
+        )
         calls = max(self.calls, 1)
         lines = [
             f"{self.calls} calls, wording {self.wording}, seed {self.seed}, a fault {hit}",
@@ -166,9 +172,7 @@ async def ameasure(
         return meter.report
 
 
-def _provider(
-    wording: Wording, seed: int, reply: str | Template | Reply | None, *, prefill: bool
-) -> FaultyProvider:
+def _provider(wording: Wording, seed: int, reply: str | Template | Reply | None, *, prefill: bool) -> FaultyProvider:
     provider = FaultyProvider(wording=wording, seed=seed, prefill=prefill)
     if reply is not None:
         provider.reply(reply)
@@ -233,9 +237,9 @@ class _Meter:
         outcome = self._judged(result, requests, spare)
         if call.number < 0:
             if outcome != "exact":
-                raise RuntimeError(
-                    f"without any fault the call ended {outcome}: {result!r}"
-                ) from (result if isinstance(result, BaseException) else None)
+                raise RuntimeError(f"without any fault the call ended {outcome}: {result!r}") from (
+                    result if isinstance(result, BaseException) else None
+                )
             self._healthy.append((took, len(requests), spent))
             return
         usual_time, usual_requests, usual_tokens = sorted(self._healthy)[len(self._healthy) // 2]
@@ -249,7 +253,6 @@ class _Meter:
             report.raised[type(result).__name__] += 1
         elif outcome == "wrong" and len(report.wrongs) < WRONGS_KEPT:
             report.wrongs.append(Wrong(call.number, str(call.fault), text_of(result), requests[0].whole))
-
 
     def _judged(self, result: object, requests: Sequence[Request], spare: Sequence[Request]) -> Outcome:
         if isinstance(result, BaseException):
@@ -283,7 +286,9 @@ def text_of(result: object) -> str:
             return str(value)
         if isinstance(value, list):
             return "".join(
-                part if isinstance(part, str) else str(part.get("text", "")) for part in value if isinstance(part, (str, dict))
+                part if isinstance(part, str) else str(part.get("text", ""))
+                for part in value
+                if isinstance(part, (str, dict))
             )
     message = getattr(result, "message", None)
     if message is not None:

@@ -224,12 +224,16 @@ class Template:
                     elif edge.label.startswith(lead):
                         more = edge.label[len(lead) :]
                         if ahead == self._final:
-                            raise ValueError(f"a phrasing ends where another goes on with {more!r}: a cut would not be seen")
+                            raise ValueError(
+                                f"a phrasing ends where another goes on with {more!r}: a cut would not be seen"
+                            )
                         following.append((ahead, theirs, edge.to, taken, more))
             for state in following:
                 if state not in seen:
                     if len(seen) >= CHECK_STATES_MAX:
-                        raise ValueError("the template has too many phrasings to be checked: link choices or take fewer")
+                        raise ValueError(
+                            "the template has too many phrasings to be checked: link choices or take fewer"
+                        )
                     seen.add(state)
                     stack.append(state)
 

@@ -349,8 +349,16 @@ class FaultyProvider:
             except BadRequest as error:
                 complaint = str(error)
         request = Request(
-            0, dialect.name, raw.method, path, query, raw.headers, body, str(body.get("model", "")),
-            body.get("stream") is True, tuple(messages),
+            0,
+            dialect.name,
+            raw.method,
+            path,
+            query,
+            raw.headers,
+            body,
+            str(body.get("model", "")),
+            body.get("stream") is True,
+            tuple(messages),
         )
         request.input_tokens = sum(tokens(message.text) for message in messages)
         fault, served, routes = self._enter(request)
@@ -363,9 +371,7 @@ class FaultyProvider:
             failure = replace(FAILURES["bad_request"], message=complaint)
             status, document = dialect.failure(failure, request_id)
             return self._perform(request, connection, _document(status, document, dialect, request_id))
-        plan = faults.Plan(
-            request, dialect, None, self.wording, rng, self._running.closed_port, request_id
-        )
+        plan = faults.Plan(request, dialect, None, self.wording, rng, self._running.closed_port, request_id)
         if served is not None:
             if fault.drafts:
                 raise faults.Misuse(f"{fault}: recorded bytes cannot be worded differently, only sent differently")
@@ -471,7 +477,9 @@ class FaultyProvider:
             reasoning=split(reply.reasoning, reply.chunks, varied),
             tools=tuple(
                 ToolDraft(
-                    call.id or f"call_{rng.getrandbits(96):024x}", call.name, split(call.arguments, reply.chunks, varied)
+                    call.id or f"call_{rng.getrandbits(96):024x}",
+                    call.name,
+                    split(call.arguments, reply.chunks, varied),
                 )
                 for call in tools
             ),
@@ -508,7 +516,9 @@ class FaultyProvider:
             answer = served.recording.answer(chunk_bytes=served.chunk_bytes, timed=served.timed)
             fault = served.fault + fault
         elif kept is None:
-            failure = replace(FAILURES["not_found"], message=f"Response with id '{identity}' not found.", openai_code=None)
+            failure = replace(
+                FAILURES["not_found"], message=f"Response with id '{identity}' not found.", openai_code=None
+            )
             status, document = dialect.failure(failure, request_id)
             return self._perform(request, connection, _document(status, document, dialect, request_id))
         elif not after.lstrip("-").isdigit():

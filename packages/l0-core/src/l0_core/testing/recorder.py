@@ -29,7 +29,14 @@ _HOP_BY_HOP: Final = frozenset(
 _KEPT_HEADERS: Final = frozenset(
     {"content-type", "openai-processing-ms", "request-id", "retry-after", "retry-after-ms", "x-request-id"}
 )
-_SECRET_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "openai-organization", "openai-project")
+_SECRET_HEADERS: Final = (
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "openai-organization",
+    "openai-project",
+)
 _SECRET_PARAMETERS: Final = frozenset({"access_token", "api-key", "api_key", "key", "sig", "signature", "token"})
 # Whatever looks like a key or says whose account it was, in a request or an answer.
 _SECRETS: Final = re.compile(
@@ -153,9 +160,7 @@ class Recorder:
             _scrub(data, secrets),
             _scrub_uri(urllib.parse.urljoin(self._upstream.geturl(), raw.target), secrets),
             status,
-            tuple(
-                (name, _scrub(value.encode(), secrets).decode()) for name, value in headers if name in _KEPT_HEADERS
-            ),
+            tuple((name, _scrub(value.encode(), secrets).decode()) for name, value in headers if name in _KEPT_HEADERS),
             request,
             tuple(arrivals),
         )
@@ -175,9 +180,7 @@ def _scrub(data: bytes, secrets: list[bytes]) -> bytes:
     for secret in secrets:
         data = data.replace(secret, b"x" * len(secret))
     data = _SECRETS.sub(lambda found: b"x" * len(found.group()), data)
-    return _ACCOUNT_FIELDS.sub(
-        lambda found: found["before"] + b"x" * (len(found.group()) - len(found["before"])), data
-    )
+    return _ACCOUNT_FIELDS.sub(lambda found: found["before"] + b"x" * (len(found.group()) - len(found["before"])), data)
 
 
 def _scrub_uri(uri: str, secrets: list[bytes]) -> str:

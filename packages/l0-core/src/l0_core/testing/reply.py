@@ -145,7 +145,9 @@ class Draft:
     @property
     def output_tokens(self) -> int:
         """What the provider will count as generated."""
-        spoken = self.whole_text + "".join(self.reasoning) + self.refusal + "".join(tool.arguments for tool in self.tools)
+        spoken = (
+            self.whole_text + "".join(self.reasoning) + self.refusal + "".join(tool.arguments for tool in self.tools)
+        )
         return tokens(spoken)
 
 

@@ -69,7 +69,9 @@ class Server:
     `close` ends everything within a second, whatever the connections are doing.
     """
 
-    def __init__(self, handle: Callable[[RawRequest, Connection], bool], host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, handle: Callable[[RawRequest, Connection], bool], host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self._handle = handle
         self._listener = socket.create_server((host, port), family=_family(host), backlog=256)
         self._address: tuple[str, int] = self._listener.getsockname()[:2]

@@ -120,7 +120,8 @@ class AnthropicMessages:
         if draft.text or not (draft.tools or draft.nothing):
             content.append({"type": "text", "text": draft.whole_text})
         content += [
-            {"type": "tool_use", "id": tool.id, "name": tool.name, "input": _input(tool.arguments)} for tool in draft.tools
+            {"type": "tool_use", "id": tool.id, "name": tool.name, "input": _input(tool.arguments)}
+            for tool in draft.tools
         ]
         stop = None if draft.finish is None else STOP[draft.finish]
         return self._message(

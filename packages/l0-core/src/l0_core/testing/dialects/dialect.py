@@ -57,17 +57,26 @@ FAILURES: Final[Mapping[str, Failure]] = {
         401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key", "authentication_error"
     ),
     "forbidden": Failure(
-        403, "The project does not have access to this model.", "invalid_request_error", "model_not_found",
+        403,
+        "The project does not have access to this model.",
+        "invalid_request_error",
+        "model_not_found",
         "permission_error",
     ),
     "not_found": Failure(
         404, "The model does not exist.", "invalid_request_error", "model_not_found", "not_found_error"
     ),
     "timeout": Failure(408, "The request took too long to arrive.", "invalid_request_error", None, "timeout_error"),
-    "conflict": Failure(409, "The resource was changed by another request.", "invalid_request_error", None, "conflict_error"),
+    "conflict": Failure(
+        409, "The resource was changed by another request.", "invalid_request_error", None, "conflict_error"
+    ),
     "too_large": Failure(413, "The request is too large.", "invalid_request_error", None, "request_too_large"),
     "unprocessable": Failure(
-        422, "The request was well-formed but cannot be followed.", "invalid_request_error", None, "invalid_request_error"
+        422,
+        "The request was well-formed but cannot be followed.",
+        "invalid_request_error",
+        None,
+        "invalid_request_error",
     ),
     "rate_limit": Failure(
         429, "Rate limit reached for requests.", "requests", "rate_limit_exceeded", "rate_limit_error"
@@ -86,8 +95,13 @@ FAILURES: Final[Mapping[str, Failure]] = {
     ),
     "unavailable": Failure(503, "The service is temporarily unavailable.", "server_error", None, "api_error"),
     "overloaded": Failure(
-        503, "The engine is currently overloaded, please try again later.", "server_error", "overloaded",
-        "overloaded_error", anthropic_status=529, anthropic_message="Overloaded",
+        503,
+        "The engine is currently overloaded, please try again later.",
+        "server_error",
+        "overloaded",
+        "overloaded_error",
+        anthropic_status=529,
+        anthropic_message="Overloaded",
     ),
 }
 

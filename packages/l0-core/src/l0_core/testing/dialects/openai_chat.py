@@ -75,7 +75,12 @@ class OpenAIChat:
         if draft.refusal:
             pieces.append(piece("text", {"refusal": draft.refusal}))
         for index, tool in enumerate(draft.tools):
-            opening = {"index": index, "id": tool.id, "type": "function", "function": {"name": tool.name, "arguments": ""}}
+            opening = {
+                "index": index,
+                "id": tool.id,
+                "type": "function",
+                "function": {"name": tool.name, "arguments": ""},
+            }
             pieces.append(piece("open", {"tool_calls": [opening]}))
             pieces += [
                 piece("tool_args", {"tool_calls": [{"index": index, "function": {"arguments": fragment}}]})

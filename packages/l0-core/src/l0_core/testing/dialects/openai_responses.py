@@ -74,7 +74,11 @@ class OpenAIResponses:
             pieces.append(Piece(sse(event, type_), kind, text))
 
         def item(index: int, kind: str, value: dict[str, Any]) -> None:
-            add("open" if kind == "added" else "close", f"response.output_item.{kind}", {"output_index": index, "item": value})
+            add(
+                "open" if kind == "added" else "close",
+                f"response.output_item.{kind}",
+                {"output_index": index, "item": value},
+            )
 
         status = "queued" if background else "in_progress"
         add("open", "response.created", {"response": self._response(draft, request, status, output=[])})
