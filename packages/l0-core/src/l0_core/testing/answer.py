@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Answer", "Cut", "Framing", "Head", "HowToEnd", "Kind", "Pause", "Piece", "Step"]
 
@@ -97,7 +99,7 @@ class Answer:
         return self.steps.index(self.head) + 1
 
     def after_chunks(self, count: int, kind: Kind | None = None) -> int:
-        """The position right after so many pieces with content (of one kind); after the last one where there are fewer."""
+        """The position right after so many pieces with content (of one kind); where there are fewer, after the last."""
         wanted = CONTENT if kind is None else {kind}
         position = self.after_head()
         for index, step in enumerate(self.steps):

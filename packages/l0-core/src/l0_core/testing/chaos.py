@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from l0_core.testing import faults
-from l0_core.testing.conversation import Request
 from l0_core.testing.phrasing import Template
 from l0_core.testing.provider import FaultyProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from l0_core.testing.conversation import Request
+    from l0_core.testing.schedule import Schedule
 
 __all__ = ["Scenario", "chaos"]
 
@@ -48,7 +52,7 @@ class Scenario:
 
     provider: Mapping[str, Any] = field(default_factory=dict)
     replies: Sequence[Mapping[str, Any]] = ()
-    schedule: faults.Schedule = field(default_factory=faults.ok)
+    schedule: Schedule = field(default_factory=faults.ok)
     recordings: Sequence[Path] = ()
 
     @classmethod
@@ -64,7 +68,7 @@ class Scenario:
     def of(cls, values: Mapping[str, Any], folder: Path = Path()) -> Scenario:
         """A scenario from the values of a file."""
         _known("scenario", values)
-        entries: list[faults.Schedule] = []
+        entries: list[Schedule] = []
         for entry in values.get("fault", []):
             _known("fault", entry)
             entries.append(faults.flaky(faults.parse(entry["fault"]), entry.get("times", 1)))

@@ -8,12 +8,12 @@ then repeats the words and goes on, in one of several manners, because real ones
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable, Mapping, Sequence
 
     from l0_core.testing.conversation import Message
     from l0_core.testing.phrasing import Template
@@ -84,22 +84,26 @@ def check_manners(weights: Mapping[str, float] | None) -> dict[str, float]:
 
 def prefilled(messages: Sequence[Message]) -> tuple[Sequence[Message], Resumption] | None:
     """The conversation before the assistant's last turn, and that turn as the beginning of the answer."""
-    if len(messages) < 2 or messages[-1].role != "assistant" or messages[-1].tool_calls or not messages[-1].text:
+    *before, last = messages
+    if not before or last.role != "assistant" or last.tool_calls or not last.text:
         return None
-    return messages[:-1], Resumption("prefill", messages[-1].text)
+    return before, Resumption("prefill", last.text)
 
 
 def prompted(messages: Sequence[Message]) -> tuple[Sequence[Message], Resumption] | None:
     """The conversation before the interrupted turn, if the last user turn quotes its end and asks to go on."""
-    if len(messages) < 3 or messages[-1].role != "user" or messages[-2].role != "assistant":
+    match messages:
+        case [_, *_, interrupted, last]:
+            before = messages[:-2]
+        case _:
+            return None
+    if last.role != "user" or interrupted.role != "assistant" or interrupted.tool_calls or not interrupted.text:
         return None
-    interrupted, request = messages[-2], messages[-1].text
-    if interrupted.tool_calls or not interrupted.text:
-        return None
+    request = last.text
     anchor = quoted_end(interrupted.text, request)
     if len(anchor.strip()) < min(ANCHOR_MIN, len(interrupted.text.strip())) and not _ASKS_TO_GO_ON.search(request):
         return None
-    return messages[:-2], Resumption("prompt", interrupted.text, anchor)
+    return before, Resumption("prompt", interrupted.text, anchor)
 
 
 def quoted_end(text: str, request: str) -> str:
@@ -135,25 +139,32 @@ def resume(
         answer = wordings.canonical if rng is None else wordings.sample(rng)
         return answer, answer
     whole = resumption.prefix + rest
+    if resumption.kind == "prompt" and rng is not None:
+        resumption.manner = _drawn(manners, resumption.prefix, rng)
+        if resumption.manner == "diverge":
+            whole = wordings.other(rng, than=whole)
+    return _begun(resumption, whole, rest, rng), whole
+
+
+def _drawn(manners: Mapping[str, float], prefix: str, rng: random.Random) -> str:
+    fenced = _open_fence(prefix) is not None
+    names = [name for name, weight in manners.items() if weight > 0 and (name != "fence" or fenced)]
+    return rng.choices(names, [manners[name] for name in names])[0] if names else "exact"
+
+
+def _begun(resumption: Resumption, whole: str, rest: str, rng: random.Random | None) -> str:
+    """What is sent, as the manner has it."""
     if resumption.kind == "prefill":
-        return rest, whole
-    if rng is not None:
-        fenced = _open_fence(resumption.prefix) is not None
-        names = [name for name in manners if manners[name] > 0 and (name != "fence" or fenced)]
-        if names:
-            resumption.manner = rng.choices(names, [manners[name] for name in names])[0]
+        return rest
     match resumption.manner:
-        case "restart":
-            return whole, whole
-        case "diverge" if rng is not None:
-            other = wordings.other(rng, than=whole)
-            return other, other
+        case "restart" | "diverge":
+            return whole
         case "missing":
-            return rest.lstrip(" "), whole
+            return rest.lstrip(" ")
         case "missing_preamble" if rng is not None:
-            return rng.choice(PREAMBLES) + rest.lstrip(" "), whole
+            return rng.choice(PREAMBLES) + rest.lstrip(" ")
         case manner:
-            return _repeated(manner, resumption, rng) + rest, whole
+            return _repeated(manner, resumption, rng) + rest
 
 
 def _repeated(manner: str, resumption: Resumption, rng: random.Random | None) -> str:
@@ -178,7 +189,7 @@ def _other_case(anchor: str) -> str:
     return re.sub(r"[^\W\d_]", lambda letter: letter.group().swapcase(), anchor, count=1)
 
 
-_TYPOGRAPHY: Final = str.maketrans({"'": "’", "’": "'", '"': "”", "“": '"', "”": '"', "-": "–", "–": "-"})
+_TYPOGRAPHY: Final = str.maketrans("'\u2019\"\u201c\u201d-\u2013", '\u2019\'\u201d""\u2013-')
 _CHANGES: Final[Mapping[str, Callable[[str], str]]] = {
     "spaces": lambda anchor: anchor.replace(" ", "  ") if " " in anchor else f"\n{anchor}",
     "case": _other_case,

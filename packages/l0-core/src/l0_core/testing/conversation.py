@@ -61,7 +61,7 @@ class Request:
     sent_chunks: int = 0
     duration: float = 0.0
     ending: Ending | None = None
-    """`complete`, `cut` by a fault, the `client` left, or the provider was `closed`; None while it is being answered."""
+    """`complete`, `cut` by a fault, left by the `client`, or `closed` with the provider; None while it goes on."""
     _started: float = field(default_factory=time.monotonic, repr=False)
     _ended: threading.Event = field(default_factory=threading.Event, repr=False)
     _stalled: threading.Event = field(default_factory=threading.Event, repr=False)

@@ -7,32 +7,26 @@ exist with the list of what does.
 
 from __future__ import annotations
 
-import ast
-import difflib
-import functools
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Final, Literal, ParamSpec, Protocol, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from l0_core.testing.answer import CONTENT, Answer, Cut, Head, HowToEnd, Kind, Pause, Piece, Step
+from l0_core.testing.answer import CONTENT, Answer, Cut, Head, HowToEnd, Pause, Piece, Step
 from l0_core.testing.dialects.dialect import FAILURES, STATUS_FAILURES, encode
-from l0_core.testing.phrasing import dice
+from l0_core.testing.fault import DraftEdit, Fault, Misuse, Plan
 from l0_core.testing.reply import split
+from l0_core.testing.schedule import Schedule, flaky, mix, script
+from l0_core.testing.vocabulary import named, names, parse, unknown, word
 
 if TYPE_CHECKING:
-    import random
+    from collections.abc import Callable
 
-    from l0_core.testing.conversation import Request
-    from l0_core.testing.dialects.dialect import Dialect, Failure
-    from l0_core.testing.reply import Draft, Reply, Wording
+    from l0_core.testing.dialects.dialect import Failure
+    from l0_core.testing.reply import Draft
 
 __all__ = [
     "Fault",
-    "Misuse",
-    "Plan",
     "Schedule",
     "bad_utf8",
     "blank",
@@ -89,221 +83,26 @@ __all__ = [
     "two_message_starts",
 ]
 
-
-class Misuse(ValueError):
-    """A fault was put where it can have no effect; reported when the provider stops, so that no test passes by it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a fault may look at: one request and the answer meant for it."""
-
-    request: Request
-    dialect: Dialect
-    reply: Reply | None
-    """None where recorded bytes are served."""
-    wording: Wording
-    rng: random.Random
-    closed_port: int
-    """A loopback port where nobody listens."""
-    request_id: str
-    draft: Draft | None = None
-
-
-DraftEdit = Callable[["Draft", Plan], "Draft"]
-AnswerEdit = Callable[[Answer, Plan], Answer]
-
-
-class Schedule(Protocol):
-    """Which fault a request gets."""
-
-    def pick(self, number: int) -> Fault:
-        """The fault of the `number`-th request since the schedule was set, counted from 0."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One way to fail, or several at once. It changes what the model says (`drafts`), then what is sent (`answers`)."""
-
-    name: str
-    drafts: tuple[DraftEdit, ...] = ()
-    answers: tuple[AnswerEdit, ...] = ()
-
-    def __add__(self, other: Fault) -> Fault:
-        if not isinstance(other, Fault):
-            return NotImplemented
-        return Fault(f"{self.name} + {other.name}", self.drafts + other.drafts, self.answers + other.answers)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Fault) and self.name == other.name
-
-    def __hash__(self) -> int:
-        return hash(self.name)
-
-    def __str__(self) -> str:
-        return self.name
-
-    def __repr__(self) -> str:
-        return f"faults.{self.name}" if "+" not in self.name else self.name
-
-    def pick(self, number: int) -> Fault:
-        """A fault alone is the schedule of every request."""
-        return self
-
-
-@dataclass(frozen=True, slots=True)
-class _Script:
-    entries: tuple[Schedule, ...]
-
-    def pick(self, number: int) -> Fault:
-        for entry in self.entries[:-1]:
-            if isinstance(entry, Fault):
-                if number == 0:
-                    return entry
-                number -= 1
-            elif isinstance(entry, _Script):
-                if number < len(entry.entries):
-                    return entry.pick(number)
-                number -= len(entry.entries)
-        return self.entries[-1].pick(number)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mix:
-    faults: tuple[Fault, ...]
-    weights: tuple[float, ...]
-    seed: int
-
-    def pick(self, number: int) -> Fault:
-        return dice("mix", self.seed, number).choices(self.faults, self.weights)[0]
-
-
-def script(*entries: Schedule) -> Schedule:
-    """Each request its entry, in order; the last one goes on for ever. Entries are faults, `flaky`, scripts, a `mix` last."""
-    if not entries:
-        raise ValueError("a script needs one entry or more; faults.ok() answers well")
-    for entry in entries[:-1]:
-        if not isinstance(entry, (Fault, _Script)):
-            raise ValueError("a mix goes on for ever: it can only be the last entry of a script")
-    for entry in entries:
-        if not isinstance(entry, (Fault, _Script, _Mix)):
-            raise ValueError(f"a script is made of faults, got {entry!r}; there are {', '.join(names())}")
-    return _Script(tuple(entries))
-
-
-def flaky(fault: Fault, times: int = 1) -> Schedule:
-    """The fault `times` times, then all is well."""
-    if times < 1:
-        raise ValueError(f"times is how many requests fail, at least 1; got {times}")
-    return _Script((*[fault] * times, ok()))
-
-
-def mix(weights: Mapping[Fault, float], seed: int = 0) -> Schedule:
-    """Every request draws a fault by weight; the same seed draws the same."""
-    for fault in weights:
-        if not isinstance(fault, Fault):
-            raise ValueError(f"a mix is {{fault: weight}}, got the key {fault!r}; there are {', '.join(names())}")
-    if not weights or min(weights.values()) < 0 or not any(weights.values()):
-        raise ValueError("a mix is {fault: weight}, no weight below 0 and some above")
-    return _Mix(tuple(weights), tuple(weights.values()), seed)
-
-
-P = ParamSpec("P")
-_VOCABULARY: Final[dict[str, Callable[..., Fault]]] = {}
-
-
-def _word(make: Callable[P, Fault]) -> Callable[P, Fault]:
-    """Enter a name into the vocabulary; the fault is called by what was given, so that a name can be parsed again."""
-    signature = inspect.signature(make)
-
-    @functools.wraps(make)
-    def named_fault(*args: P.args, **kwargs: P.kwargs) -> Fault:
-        try:
-            given = signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise TypeError(f"{make.__name__}{signature_text(make.__name__)}: {error}") from None
-        written = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        return replace(make(*args, **kwargs), name=f"{make.__name__}({written})")
-
-    _VOCABULARY[make.__name__] = named_fault
-    return named_fault
-
-
-def names() -> tuple[str, ...]:
-    """Everything there is, in the order of this module."""
-    return tuple(_VOCABULARY)
-
-
-def signature_text(name: str) -> str:
-    """The parameters of a fault, as they are written."""
-    parameters = inspect.signature(_VOCABULARY[name]).parameters.values() if name in _VOCABULARY else ()
-    return f"({', '.join(_parameter(parameter) for parameter in parameters)})"
-
-
-def meaning(name: str) -> str:
-    """What a fault does, in one sentence."""
-    return (inspect.getdoc(_VOCABULARY[name]) or "").partition("\n\n")[0].replace("\n", " ")
-
-
-def _parameter(parameter: inspect.Parameter) -> str:
-    return parameter.name if parameter.default is parameter.empty else f"{parameter.name}={parameter.default!r}"
-
-
-def named(name: str, /, **parameters: object) -> Fault:
-    """The fault of that name, as in a scenario file."""
-    make = _VOCABULARY.get(name)
-    if make is None:
-        close = difflib.get_close_matches(name, _VOCABULARY, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"there is no fault {name!r}{hint} There are {', '.join(names())}")
-    try:
-        return make(**parameters)
-    except TypeError as error:
-        raise ValueError(f"{name}{signature_text(name)}: {error}") from None
-
-
-def parse(text: str) -> Fault:
-    """A fault as it is written, `reset_after(chunks=4)`; several with `+` between them."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"a fault is written like reset_after(chunks=4); got {text!r}") from None
-    parts: list[Fault] = []
-    stack = [tree]
-    while stack:
-        match stack.pop():
-            case ast.BinOp(left=left, op=ast.Add(), right=right):
-                stack += [right, left]
-            case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if all(word.arg for word in keywords):
-                try:
-                    values = {str(word.arg): ast.literal_eval(word.value) for word in keywords}
-                except ValueError:
-                    raise ValueError(f"the parameters of {name} are plain values; got {text!r}") from None
-                parts.append(named(name, **values))
-            case ast.Name(id=name):
-                parts.append(named(name))
-            case _:
-                raise ValueError(f"a fault is written like reset_after(chunks=4); got {text!r}")
-    return functools.reduce(lambda first, second: first + second, parts)
+CODES: Final = range(400, 600)
+SERVER_CODES: Final = range(500, 600)
+DAY_SECONDS: Final = 86_400
+ALL_CHUNKS: Final = 1_000_000
 
 
 def __getattr__(name: str) -> object:
-    close = difflib.get_close_matches(name, _VOCABULARY, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise AttributeError(f"there is no fault {name!r}; {hint}There are {', '.join(names())}")
+    raise AttributeError(unknown(name))
 
 
 # Refused before an answer begins
 
 
-@_word
+@word
 def ok() -> Fault:
     """All is well."""
     return Fault("ok")
 
 
-@_word
+@word
 def status(
     code: int,
     retry_after: float | None = None,
@@ -311,48 +110,48 @@ def status(
     body: Literal["json", "html", "empty"] = "json",
 ) -> Fault:
     """An HTTP error with the provider's own document, a proxy's page or nothing; Retry-After in any of its forms."""
-    if not 400 <= code <= 599:
+    if code not in CODES:
         raise ValueError(f"code is an HTTP error status, 400 to 599; got {code}")
-    kind = STATUS_FAILURES.get(code, "bad_request" if code < 500 else "server_error")
+    kind = STATUS_FAILURES.get(code, "server_error" if code in SERVER_CODES else "bad_request")
     failure = replace(FAILURES[kind], status=code, anthropic_status=None)
     return _refusal_of(failure, retry_after, form, body)
 
 
-@_word
+@word
 def rate_limit(retry_after: float | None = None, form: Literal["seconds", "date", "ms"] = "seconds") -> Fault:
     """429: too many requests, with or without a word on when to come back."""
     return _refusal_of(FAILURES["rate_limit"], retry_after, form, "json")
 
 
-@_word
+@word
 def overloaded(retry_after: float | None = None, form: Literal["seconds", "date", "ms"] = "seconds") -> Fault:
     """The provider has no capacity: 503 in the OpenAI dialects, 529 in Anthropic's."""
     return _refusal_of(FAILURES["overloaded"], retry_after, form, "json")
 
 
-@_word
+@word
 def quota() -> Fault:
     """The account is used up: 429 `insufficient_quota` in the OpenAI dialects, 402 `billing_error` in Anthropic's."""
     return _refusal_of(FAILURES["quota"], None, "seconds", "json")
 
 
-@_word
+@word
 def context_overflow() -> Fault:
     """400: the prompt is longer than the model's window."""
     return _refusal_of(FAILURES["context_overflow"], None, "seconds", "json")
 
 
-@_word
+@word
 def blocked() -> Fault:
     """400: a content policy forbids the answer."""
     return _refusal_of(FAILURES["blocked"], None, "seconds", "json")
 
 
-@_word
+@word
 def refused() -> Fault:
     """Nobody listens: the client is sent on to a port where the connection is refused."""
 
-    def edit(answer: Answer, plan: Plan) -> Answer:
+    def edit(_answer: Answer, plan: Plan) -> Answer:
         # A listener cannot refuse one request of many; every client library follows this, and is then refused.
         location = f"http://127.0.0.1:{plan.closed_port}/"
         return Answer((Head(307, (("location", location),), "length"),))
@@ -360,13 +159,13 @@ def refused() -> Fault:
     return Fault("refused", answers=(edit,))
 
 
-@_word
+@word
 def reset_before_headers() -> Fault:
     """The connection is reset after the request, before a byte of the answer."""
     return _cut_at_start("reset")
 
 
-@_word
+@word
 def close_before_headers() -> Fault:
     """The connection is closed after the request, before a byte of the answer."""
     return _cut_at_start("close")
@@ -375,50 +174,50 @@ def close_before_headers() -> Fault:
 # The connection breaks
 
 
-@_word
+@word
 def reset_after_headers() -> Fault:
     """The connection is reset once the headers are sent."""
     return _cut_after_head("reset")
 
 
-@_word
+@word
 def close_after_headers() -> Fault:
     """The connection is closed once the headers are sent, the body announced and missing."""
     return _cut_after_head("close")
 
 
-@_word
+@word
 def reset_after(chunks: int | None = None, bytes: int | None = None) -> Fault:  # noqa: A002 - what is counted
     """The connection is reset after so many chunks of content, or bytes of body."""
     return _cut_after(chunks, bytes, "reset")
 
 
-@_word
+@word
 def close_after(chunks: int | None = None, bytes: int | None = None) -> Fault:  # noqa: A002 - what is counted
     """The connection is closed after so many chunks or bytes, without what ends a body."""
     return _cut_after(chunks, bytes, "close")
 
 
-@_word
+@word
 def half_close_after(chunks: int | None = None, bytes: int | None = None) -> Fault:  # noqa: A002 - what is counted
     """The provider stops sending after so many chunks or bytes, and goes on listening."""
     return _cut_after(chunks, bytes, "half_close")
 
 
-@_word
+@word
 def eof_after(chunks: int | None = None, bytes: int | None = None) -> Fault:  # noqa: A002 - what is counted
     """The body ends after so many chunks or bytes as if it were whole: framed by the end of the connection."""
     cut = _cut_after(chunks, bytes, "close")
-    return replace(cut, answers=(lambda answer, plan: answer.with_head(framing="close"), *cut.answers))
+    return replace(cut, answers=(lambda answer, _plan: answer.with_head(framing="close"), *cut.answers))
 
 
-@_word
+@word
 def cut_utf8(chunks: int = 4, how: HowToEnd = "close") -> Fault:
     """The body ends inside a UTF-8 sequence, after so many chunks."""
     _among("how", how, get_args(HowToEnd))
     first_byte_of_two = b"\xc3"
 
-    def edit(answer: Answer, plan: Plan) -> Answer:
+    def edit(answer: Answer, _plan: Plan) -> Answer:
         at = answer.after_chunks(_count("chunks", chunks))
         begun = _opening_of_an_event(answer, at) + first_byte_of_two
         return _ended(answer.insert(at, Piece(begun, "close"), Cut(how)), how)
@@ -426,12 +225,12 @@ def cut_utf8(chunks: int = 4, how: HowToEnd = "close") -> Fault:
     return Fault("cut_utf8", answers=(edit,))
 
 
-@_word
+@word
 def cut_json(chunks: int = 4, how: HowToEnd = "close") -> Fault:
     """The body ends inside a JSON string, after so many chunks."""
     _among("how", how, get_args(HowToEnd))
 
-    def edit(answer: Answer, plan: Plan) -> Answer:
+    def edit(answer: Answer, _plan: Plan) -> Answer:
         at = answer.after_chunks(_count("chunks", chunks))
         return _ended(answer.insert(at, Piece(_opening_of_an_event(answer, at), "close"), Cut(how)), how)
 
@@ -443,9 +242,9 @@ def cut_json(chunks: int = 4, how: HowToEnd = "close") -> Fault:
 Phase = Literal["open", "first", "text", "reasoning", "tool_args", "end"]
 
 
-@_word
+@word
 def stall(phase: Phase = "text", chunks: int = 2, seconds: float | None = None) -> Fault:
-    """Nothing more comes: before the headers, before any content, after so many chunks of a kind, or before the finish."""
+    """Nothing more comes: before the headers, before content, after so many chunks of a kind, or before the finish."""
     _among("phase", phase, get_args(Phase))
     _count("chunks", chunks)
     _seconds("seconds", seconds)
@@ -456,26 +255,26 @@ def stall(phase: Phase = "text", chunks: int = 2, seconds: float | None = None) 
     return Fault("stall", answers=(edit,))
 
 
-@_word
+@word
 def keep_alive_only(interval: float = 0.02, seconds: float | None = None) -> Fault:
     """Headers, then nothing but keep-alives."""
     return _keep_alive(0, interval, seconds)
 
 
-@_word
+@word
 def keep_alive_after(chunks: int = 2, interval: float = 0.02, seconds: float | None = None) -> Fault:
     """After so many chunks, nothing but keep-alives."""
     return _keep_alive(chunks, interval, seconds)
 
 
-@_word
+@word
 def drip(seconds: float = 0.02, bytes: int | None = None) -> Fault:  # noqa: A002 - what is counted
     """Everything comes, but with a pause before each chunk, or after so many bytes each."""
     _seconds("seconds", seconds)
     if bytes is not None and bytes < 1:
         raise ValueError(f"bytes is how much comes at once, at least 1; got {bytes}")
 
-    def edit(answer: Answer, plan: Plan) -> Answer:
+    def edit(answer: Answer, _plan: Plan) -> Answer:
         steps: list[Step] = []
         for step in answer.steps:
             if not isinstance(step, Piece):
@@ -495,7 +294,7 @@ def drip(seconds: float = 0.02, bytes: int | None = None) -> Fault:  # noqa: A00
 # What comes cannot be read
 
 
-@_word
+@word
 def malformed_event(chunks: int = 2) -> Fault:
     """After so many chunks, an event that is no JSON; where nothing is streamed, a document that is none."""
 
@@ -510,7 +309,7 @@ def malformed_event(chunks: int = 2) -> Fault:
     return Fault("malformed_event", answers=(edit,))
 
 
-@_word
+@word
 def bad_utf8(chunks: int = 2) -> Fault:
     """After so many chunks, bytes that are no UTF-8 inside a JSON string."""
 
@@ -525,11 +324,11 @@ def bad_utf8(chunks: int = 2) -> Fault:
     return Fault("bad_utf8", answers=(edit,))
 
 
-@_word
+@word
 def corrupt(byte: int = 100) -> Fault:
     """One byte of the body arrives changed."""
 
-    def edit(answer: Answer, plan: Plan) -> Answer:
+    def edit(answer: Answer, _plan: Plan) -> Answer:
         left = byte
         for position, step in enumerate(answer.steps):
             if isinstance(step, Piece):
@@ -545,7 +344,7 @@ def corrupt(byte: int = 100) -> Fault:
     return Fault("corrupt", answers=(edit,))
 
 
-@_word
+@word
 def error_event(chunks: int = 2, kind: Literal["overloaded", "server_error", "rate_limit"] = "overloaded") -> Fault:
     """After so many chunks, an error reported inside the answer that began with 200."""
     _among("kind", kind, ("overloaded", "server_error", "rate_limit"))
@@ -560,35 +359,35 @@ def error_event(chunks: int = 2, kind: Literal["overloaded", "server_error", "ra
     return Fault("error_event", answers=(edit,))
 
 
-@_word
+@word
 def html_200() -> Fault:
     """200, and a proxy's page instead of an answer."""
 
-    def edit(answer: Answer, plan: Plan) -> Answer:
+    def edit(answer: Answer, _plan: Plan) -> Answer:
         page = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body><h1>It works!</h1></body></html>"
         return answer.with_head(media="text/html; charset=utf-8", framing="length").with_body([Piece(page, "close")])
 
     return Fault("html_200", answers=(edit,))
 
 
-@_word
+@word
 def json_200() -> Fault:
     """200, and a JSON document of another shape than was asked for."""
 
-    def edit(answer: Answer, plan: Plan) -> Answer:
+    def edit(answer: Answer, _plan: Plan) -> Answer:
         document = Piece(b'{"detail":"accepted","queued":true}', "close")
         return answer.with_head(media="application/json", framing="length").with_body([document])
 
     return Fault("json_200", answers=(edit,))
 
 
-@_word
+@word
 def empty_200() -> Fault:
     """200, and nothing."""
-    return Fault("empty_200", answers=(lambda answer, plan: answer.with_body([]),))
+    return Fault("empty_200", answers=(lambda answer, _plan: answer.with_body([]),))
 
 
-@_word
+@word
 def done_only() -> Fault:
     """Only what ends a stream; where nothing is streamed, an answer without choices or content."""
 
@@ -602,23 +401,23 @@ def done_only() -> Fault:
     return Fault("done_only", answers=(edit,))
 
 
-@_word
+@word
 def role_only() -> Fault:
     """The answer opens and ends well, without content."""
     return _said(
-        "role_only", lambda draft, plan: replace(draft, text=(), reasoning=(), tools=(), finish="stop", nothing=True)
+        "role_only", lambda draft, _plan: replace(draft, text=(), reasoning=(), tools=(), finish="stop", nothing=True)
     )
 
 
-@_word
+@word
 def blank(text: str = " \n ") -> Fault:
     """The answer is white space."""
     if text.strip():
         raise ValueError(f"text is white space; got {text!r}")
-    return _said("blank", lambda draft, plan: replace(draft, text=(text,), tools=(), finish="stop"))
+    return _said("blank", lambda draft, _plan: replace(draft, text=(text,), tools=(), finish="stop"))
 
 
-@_word
+@word
 def null_choices(chunks: int = 2) -> Fault:
     """After so many chunks, an event whose content is null; where nothing is streamed, the answer's content is."""
 
@@ -627,43 +426,43 @@ def null_choices(chunks: int = 2) -> Fault:
             return answer
         return answer.insert(answer.after_chunks(_count("chunks", chunks)), plan.dialect.null_event(_drafted(plan)))
 
-    return Fault("null_choices", (lambda draft, plan: replace(draft, null=True),), (edit,))
+    return Fault("null_choices", (lambda draft, _plan: replace(draft, null=True),), (edit,))
 
 
 # The end is missing, or not the one expected
 
 
-@_word
+@word
 def no_done() -> Fault:
     """Everything comes but the dialect's last event (`[DONE]`, `message_stop`, `response.completed`)."""
-    return _said("no_done", lambda draft, plan: replace(draft, done=False))
+    return _said("no_done", lambda draft, _plan: replace(draft, done=False))
 
 
-@_word
+@word
 def no_finish(chunks: int | None = 4) -> Fault:
     """So many chunks (None: all of them), no finish reason, then a proper end."""
 
-    def edit(draft: Draft, plan: Plan) -> Draft:
+    def edit(draft: Draft, _plan: Plan) -> Draft:
         return replace(draft if chunks is None else _shortened(draft, chunks), finish=None)
 
     return _said("no_finish", edit)
 
 
-@_word
+@word
 def finish_length(chunks: int = 4) -> Fault:
     """The answer ends after so many chunks because the token limit is reached, and says so."""
-    return _said("finish_length", lambda draft, plan: replace(_shortened(draft, chunks), finish="length"))
+    return _said("finish_length", lambda draft, _plan: replace(_shortened(draft, chunks), finish="length"))
 
 
-@_word
+@word
 def finish_content_filter(chunks: int = 4) -> Fault:
     """The answer ends after so many chunks because of a content filter, and says so."""
     return _said(
-        "finish_content_filter", lambda draft, plan: replace(_shortened(draft, chunks), finish="content_filter")
+        "finish_content_filter", lambda draft, _plan: replace(_shortened(draft, chunks), finish="content_filter")
     )
 
 
-@_word
+@word
 def refusal(text: str = "I cannot help with that.") -> Fault:
     """The model declines, in the field its dialect has for it."""
     return _said(
@@ -674,13 +473,13 @@ def refusal(text: str = "I cannot help with that.") -> Fault:
     )
 
 
-@_word
+@word
 def tool_args_cut(chunks: int = 2, how: Literal["length", "end", "close", "reset"] = "length") -> Fault:
     """The arguments of the last tool call stop after so many fragments: at the token limit, or with the connection."""
     _among("how", how, ("length", "end", "close", "reset"))
     _count("chunks", chunks)
 
-    def edit(draft: Draft, plan: Plan) -> Draft:
+    def edit(draft: Draft, _plan: Plan) -> Draft:
         if not draft.tools:
             raise Misuse("tool_args_cut: the scripted reply calls no tool")
         last = draft.tools[-1]
@@ -691,7 +490,7 @@ def tool_args_cut(chunks: int = 2, how: Literal["length", "end", "close", "reset
         if how == "length":
             return answer
         if plan.request.stream:
-            at = answer.after_chunks(1_000_000)
+            at = answer.after_chunks(ALL_CHUNKS)
         else:
             answer, at = answer.after_bytes(
                 _document(answer).rindex(b'"arguments"' if b'"arguments"' in _document(answer) else b'"input"')
@@ -704,47 +503,47 @@ def tool_args_cut(chunks: int = 2, how: Literal["length", "end", "close", "reset
 # What comes is not what was said
 
 
-@_word
+@word
 def duplicate_tail(chunks: int = 4, tail: int = 2) -> Fault:
     """After so many chunks the last ones are sent again, as a proxy does that reconnects; the rest follows."""
     _count("tail", tail)
 
-    def edit(draft: Draft, plan: Plan) -> Draft:
+    def edit(draft: Draft, _plan: Plan) -> Draft:
         head = draft.text[: _enough(draft, _count("chunks", chunks))]
         return replace(draft, text=(*head, *head[len(head) - min(tail, len(head)) :], *draft.text[len(head) :]))
 
     return _said("duplicate_tail", edit)
 
 
-@_word
+@word
 def lost_chunk(chunk: int = 3) -> Fault:
     """One chunk of content never arrives."""
-    return _rearranged("lost_chunk", chunk, lambda found: [])
+    return _rearranged("lost_chunk", chunk, lambda _found: [])
 
 
-@_word
+@word
 def repeated_chunk(chunk: int = 3) -> Fault:
     """One chunk of content arrives twice."""
     return _rearranged("repeated_chunk", chunk, lambda found: [found[0], found[0]])
 
 
-@_word
+@word
 def swapped_chunks(chunk: int = 3) -> Fault:
     """One chunk of content arrives after the one that follows it."""
     return _rearranged("swapped_chunks", chunk, lambda found: [found[1], found[0]], width=2)
 
 
-@_word
+@word
 def restart(chunks: int = 4) -> Fault:
     """After so many chunks the answer starts again, in the same words."""
 
-    def edit(draft: Draft, plan: Plan) -> Draft:
+    def edit(draft: Draft, _plan: Plan) -> Draft:
         return replace(draft, text=(*draft.text[: _enough(draft, _count("chunks", chunks))], *draft.text))
 
     return _said("restart", edit)
 
 
-@_word
+@word
 def diverging_restart(chunks: int = 4) -> Fault:
     """After so many chunks the answer starts again, in other words."""
 
@@ -758,15 +557,15 @@ def diverging_restart(chunks: int = 4) -> Fault:
     return _said("diverging_restart", edit)
 
 
-@_word
+@word
 def preamble(text: str = "Sure! Here is the answer:\n\n") -> Fault:
     """The answer is led up to."""
     if not text.strip():
         raise ValueError("text is what comes before the answer")
-    return _said("preamble", lambda draft, plan: replace(draft, text=(text, *draft.text)))
+    return _said("preamble", lambda draft, _plan: replace(draft, text=(text, *draft.text)))
 
 
-@_word
+@word
 def two_message_starts(chunks: int = 2) -> Fault:
     """After so many chunks the stream opens a second time."""
 
@@ -789,7 +588,7 @@ def _refusal_of(failure: Failure, retry_after: float | None, form: str, body: st
     _among("body", body, ("json", "html", "empty"))
     _seconds("retry_after", retry_after)
 
-    def edit(answer: Answer, plan: Plan) -> Answer:
+    def edit(_answer: Answer, plan: Plan) -> Answer:
         code, document = plan.dialect.failure(failure, plan.request_id)
         headers = [(plan.dialect.request_id_header, plan.request_id)]
         if retry_after is not None:
@@ -818,18 +617,18 @@ def _retry_after(seconds: float, form: str) -> tuple[str, str]:
 
 
 def _cut_at_start(how: HowToEnd) -> Fault:
-    return Fault("cut", answers=(lambda answer, plan: Answer((Cut(how), *answer.steps)),))
+    return Fault("cut", answers=(lambda answer, _plan: Answer((Cut(how), *answer.steps)),))
 
 
 def _cut_after_head(how: HowToEnd) -> Fault:
-    return Fault("cut", answers=(lambda answer, plan: answer.insert(answer.after_head(), Cut(how)),))
+    return Fault("cut", answers=(lambda answer, _plan: answer.insert(answer.after_head(), Cut(how)),))
 
 
 def _cut_after(chunks: int | None, byte_count: int | None, how: HowToEnd) -> Fault:
     if (chunks is None) == (byte_count is None):
         raise ValueError("give chunks= or bytes=, one of them")
 
-    def edit(answer: Answer, plan: Plan) -> Answer:
+    def edit(answer: Answer, _plan: Plan) -> Answer:
         if chunks is not None:
             return answer.insert(answer.after_chunks(chunks), Cut(how))
         divided, at = answer.after_bytes(byte_count or 0)
@@ -870,7 +669,7 @@ def _at_phase(answer: Answer, plan: Plan, phase: Phase, chunks: int) -> int:
         case "end" if not plan.request.stream:
             return len(answer.steps) - 1
         case "end":
-            return answer.after_chunks(1_000_000)
+            return answer.after_chunks(ALL_CHUNKS)
         case _:
             if not plan.request.stream:
                 return answer.after_chunks(chunks)
@@ -939,15 +738,15 @@ def _drafted(plan: Plan) -> Draft:
     return plan.draft
 
 
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+def _count(name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:  # a scenario file may say anything
         raise ValueError(f"{name} is a count, 0 or more; got {value!r}")
     return value
 
 
-def _seconds(name: str, value: float | None) -> None:
-    if value is not None and not 0 <= value <= 86_400:
-        raise ValueError(f"{name} is a time in seconds, 0 to 86400; got {value!r}")
+def _seconds(name: str, value: object) -> None:
+    if value is not None and not (isinstance(value, int | float) and 0 <= value <= DAY_SECONDS):
+        raise ValueError(f"{name} is a time in seconds, 0 to {DAY_SECONDS}; got {value!r}")
 
 
 def _among(name: str, value: str, allowed: tuple[str, ...]) -> None:

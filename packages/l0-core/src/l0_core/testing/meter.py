@@ -6,13 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from l0_core.testing import faults
-from l0_core.testing.conversation import Request
 from l0_core.testing.phrasing import Template, dice
 from l0_core.testing.provider import FaultyProvider
-from l0_core.testing.reply import Reply, Wording
+
+if TYPE_CHECKING:
+    from l0_core.testing.conversation import Request
+    from l0_core.testing.fault import Fault
+    from l0_core.testing.reply import Reply, Wording
 
 __all__ = ["Outcome", "Report", "Wrong", "ameasure", "measure"]
 
@@ -76,18 +79,12 @@ class Report:
         return ordered[min(int(quantile * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
     def __str__(self) -> str:
-        hit = (
-            "every request"
-            if self.times is None
-            else f"the first {self.times} of each"
-            if self.times > 1
-            else "once each"
-        )
+        hit = "every request" if self.times is None else f"{self.times} of each call's requests"
         calls = max(self.calls, 1)
         lines = [
-            f"{self.calls} calls, wording {self.wording}, seed {self.seed}, a fault {hit}",
+            f"{self.calls} calls, wording {self.wording}, seed {self.seed}, faults hit {hit}",
             ", ".join(f"{outcome} {self.share(outcome):.1%}" for outcome in OUTCOMES),
-            f"added delay p50 {self.delay(0.5):.3f} s, p95 {self.delay(0.95):.3f} s; "
+            f"added delay p50 {self.delay(0.5):.3f} s, p95 {self.delay(0.95):.3f} s",
             f"per call {self.extra_calls / calls:.2f} more requests, {self.extra_tokens / calls:.0f} more tokens",
             "",
         ]
@@ -103,7 +100,7 @@ class Report:
 
 def measure(
     call: Callable[[FaultyProvider], object],
-    mix: Mapping[faults.Fault, float] | Iterable[faults.Fault],
+    mix: Mapping[Fault, float] | Iterable[Fault],
     n: int = 200,
     seed: int = 0,
     *,
@@ -136,7 +133,7 @@ def measure(
         fallback: A second provider the program may use: its answers count as degraded, its requests as extra.
     """
     with _provider(wording, seed, reply, prefill=prefill) as provider:
-        meter = _Meter(provider, mix, n, seed, times, fallback)
+        meter = _Meter(provider, mix, n, seed=seed, times=times, fallback=fallback)
         for number in meter.numbers():
             begun = meter.begin(number)
             try:
@@ -149,7 +146,7 @@ def measure(
 
 async def ameasure(
     call: Callable[[FaultyProvider], Awaitable[object]],
-    mix: Mapping[faults.Fault, float] | Iterable[faults.Fault],
+    mix: Mapping[Fault, float] | Iterable[Fault],
     n: int = 200,
     seed: int = 0,
     *,
@@ -161,7 +158,7 @@ async def ameasure(
 ) -> Report:
     """The same as `measure`, of an asynchronous program."""
     async with _provider(wording, seed, reply, prefill=prefill) as provider:
-        meter = _Meter(provider, mix, n, seed, times, fallback)
+        meter = _Meter(provider, mix, n, seed=seed, times=times, fallback=fallback)
         for number in meter.numbers():
             begun = meter.begin(number)
             try:
@@ -182,7 +179,7 @@ def _provider(wording: Wording, seed: int, reply: str | Template | Reply | None,
 @dataclass(frozen=True, slots=True)
 class _Call:
     number: int
-    fault: faults.Fault
+    fault: Fault
     first_request: int
     fallback_requests: int
     started: float
@@ -194,8 +191,9 @@ class _Meter:
     def __init__(
         self,
         provider: FaultyProvider,
-        mix: Mapping[faults.Fault, float] | Iterable[faults.Fault],
+        mix: Mapping[Fault, float] | Iterable[Fault],
         n: int,
+        *,
         seed: int,
         times: int | None,
         fallback: FaultyProvider | None,

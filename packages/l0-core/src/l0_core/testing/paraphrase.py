@@ -137,7 +137,7 @@ def _words(text: str) -> list[Node]:
         others = [member for member in _MEMBERS[found.lower()] if member != found.lower()]
         article = re.search(r"\b(an?) $", text[: match.start()], re.IGNORECASE)
         if article:
-            vowel = len(article.group(1)) == 2
+            vowel = article.group(1).lower() == "an"
             others = [other for other in others if (other[0] in "aeiou") is vowel]
         if not others:
             continue

@@ -8,9 +8,12 @@ phrasing. Choices that share a name are taken together, so that a text made of t
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import textwrap
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Choice", "Node", "Template", "dice"]
 
@@ -46,7 +49,12 @@ class _State(NamedTuple):
     vertex: int
     edge: int
     offset: int
-    links: frozenset[tuple[str, int]]
+    links: _Links
+
+
+_Links = frozenset[tuple[str, int]]
+# Two readers of two phrasings that agree so far: one's vertex and links, the other's, and the text the other is ahead.
+_Pair = tuple[int, _Links, int, _Links, str]
 
 
 class Template:
@@ -68,7 +76,7 @@ class Template:
     def of(cls, node: Node) -> Template:
         """A template from its parts, without the checks that a person's source needs."""
         template = cls.__new__(cls)
-        template._build(node)
+        template._build(node)  # noqa: SLF001 - a second constructor
         return template
 
     @classmethod
@@ -153,7 +161,7 @@ class Template:
 
     def phrasings(self) -> Iterator[str]:
         """Every phrasing; there may be very many."""
-        stack: list[tuple[int, str, frozenset[tuple[str, int]]]] = [(0, "", frozenset())]
+        stack: list[tuple[int, str, _Links]] = [(0, "", frozenset())]
         while stack:
             vertex, text, links = stack.pop()
             if vertex == self._final:
@@ -164,7 +172,7 @@ class Template:
                 if taken is not None:
                     stack.append((edge.to, text + edge.label, taken))
 
-    def _walk(self, vertex: int, links: frozenset[tuple[str, int]], rng: random.Random | None) -> str:
+    def _walk(self, vertex: int, links: _Links, rng: random.Random | None) -> str:
         parts: list[str] = []
         while vertex != self._final:
             open_edges = [(edge, taken) for edge in self._edges[vertex] if (taken := _take(links, edge)) is not None]
@@ -177,7 +185,7 @@ class Template:
         """The places inside a label where `text` ends, and whether it also ends a phrasing."""
         ends: list[_State] = []
         accepted = False
-        start: tuple[int, int, frozenset[tuple[str, int]]] = (0, 0, frozenset())
+        start: tuple[int, int, _Links] = (0, 0, frozenset())
         seen = {start}
         stack = [start]
         while stack:
@@ -202,47 +210,44 @@ class Template:
 
     def _refuse_prefixes(self) -> None:
         """Read two phrasings side by side: neither may end where the other goes on."""
-        nothing: frozenset[tuple[str, int]] = frozenset()
-        start = (0, nothing, 0, nothing, "")  # the second reader is ahead by the text in the last field
+        start: _Pair = (0, frozenset(), 0, frozenset(), "")
         seen = {start}
         stack = [start]
         while stack:
-            behind, its, ahead, theirs, lead = stack.pop()
-            following = []
-            if behind == self._final:
-                if lead:
-                    raise ValueError(f"a phrasing ends where another goes on with {lead!r}: a cut would not be seen")
-                if ahead != self._final:
-                    following.append((ahead, theirs, behind, its, ""))
-            else:
-                for edge in self._edges[behind]:
-                    taken = _take(its, edge)
-                    if taken is None:
-                        continue
-                    if lead.startswith(edge.label):
-                        following.append((edge.to, taken, ahead, theirs, lead[len(edge.label) :]))
-                    elif edge.label.startswith(lead):
-                        more = edge.label[len(lead) :]
-                        if ahead == self._final:
-                            raise ValueError(
-                                f"a phrasing ends where another goes on with {more!r}: a cut would not be seen"
-                            )
-                        following.append((ahead, theirs, edge.to, taken, more))
-            for state in following:
-                if state not in seen:
+            for pair in self._after(stack.pop()):
+                if pair not in seen:
                     if len(seen) >= CHECK_STATES_MAX:
                         raise ValueError(
-                            "the template has too many phrasings to be checked: link choices or take fewer"
+                            "the template has too many phrasings to be checked: link choices, or take fewer"
                         )
-                    seen.add(state)
-                    stack.append(state)
+                    seen.add(pair)
+                    stack.append(pair)
+
+    def _after(self, pair: _Pair) -> Iterator[_Pair]:
+        behind, its, ahead, theirs, lead = pair
+        if behind == self._final:
+            if lead:
+                raise ValueError(f"a phrasing ends where another goes on with {lead!r}: a cut would not be seen")
+            if ahead != self._final:
+                yield (ahead, theirs, behind, its, "")
+            return
+        for edge in self._edges[behind]:
+            taken = _take(its, edge)
+            if taken is None:
+                continue
+            if lead.startswith(edge.label):
+                yield (edge.to, taken, ahead, theirs, lead[len(edge.label) :])
+            elif edge.label.startswith(lead):
+                more = edge.label[len(lead) :]
+                if ahead == self._final:
+                    raise ValueError(f"a phrasing ends where another goes on with {more!r}: a cut would not be seen")
+                yield (ahead, theirs, edge.to, taken, more)
 
     def __repr__(self) -> str:
-        text = self.canonical if len(self.canonical) <= 60 else f"{self.canonical[:57]}..."
-        return f"Template<{text!r}>"
+        return f"Template<{textwrap.shorten(self.canonical, 60, placeholder='…')!r}>"
 
 
-def _take(links: frozenset[tuple[str, int]], edge: _Edge) -> frozenset[tuple[str, int]] | None:
+def _take(links: _Links, edge: _Edge) -> _Links | None:
     """The choices taken after following `edge`, or None where an earlier linked choice forbids it."""
     if edge.link is None:
         return links
@@ -338,7 +343,7 @@ def _refuse_look_alikes(node: Node, links: dict[str, int]) -> None:
             if current.link is not None and links[current.link] > 1:
                 continue
             plain = [option for option in current.options if isinstance(option, str)]
-            if len(current.options) < 2 or "" in plain:
+            if len(current.options) == 1 or "" in plain:
                 raise ValueError(f"a choice needs two alternatives or more, none of them empty: {current.options!r}")
             for first in plain:
                 for second in plain:

@@ -12,9 +12,7 @@ import urllib.parse
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
-from types import TracebackType
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from l0_core.testing import faults, samples
@@ -23,6 +21,7 @@ from l0_core.testing.continuation import Resumption, check_manners, prefilled, p
 from l0_core.testing.conversation import Message, Request
 from l0_core.testing.dialects import DIALECTS, BadRequest, Dialect
 from l0_core.testing.dialects.dialect import FAILURES, encode
+from l0_core.testing.fault import Fault, Misuse, Plan
 from l0_core.testing.phrasing import Template, dice
 from l0_core.testing.recording import Recording
 from l0_core.testing.reply import CHARACTERS_PER_TOKEN, Draft, Reply, ToolCall, ToolDraft, Wording, split, tokens
@@ -31,6 +30,10 @@ from l0_core.testing.server import Connection, RawRequest, Server
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from l0_core.testing.schedule import Schedule
 
 __all__ = ["FaultyProvider"]
 
@@ -55,11 +58,11 @@ class _Served:
     recording: Recording
     chunk_bytes: int | None
     timed: bool
-    fault: faults.Fault
+    fault: Fault
 
 
 class FaultyProvider:
-    """An HTTP server that speaks OpenAI chat completions, OpenAI responses and Anthropic messages, and fails on purpose.
+    """A server that speaks OpenAI chat completions, OpenAI responses and Anthropic messages, and fails on purpose.
 
     ```python
     with FaultyProvider() as provider:
@@ -103,13 +106,13 @@ class FaultyProvider:
         self._count = 0
         self._routes: list[_Route] = []
         self._default = Reply.of(samples.PROSE)
-        self._schedule: faults.Schedule = faults.ok()
+        self._schedule: Schedule = faults.ok()
         self._scheduled_from = 0
         self._recordings: tuple[_Served, ...] = ()
         self._recorded_from = 0
         self._background: OrderedDict[str, tuple[Request, tuple[Piece, ...]]] = OrderedDict()
         self._problems: list[BaseException] = []
-        self.on_request: Callable[[Request], None] | None = None
+        self.on_request: Callable[[Request], object] | None = None
         """Called when a request has been answered, from the server's thread."""
 
     # Its life
@@ -122,7 +125,7 @@ class FaultyProvider:
         return self
 
     def close(self) -> None:
-        """End every connection and stop listening, within a second; then raise what went wrong inside, if anything did."""
+        """End every connection and stop listening, within a second; then raise what went wrong inside, if it did."""
         self._stop()
         if self._problems:
             raise self._problems[0]
@@ -214,7 +217,7 @@ class FaultyProvider:
                 self._recordings = ()
         return replies
 
-    def script(self, *entries: faults.Schedule) -> None:
+    def script(self, *entries: Schedule) -> None:
         """Say which request fails how: in order, from the next one on; the last entry goes on for ever."""
         schedule = faults.script(*entries)
         with self._lock:
@@ -237,7 +240,8 @@ class FaultyProvider:
             paths: `NAME.sse` files, with `NAME.json` beside them, or recordings.
             chunk_bytes: How much is sent at once; None sends event by event.
             timed: Send as the bytes came then, pauses and all.
-            cut_at: End after so many bytes, `how` it says.
+            cut_at: End after so many bytes.
+            how: The way it ends there.
             stall_at: Send nothing more after so many bytes.
             corrupt_at: Change the byte at this position.
         """
@@ -316,7 +320,7 @@ class FaultyProvider:
             return self._answer(raw, connection)
         except Exception as error:  # noqa: BLE001 - reported when the provider is closed
             self._problems.append(error)
-            if not isinstance(error, faults.Misuse):
+            if not isinstance(error, Misuse):
                 traceback.print_exc(file=sys.stderr)
             connection.refuse_rubbish(500, f"{type(error).__name__}: {error}")
             return False
@@ -371,10 +375,10 @@ class FaultyProvider:
             failure = replace(FAILURES["bad_request"], message=complaint)
             status, document = dialect.failure(failure, request_id)
             return self._perform(request, connection, _document(status, document, dialect, request_id))
-        plan = faults.Plan(request, dialect, None, self.wording, rng, self._running.closed_port, request_id)
+        plan = Plan(request, dialect, None, self.wording, rng, self._running.closed_port, request_id)
         if served is not None:
             if fault.drafts:
-                raise faults.Misuse(f"{fault}: recorded bytes cannot be worded differently, only sent differently")
+                raise Misuse(f"{fault}: recorded bytes cannot be worded differently, only sent differently")
             answer = served.recording.answer(chunk_bytes=served.chunk_bytes, timed=served.timed)
             fault = served.fault + fault
         else:
@@ -383,7 +387,7 @@ class FaultyProvider:
             answer = edit(answer, plan)
         return self._perform(request, connection, answer)
 
-    def _enter(self, request: Request) -> tuple[faults.Fault, _Served | None, Sequence[_Route]]:
+    def _enter(self, request: Request) -> tuple[Fault, _Served | None, Sequence[_Route]]:
         """Give the request its number, its fault and its recording."""
         with self._arrived:
             request.number = self._count
@@ -404,12 +408,9 @@ class FaultyProvider:
         """Which reply answers the request, and whether it is to go on from a text; or why it is refused."""
         asked = prefilled(request.messages)
         if asked is not None and dialect.name == "anthropic":
-            if not self.prefill:
-                return None, (
-                    "This model does not support assistant message prefill. The conversation must end with a user message."
-                )
-            if asked[1].prefix != asked[1].prefix.rstrip():
-                return None, "messages: final assistant content cannot end with trailing whitespace"
+            refusal = self._refusal_of_prefill(request, asked[1])
+            if refusal:
+                return None, refusal
         elif asked is not None and not (self.prefill and request.messages[-1].prefix):
             asked = None
         if asked is None:
@@ -426,15 +427,28 @@ class FaultyProvider:
         request.resumption = asked[1]
         return asked[1], ""
 
+    def _refusal_of_prefill(self, request: Request, asked: Resumption) -> str:
+        """Why Anthropic's dialect will not go on from the assistant's turn, or nothing."""
+        if not self.prefill:
+            return (
+                "This model does not support assistant message prefill. The conversation must end with a user message."
+            )
+        thinking = request.body.get("thinking")
+        if isinstance(thinking, Mapping) and thinking.get("type") == "enabled":
+            return "messages: when `thinking` is enabled, a final `assistant` message must start with a thinking block"
+        if asked.prefix != asked.prefix.rstrip():
+            return "messages: final assistant content cannot end with trailing whitespace"
+        return ""
+
     def _routed(self, request: Request, routes: Sequence[_Route]) -> Reply:
-        for route in sorted(reversed(routes), key=lambda route: route.key is None):
+        latest_first = routes[::-1]
+        particular = [route for route in latest_first if route.key is not None]
+        for route in (*particular, *(route for route in latest_first if route.key is None)):
             if route.matches(request):
                 return route.replies[min(_rounds(request.messages), len(route.replies) - 1)]
         return self._default
 
-    def _scripted(
-        self, plan: faults.Plan, resumption: Resumption | None, fault: faults.Fault
-    ) -> tuple[Answer, faults.Plan]:
+    def _scripted(self, plan: Plan, resumption: Resumption | None, fault: Fault) -> tuple[Answer, Plan]:
         """The answer as the model means it, then as the fault wants it said."""
         request, reply, rng = plan.request, plan.request.reply, plan.rng
         if reply is None:
@@ -510,7 +524,7 @@ class FaultyProvider:
         fault, served, _ = self._enter(request)
         rng = dice("answer", self.seed, request.number)
         request_id = f"req_{rng.getrandbits(64):016x}"
-        plan = faults.Plan(request, dialect, request.reply, self.wording, rng, self._running.closed_port, request_id)
+        plan = Plan(request, dialect, request.reply, self.wording, rng, self._running.closed_port, request_id)
         after = query.get("starting_after", "-1")
         if served is not None:
             answer = served.recording.answer(chunk_bytes=served.chunk_bytes, timed=served.timed)
@@ -533,7 +547,7 @@ class FaultyProvider:
             last = kept[1][-1].data.partition(b"data: ")[2]
             answer = _document(200, json.loads(last)["response"], dialect, request_id)
         if fault.drafts:
-            raise faults.Misuse(f"{fault}: a background response is said already, it can only be sent differently")
+            raise Misuse(f"{fault}: a background response is said already, it can only be sent differently")
         for edit in fault.answers:
             answer = edit(answer, plan)
         return self._perform(request, connection, answer)
@@ -594,7 +608,7 @@ def _body(data: bytes) -> tuple[Mapping[str, Any], str]:
 
 def _matcher(when: When | None) -> Callable[[Request], bool]:
     if when is None:
-        return lambda request: True
+        return lambda _request: True
     if isinstance(when, str):
         words = when.casefold()
         return lambda request: words in request.question.casefold()
@@ -604,7 +618,7 @@ def _matcher(when: When | None) -> Callable[[Request], bool]:
 def _rounds(messages: Sequence[Message]) -> int:
     """How many rounds of tool calls have been answered since the last user turn."""
     count = 0
-    for before, message in zip(messages, messages[1:], strict=False):
+    for before, message in pairwise(messages):
         if message.role == "user":
             count = 0
         elif message.role == "tool" and before.role == "assistant":
@@ -625,17 +639,17 @@ def _slices(document: bytes, draft: Draft, chunks: int) -> Iterator[Piece]:
         yield Piece(document[start : start + size], "text", draft.whole_text if last else "")
 
 
-def _stall_at(position: int) -> faults.Fault:
-    def edit(answer: Answer, plan: faults.Plan) -> Answer:
+def _stall_at(position: int) -> Fault:
+    def edit(answer: Answer, _plan: Plan) -> Answer:
         divided, at = answer.after_bytes(position)
         return divided.insert(at, Pause(None))
 
-    return faults.Fault(f"stall_at({position})", answers=(edit,))
+    return Fault(f"stall_at({position})", answers=(edit,))
 
 
-def _cut_at(position: int, how: HowToEnd) -> faults.Fault:
-    def edit(answer: Answer, plan: faults.Plan) -> Answer:
+def _cut_at(position: int, how: HowToEnd) -> Fault:
+    def edit(answer: Answer, _plan: Plan) -> Answer:
         divided, at = answer.after_bytes(position)
         return divided.insert(at, Cut(how))
 
-    return faults.Fault(f"cut_at({position}, {how})", answers=(edit,))
+    return Fault(f"cut_at({position}, {how})", answers=(edit,))

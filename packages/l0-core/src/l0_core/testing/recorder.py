@@ -9,14 +9,16 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from l0_core.testing.answer import Head
 from l0_core.testing.recording import Recording
 from l0_core.testing.server import Connection, RawRequest, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
 
 __all__ = ["Recorder"]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from l0_core.testing.answer import Answer, Head, Pause, Piece, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Recording"]
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from l0_core.testing.paraphrase import paraphrased
 from l0_core.testing.phrasing import Template
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Draft", "Finish", "Reply", "ToolCall", "ToolDraft", "Wording", "tokens"]
 
@@ -163,7 +166,7 @@ def split(text: str, pieces: int, rng: random.Random | None) -> tuple[str, ...]:
         else:
             borders = sorted(rng.sample(range(1, len(text)), count - 1))
         borders = [0, *borders, len(text)]
-        return tuple(text[start:end] for start, end in zip(borders, borders[1:], strict=False))
+        return tuple(text[start:end] for start, end in pairwise(borders))
     return tuple(
         "".join(words[len(words) * number // pieces : len(words) * (number + 1) // pieces]) for number in range(pieces)
     )

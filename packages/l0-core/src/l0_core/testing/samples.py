@@ -51,7 +51,8 @@ TABLE: Final = Template(
 WIDE: Final = Template(
     "{@tone:東京は日本の首都です|日本の首都は東京です|首都といえば東京です}。"
     "{人口は|住民は}{@tone:およそ|約|だいたい}一千四百万人で、{朝から晩まで|一日じゅう}にぎやかです 🗼. "
-    "{@tone:A family|A couple with children|Everybody} 👨‍👩‍👧‍👦 {enjoys|likes} the cafe\u0301 {@tone:at noon|in the evening|on Sundays} 🇯🇵! "
+    "{@tone:A family|A couple with children|Everybody} 👨‍👩‍👧‍👦 {enjoys|likes} the cafe\u0301 "
+    "{@tone:at noon|in the evening|on Sundays} 🇯🇵! "
     "{@tone:वहाँ जाइए|फिर मिलेंगे|शुभ यात्रा}。"
 )
 

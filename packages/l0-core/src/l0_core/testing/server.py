@@ -11,7 +11,6 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
@@ -21,6 +20,8 @@ import h11
 from l0_core.testing.answer import Answer, Cut, Framing, Head, HowToEnd, Pause, Piece
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from l0_core.testing.conversation import Ending
 
 __all__ = ["Connection", "Observer", "RawRequest", "Server"]
@@ -59,7 +60,7 @@ class Observer(Protocol):
         ...
 
 
-class _Gone(Exception):
+class _Gone(Exception):  # noqa: N818 - no failure: the client left
     """The client left, or the server is closing."""
 
 
@@ -197,7 +198,7 @@ class _Signals:
         self.closing = threading.Event()
         self.released = threading.Event()
         self.reader, self._writer = socket.socketpair()
-        self.reader.setblocking(False)
+        self.reader.settimeout(0)
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -238,7 +239,8 @@ class Connection:
         """The requests of this connection; rubbish is told so, once, and ends it."""
         while not self._over and (request := self._read()) is not None:
             yield request
-            self._over = self._over or not request.keep_alive
+            if not request.keep_alive:
+                return
 
     def perform(self, answer: Answer, observer: Observer) -> Ending:
         """Send an answer step by step; say whether it came to its end, or who ended it."""
@@ -308,39 +310,39 @@ class Connection:
             parser.receive_data(self._left_over)
             self._left_over = b""
         head: h11.Request | None = None
-        body: list[bytes] = []
-        size = 0
+        body = bytearray()
         self._idle = not parser.trailing_data[0]
         try:
-            while True:
-                event = parser.next_event()
-                if event is h11.NEED_DATA:
-                    if parser.they_are_waiting_for_100_continue:
-                        self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-                        parser.send(h11.InformationalResponse(status_code=100, headers=[]))
-                    data = self._socket.recv(READ_BYTES)
-                    self._idle = self._idle and not data
-                    parser.receive_data(data)
-                elif isinstance(event, h11.Request):
+            for event in self._events(parser):
+                if isinstance(event, h11.Request):
                     head = event
                 elif isinstance(event, h11.Data):
-                    size += len(event.data)
-                    if size > BODY_BYTES_MAX:
+                    body += event.data
+                    if len(body) > BODY_BYTES_MAX:
                         self.refuse_rubbish(413, "The body is too large.")
                         return None
-                    body.append(bytes(event.data))
                 elif isinstance(event, h11.EndOfMessage) and head is not None:
                     self._left_over = bytes(parser.trailing_data[0])
-                    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-                    keep_alive = head.http_version != b"1.0" and headers.get("connection", "").lower() != "close"
-                    method, target = head.method.decode("latin-1"), head.target.decode("latin-1")
-                    return RawRequest(method, target, headers, b"".join(body), keep_alive)
+                    return _raw_request(head, bytes(body))
                 else:  # the connection was closed, or is being switched to another protocol
                     return None
         except h11.RemoteProtocolError as error:
-            if head is not None or not self._idle:
+            if not self._idle:
                 self.refuse_rubbish(error.error_status_hint, f"This is no HTTP request: {error}")
-            return None
+        return None
+
+    def _events(self, parser: h11.Connection) -> Iterator[object]:
+        while True:
+            event = parser.next_event()
+            if event is not h11.NEED_DATA:
+                yield event
+                continue
+            if parser.they_are_waiting_for_100_continue:
+                self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                parser.send(h11.InformationalResponse(status_code=100, headers=[]))
+            data = self._socket.recv(READ_BYTES)
+            self._idle = self._idle and not data
+            parser.receive_data(data)
 
     def _send(self, data: bytes, *, chunked: bool) -> None:
         if self._signals.closing.is_set():
@@ -410,6 +412,12 @@ class Connection:
         self._socket.close()
 
 
+def _raw_request(head: h11.Request, body: bytes) -> RawRequest:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+    keep_alive = head.http_version != b"1.0" and headers.get("connection", "").lower() != "close"
+    return RawRequest(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, body, keep_alive)
+
+
 def _head(head: Head, length: int) -> bytes:
     try:
         phrase = HTTPStatus(head.status).phrase
@@ -428,7 +436,7 @@ def _head(head: Head, length: int) -> bytes:
 
 def _family(host: str) -> socket.AddressFamily:
     with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).version == 6:
+        if isinstance(ipaddress.ip_address(host), ipaddress.IPv6Address):
             return socket.AF_INET6
     return socket.AF_INET
 

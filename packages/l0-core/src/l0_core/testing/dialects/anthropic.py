@@ -70,7 +70,7 @@ class AnthropicMessages:
         value = body.get("max_tokens")
         return value if isinstance(value, int) else None
 
-    def stream(self, draft: Draft, request: Request) -> list[Piece]:
+    def stream(self, draft: Draft, _request: Request) -> list[Piece]:
         """`message_start`, the blocks with their deltas, `message_delta` with the stop reason, `message_stop`."""
         pieces: list[Piece] = []
 
@@ -112,7 +112,7 @@ class AnthropicMessages:
             pieces += self.ending()
         return pieces
 
-    def body(self, draft: Draft, request: Request) -> dict[str, Any]:
+    def body(self, draft: Draft, _request: Request) -> dict[str, Any]:
         """One message."""
         content: list[dict[str, Any]] = []
         if draft.reasoning:
@@ -132,7 +132,7 @@ class AnthropicMessages:
         """The `error` document."""
         return failure.anthropic_status or failure.status, {**_error(failure), "request_id": request_id}
 
-    def failure_event(self, failure: Failure, number: int) -> Piece:
+    def failure_event(self, failure: Failure, _number: int) -> Piece:
         """The `error` event."""
         return Piece(sse(_error(failure), "error"), "close")
 
@@ -140,7 +140,7 @@ class AnthropicMessages:
         """`message_stop`."""
         return [Piece(sse({"type": "message_stop"}, "message_stop"), "done")]
 
-    def null_event(self, draft: Draft) -> Piece:
+    def null_event(self, _draft: Draft) -> Piece:
         """A delta that is null."""
         event = {"type": "content_block_delta", "index": 0, "delta": None}
         return Piece(sse(event, "content_block_delta"), "close")

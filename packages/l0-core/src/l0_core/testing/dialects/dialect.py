@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["BadRequest", "Dialect", "Failure", "FAILURES", "STATUS_FAILURES", "encode", "sse", "text_of"]
 
 
-class BadRequest(Exception):
+class BadRequest(Exception):  # noqa: N818 - what the provider answers, not a failure of ours
     """The request is none the provider it imitates would take: answered with 400 and these words."""
 
 
@@ -144,19 +144,19 @@ class Dialect(Protocol):
         """How many tokens the answer may have."""
         ...
 
-    def stream(self, draft: Draft, request: Request) -> list[Piece]:
+    def stream(self, draft: Draft, request: Request, /) -> list[Piece]:
         """The events of a streamed answer."""
         ...
 
-    def body(self, draft: Draft, request: Request) -> dict[str, Any]:
+    def body(self, draft: Draft, request: Request, /) -> dict[str, Any]:
         """The document of an answer that is not streamed."""
         ...
 
-    def failure(self, failure: Failure, request_id: str) -> tuple[int, dict[str, Any]]:
+    def failure(self, failure: Failure, request_id: str, /) -> tuple[int, dict[str, Any]]:
         """Status and document of an error."""
         ...
 
-    def failure_event(self, failure: Failure, number: int) -> Piece:
+    def failure_event(self, failure: Failure, number: int, /) -> Piece:
         """An error reported inside a stream, as its `number`-th event."""
         ...
 
@@ -164,7 +164,7 @@ class Dialect(Protocol):
         """What ends a stream that had nothing in it."""
         ...
 
-    def null_event(self, draft: Draft) -> Piece:
+    def null_event(self, draft: Draft, /) -> Piece:
         """An event whose content is null."""
         ...
 

@@ -123,11 +123,11 @@ class OpenAIChat:
             "system_fingerprint": "fp_l0",
         }
 
-    def failure(self, failure: Failure, request_id: str) -> tuple[int, dict[str, Any]]:
+    def failure(self, failure: Failure, _request_id: str) -> tuple[int, dict[str, Any]]:
         """The `error` object."""
         return failure.status, {"error": _error(failure)}
 
-    def failure_event(self, failure: Failure, number: int) -> Piece:
+    def failure_event(self, failure: Failure, _number: int) -> Piece:
         """The same object as an event."""
         return Piece(sse({"error": _error(failure)}), "close")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from l0_core.testing.answer import Kind, Piece
@@ -12,6 +11,8 @@ from l0_core.testing.dialects.openai_chat import OpenAIChat, token_logprobs
 from l0_core.testing.reply import ToolCall, tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from l0_core.testing.conversation import Request
     from l0_core.testing.reply import Draft
 
@@ -107,7 +108,7 @@ class OpenAIResponses:
                     for words in (draft.refusal,) if field == "refusal" else draft.text:
                         more = {} if field == "refusal" else {"logprobs": self._logprobs(words, draft, request)}
                         add("text", f"{name}.delta", {**part, "delta": words, **more}, words if more else "")
-                    done = {} if field == "refusal" else {"logprobs": []}
+                    done: dict[str, Any] = {} if field == "refusal" else {"logprobs": []}
                     add("close", f"{name}.done", {**part, field: whole[field], **done})
                     add("close", "response.content_part.done", {**part, "part": whole})
                 case _:
@@ -151,7 +152,7 @@ class OpenAIResponses:
         """This dialect has no event that carries nothing: a comment."""
         return [Piece(b": done\n\n", "done")]
 
-    def null_event(self, draft: Draft) -> Piece:
+    def null_event(self, _draft: Draft) -> Piece:
         """A response that is null."""
         event = {"type": "response.in_progress", "sequence_number": 1, "response": None}
         return Piece(sse(event, "response.in_progress"), "close")
