@@ -22,10 +22,10 @@ PROSE: Final = Template(
 
 LIST: Final = Template(
     "{@tone:To make tea|For a good cup of tea|Tea is made like this}:\n\n"
-    "1. {Boil|Heat} half a litre of water{@tone: in a kettle| until it sings| on the stove}.\n"
+    "1. {Boil|Heat up} half a litre of water{@tone: in a kettle| until it sings| on the stove}.\n"
     "2. {Put|Drop} two spoons of leaves {into|inside} the {@tone:pot|teapot you warmed|can}.\n"
     "3. {Pour|Tip} the water {over|on} the leaves and wait {@tone:four minutes|until it smells right|for a while}.\n"
-    "4. {Strain|Filter} it and {@tone:serve|enjoy|drink it hot}.\n\n"
+    "4. {Strain|Sieve} it and {@tone:serve|enjoy|drink it hot}.\n\n"
     "{@tone:Milk goes in last|Sugar is a matter of taste|Lemon suits it too}."
 )
 
@@ -50,7 +50,7 @@ TABLE: Final = Template(
 
 WIDE: Final = Template(
     "{@tone:東京は日本の首都です|日本の首都は東京です|首都といえば東京です}。"
-    "{人口は|住民は}{@tone:およそ|約|だいたい}一千四百万人で、{朝から晩まで|一日じゅう}にぎやかです 🗼. "
+    "{人口は|住民の数は}{@tone:およそ|約|だいたい}一千四百万人で、{朝から晩まで|一日じゅう}にぎやかです 🗼. "
     "{@tone:A family|A couple with children|Everybody} 👨‍👩‍👧‍👦 {enjoys|likes} the cafe\u0301 "
     "{@tone:at noon|in the evening|on Sundays} 🇯🇵! "
     "{@tone:वहाँ जाइए|फिर मिलेंगे|शुभ यात्रा}。"
