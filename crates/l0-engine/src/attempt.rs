@@ -130,6 +130,7 @@ impl Attempt {
 
     /// Notes what a part says beside its text. False where its number does not follow the one before.
     pub(crate) fn note(&mut self, part: &Part, waited: Duration) -> bool {
+        let had_ended = self.said_it_ended();
         if part.is_content() {
             self.silent = Duration::ZERO;
             self.phase = if !part.tools.is_empty() {
@@ -154,6 +155,10 @@ impl Attempt {
             if self.finish.is_none() {
                 self.finish = Some(Finish::read(word));
             }
+        }
+        if !had_ended && self.said_it_ended() {
+            // From here on it is not the next word that is waited for.
+            self.silent = Duration::ZERO;
         }
         self.usage = part.usage.or(self.usage);
         if let Some(logprob) = part.logprob {

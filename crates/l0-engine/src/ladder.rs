@@ -14,14 +14,11 @@ use crate::target::{Prefill, Target};
 
 /// Where an answer broke off, as far as it decides how it can go on.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts of one place, each asked by itself")]
 pub(crate) struct Position {
     /// Whether the consumer has been given anything.
     pub(crate) shown: bool,
     /// The rungs that can be right here, in the order they are tried.
     pub(crate) rungs: SmallVec<[Rung; 5]>,
-    /// Whether a target that may start over would be recognised if it did.
-    pub(crate) restart_is_recognised: bool,
     /// Whether there is text to begin from.
     pub(crate) has_prefix: bool,
     /// Whether there are words to repeat.
@@ -70,6 +67,8 @@ pub(crate) struct Try {
 pub(crate) struct Ladder {
     slots: Vec<Slot>,
     retries: u32,
+    /// Attempts that were lost with their process, and count as if they had not been.
+    forgiven: u32,
     last_wait: Duration,
 }
 
@@ -90,7 +89,7 @@ struct Slot {
 
 impl Ladder {
     pub(crate) fn new(targets: usize) -> Self {
-        Self { slots: vec![Slot::default(); targets], retries: 0, last_wait: Duration::ZERO }
+        Self { slots: vec![Slot::default(); targets], retries: 0, forgiven: 0, last_wait: Duration::ZERO }
     }
 
     /// The first attempt of the session.
@@ -120,7 +119,7 @@ impl Ladder {
 
     /// The process died and is back: the attempt that was lost costs nothing.
     pub(crate) fn forgive(&mut self) {
-        self.retries = self.retries.saturating_sub(1);
+        self.forgiven = self.forgiven.saturating_add(1);
     }
 
     /// An attempt failed.
@@ -292,7 +291,7 @@ impl Ladder {
         limit: Limit,
     ) -> Option<Try> {
         let (slot, target) = (self.slots.get(place)?, targets.get(place)?);
-        let spent = slot.opened && self.retries >= policy.retry.max_retries;
+        let spent = slot.opened && self.retries >= policy.retry.max_retries.saturating_add(self.forgiven);
         let at = slot.ready_at.max(limit.now);
         if slot.closed || spent || at >= limit.deadline {
             return None;
@@ -324,11 +323,7 @@ impl Slot {
         !self.failed_rungs.contains(&rung)
             && match rung {
                 Rung::Native => target.native && self.opened,
-                Rung::Prefill => match target.prefill {
-                    Prefill::Yes => position.has_prefix,
-                    Prefill::Untold => position.has_prefix && position.restart_is_recognised,
-                    Prefill::No => false,
-                },
+                Rung::Prefill => target.prefill == Prefill::Yes && position.has_prefix,
                 Rung::Prompt => position.has_anchor,
                 Rung::Rerun | Rung::Reset => true,
             }

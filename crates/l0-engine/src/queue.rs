@@ -32,6 +32,11 @@ impl Item {
         Self { start, bytes: text.len(), bare: true, ..Self::default() }
     }
 
+    /// A chunk that is kept only to be dropped in its turn.
+    pub(crate) fn to_drop(start: usize) -> Self {
+        Self { start, bare: true, repeated: true, ..Self::default() }
+    }
+
     pub(crate) fn of_part(start: usize, part: &Part) -> Self {
         let mut calls: SmallVec<[u32; 2]> = SmallVec::new();
         for fragment in &part.tools {
@@ -103,7 +108,8 @@ impl Queue {
                 break;
             }
             item.skip = (cut - item.start).min(item.bytes);
-            item.repeated = item.skip == item.bytes && item.bytes > 0 && item.bare;
+            // A call or a part that the consumer has stays one, whatever becomes of the text around it.
+            item.repeated |= item.skip == item.bytes && item.bytes > 0 && item.bare;
         }
     }
 

@@ -26,7 +26,8 @@ pub struct Divergence {
 /// Decides a session again from its records.
 ///
 /// The session that comes back stands where the records end: at its outcome, or in the middle, from where
-/// [`Session::handle_resume`] goes on. Outputs and records of the replay itself are not repeated.
+/// [`Session::handle_resume`] goes on. Outputs of the replay itself are not repeated, nor are records, but for those
+/// that the last input led to and a torn journal has lost: they are to be taken and written before it goes on.
 ///
 /// # Errors
 /// The first record that differs: another policy, another behaviour, a record that is missing, edited or moved.
@@ -86,13 +87,17 @@ impl Replay {
             // The engine finds nothing to note about this input: it cannot have been one of this session's.
             return Err(diverged(self.place, records.get(self.place).cloned(), None));
         }
-        for decided in decided {
+        let mut decided = decided.into_iter();
+        while let Some(decided_next) = decided.next() {
             match records.get(self.place) {
-                Some(recorded) if *recorded == decided => self.place += 1,
-                // The process died between an input and what it led to.
-                None => return Ok(()),
+                Some(recorded) if *recorded == decided_next => self.place += 1,
+                // The process died between an input and what it led to, which is still to be written.
+                None => {
+                    self.session.put_back(core::iter::once(decided_next).chain(decided));
+                    return Ok(());
+                }
                 Some(recorded) => {
-                    return Err(diverged(self.place, Some(recorded.clone()), Some(decided)));
+                    return Err(diverged(self.place, Some(recorded.clone()), Some(decided_next)));
                 }
             }
         }

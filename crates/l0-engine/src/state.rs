@@ -50,6 +50,7 @@ pub const SESSION_STEPS: &[(SessionState, SessionStep, SessionState)] = {
         (S::Asking, Do::Wait, S::Waiting),
         (S::Asking, Do::Open, S::Opening),
         (S::Asking, Do::Finish, S::Done),
+        (S::Waiting, Do::Ask, S::Asking),
         (S::Waiting, Do::Open, S::Opening),
         (S::Waiting, Do::Finish, S::Done),
         (S::Opening, Do::Read, S::Reading),

@@ -21,7 +21,7 @@ pub enum Terminal {
 pub enum Prefill {
     /// It does not: it refuses the request or starts over.
     No,
-    /// Nobody said. It is tried where a restart would be recognised.
+    /// Nobody said. It is not tried: an answer that starts over in other words looks like one that goes on.
     #[default]
     Untold,
     /// It does.

@@ -8,7 +8,7 @@ use super::ending::{Failure, Origin};
 use super::{LEADING_BLANKS_MAX, Session};
 use crate::attempt::Attempt;
 use crate::fault::FaultClass;
-use crate::outcome::{Ending, Finish};
+use crate::outcome::Finish;
 use crate::policy::Delivery;
 use crate::protocol::{AttemptId, Event, Output, Part, Signal, Splice};
 use crate::queue::Item;
@@ -47,6 +47,9 @@ impl Session {
         if !self.is_live(attempt) {
             return Signal::Skip;
         }
+        if self.now >= self.deadline {
+            return self.come_late(text);
+        }
         self.opened(attempt);
         let Some(live) = &mut self.live else {
             return Signal::Skip;
@@ -64,6 +67,12 @@ impl Session {
     pub(super) fn take_part(&mut self, attempt: AttemptId, waited: Duration, part: &Part) -> Signal {
         if !self.is_live(attempt) {
             return Signal::Skip;
+        }
+        if self.now >= self.deadline {
+            if let Some(live) = &mut self.live {
+                live.usage = part.usage.or(live.usage);
+            }
+            return self.come_late(&part.text);
         }
         self.opened(attempt);
         let Some(live) = &mut self.live else {
@@ -89,6 +98,15 @@ impl Session {
         self.break_off(&broken)
     }
 
+    /// A chunk came after the deadline and before the timer: it is kept and dropped, and the session ends.
+    fn come_late(&mut self, text: &str) -> Signal {
+        self.waste.bytes += text.len() as u64;
+        let start = self.live.as_ref().map_or(0, |live| live.bytes);
+        self.queue.push(Item::to_drop(start), "");
+        self.run_out();
+        Signal::Drain
+    }
+
     /// The chunk that came last ends its attempt. It is kept, and dropped with the others.
     pub(super) fn break_off(&mut self, broken: &Broken) -> Signal {
         self.fail(Failure::seen(broken, Origin::Engine));
@@ -96,11 +114,6 @@ impl Session {
     }
 
     pub(super) fn take_item(&mut self, item: Item, text: &str) -> Signal {
-        if self.is_too_late() {
-            self.queue.push(item, text);
-            self.finish(Ending::Deadline);
-            return Signal::Drain;
-        }
         if self.passes(&item) {
             self.give(&item, text);
             self.reflow();
@@ -113,11 +126,6 @@ impl Session {
         self.release();
         self.reflow();
         if self.outputs.is_empty() { Signal::Hold } else { Signal::Drain }
-    }
-
-    /// Whether the deadline has passed before the answer was said to be at its end.
-    fn is_too_late(&self) -> bool {
-        self.now >= self.deadline && !self.live.as_ref().is_some_and(Attempt::said_it_ended)
     }
 
     /// Whether an item can go to the consumer as it comes.

@@ -48,10 +48,16 @@ impl Failure {
 
 impl Session {
     pub(super) fn ended(&mut self, attempt: AttemptId) {
-        if self.is_live(attempt) {
-            self.opened(attempt);
-            self.conclude(false);
+        if !self.is_live(attempt) {
+            return;
         }
+        let ended = self.live.as_ref().is_some_and(Attempt::said_it_ended);
+        if self.now >= self.deadline && !ended {
+            self.finish(Ending::Deadline);
+            return;
+        }
+        self.opened(attempt);
+        self.conclude(false);
     }
 
     pub(super) fn failed(&mut self, attempt: AttemptId, facts: Facts) {
@@ -73,10 +79,8 @@ impl Session {
             return;
         }
         let ended = self.live.as_ref().is_some_and(Attempt::said_it_ended);
-        if ended {
-            self.conclude(true);
-        } else if self.now >= self.deadline {
-            self.finish(Ending::Deadline);
+        if ended || self.now >= self.deadline {
+            self.run_out();
         } else if let Some(next) = self.next.filter(|_| self.state == SessionState::Waiting) {
             self.open(next);
         } else if let Some(live) = &self.live {
@@ -90,6 +94,15 @@ impl Session {
                 (_, Phase::ToolArgs) => "tool_args",
             };
             self.fail(Failure::seen(&Broken::of(FaultClass::Stall, code), Origin::Engine));
+        }
+    }
+
+    /// There is no more time: the answer is taken as it is if it has finished.
+    pub(super) fn run_out(&mut self) {
+        if self.live.as_ref().is_some_and(Attempt::said_it_ended) {
+            self.conclude(true);
+        } else {
+            self.finish(Ending::Deadline);
         }
     }
 
@@ -274,7 +287,10 @@ impl Session {
 
     pub(super) fn finish(&mut self, ending: Ending) {
         self.flowing = None;
-        self.next = None;
+        if let Some(granted) = self.next.take().filter(|_| self.state == SessionState::Waiting) {
+            // The fleet has given a place, which nobody else would give back.
+            self.put(Output::Report { target: granted.target, outcome: AttemptOutcome::Stopped });
+        }
         let live = self.live.take();
         let served = live.as_ref().filter(|_| ending == Ending::Complete);
         let served_by = served.map(|live| live.target);

@@ -311,6 +311,12 @@ impl Session {
         core::mem::take(&mut self.records)
     }
 
+    /// Gives back records that were taken and are still to be written.
+    pub(crate) fn put_back(&mut self, records: impl Iterator<Item = Record>) {
+        let taken = core::mem::take(&mut self.records);
+        self.records = records.chain(taken).collect();
+    }
+
     /// The next moment at which time itself is an input. `reading` is when the pending read began, if one is pending:
     /// the clocks of content run only then.
     #[must_use]

@@ -9,7 +9,7 @@ use super::ending::{Failure, Origin};
 use super::{BrokeIn, FAULTS_MAX, Session};
 use crate::attempt::Attempt;
 use crate::fault::{Facts, FaultClass};
-use crate::fleet::Admission;
+use crate::fleet::{Admission, AttemptOutcome};
 use crate::ladder::{Limit, Move, Position, Try};
 use crate::outcome::Ending;
 use crate::policy::Rung;
@@ -57,6 +57,13 @@ impl Session {
 
     pub(super) fn admitted(&mut self, admission: Admission) {
         let Some(next) = self.next else { return };
+        if self.now >= self.deadline {
+            if admission == Admission::Granted {
+                self.put(Output::Report { target: next.target, outcome: AttemptOutcome::Stopped });
+            }
+            self.finish(Ending::Deadline);
+            return;
+        }
         let (plan, limit) = (Arc::clone(&self.plan), self.limit());
         let (targets, policy) = (&plan.targets, &plan.policy);
         match admission {
@@ -132,10 +139,15 @@ impl Session {
     }
 
     pub(super) fn opened(&mut self, attempt: AttemptId) {
+        if self.now >= self.deadline {
+            // The timer is due and will say so.
+            return;
+        }
+        let whole = self.live.as_ref().is_some_and(|live| self.is_whole(live));
         let Some(live) = &mut self.live else { return };
         if live.id == attempt && live.state == AttemptState::Opening {
             live.state = live.state.take(AttemptStep::Read, &mut self.coverage).unwrap_or(live.state);
-            live.began = if self.plan.streamed { self.now } else { live.began };
+            live.began = if whole { live.began } else { self.now };
             self.step(SessionStep::Read);
         }
     }
@@ -154,11 +166,9 @@ impl Session {
             rungs.insert(0, rerun);
         }
         let trimmed = shown.trim();
-        let restart = self.plan.policy.continuation.restart_chars as usize;
         Position {
             shown: !self.shown.is_empty(),
             rungs,
-            restart_is_recognised: trimmed.chars().nth(restart - 1).is_some(),
             has_prefix: !trimmed.is_empty(),
             has_anchor: anchor(shown).is_some(),
         }
@@ -168,14 +178,11 @@ impl Session {
         // The clock of the dead process is gone, and with it what was left of its time.
         self.deadline = self.now.after(self.plan.policy.timeouts.total);
         match self.state {
-            SessionState::Asking => {
+            SessionState::Asking | SessionState::Waiting => {
+                // Whatever the fleet of the dead process answered, this one's was not asked.
                 if let Some(next) = self.next {
+                    self.step(SessionStep::Ask);
                     self.put(Output::Ask { target: next.target, purpose: next.purpose, force: next.force });
-                }
-            }
-            SessionState::Waiting => {
-                if let Some(next) = self.next {
-                    self.put(Output::Wait { until: next.at });
                 }
             }
             SessionState::Opening | SessionState::Reading => {
