@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from conftest import QUESTION, ask
+from by_hand import QUESTION, ask
 
 from l0_core.testing import FaultyProvider, Message, samples
 from l0_core.testing.continuation import MANNERS, PREAMBLES, Resumption, prefilled, prompted, quoted_end, resume
@@ -160,7 +160,8 @@ def test_wrong_weights_are_refused_with_the_list(weights: dict[str, float]) -> N
 def test_the_longest_end_that_is_quoted_is_found() -> None:
     assert quoted_end("one two three", "go on after: two three.") == "two three"
     assert quoted_end("one two three  ", 'go on after "one two three"') == "one two three"
-    assert quoted_end("one two", "something else") == ""
+    assert quoted_end("one", "go on after one") == "one"
+    assert quoted_end("one two three", "something else") == ""
 
 
 def test_only_a_conversation_that_ends_so_asks_to_go_on() -> None:

@@ -84,8 +84,12 @@ def check_manners(weights: Mapping[str, float] | None) -> dict[str, float]:
 
 def prefilled(messages: Sequence[Message]) -> tuple[Sequence[Message], Resumption] | None:
     """The conversation before the assistant's last turn, and that turn as the beginning of the answer."""
-    *before, last = messages
-    if not before or last.role != "assistant" or last.tool_calls or not last.text:
+    match messages:
+        case [_, *_, last]:
+            before = messages[:-1]
+        case _:
+            return None
+    if last.role != "assistant" or last.tool_calls or not last.text:
         return None
     return before, Resumption("prefill", last.text)
 
@@ -101,13 +105,17 @@ def prompted(messages: Sequence[Message]) -> tuple[Sequence[Message], Resumption
         return None
     request = last.text
     anchor = quoted_end(interrupted.text, request)
-    if len(anchor.strip()) < min(ANCHOR_MIN, len(interrupted.text.strip())) and not _ASKS_TO_GO_ON.search(request):
+    if not anchor and not _ASKS_TO_GO_ON.search(request):
         return None
     return before, Resumption("prompt", interrupted.text, anchor)
 
 
 def quoted_end(text: str, request: str) -> str:
-    """The longest ending of `text` that stands in `request`; blanks at its very end need not be quoted."""
+    """The longest ending of `text` that stands in `request`; blanks at its very end need not be quoted.
+
+    A few letters that happen to stand there quote nothing.
+    """
+    least = min(ANCHOR_MIN, len(text.strip()))
     best = ""
     for candidate in (text, text.rstrip()):
         low, high = 0, len(candidate)
@@ -118,8 +126,8 @@ def quoted_end(text: str, request: str) -> str:
             else:
                 high = middle - 1
         found = candidate[len(candidate) - low :]
-        if len(found.strip()) > len(best.strip()):
-            best = found
+        if len(found.strip()) >= max(least, len(best.strip()) + 1):
+            best = found.lstrip()
     return best
 
 

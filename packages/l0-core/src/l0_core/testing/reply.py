@@ -67,14 +67,6 @@ class Reply:
     reasoning: str = ""
     chunks: int = 8
     logprob: float = -0.1
-    _identical: Template = field(init=False, repr=False)
-    _varied: Template = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        canonical = self.source.canonical
-        object.__setattr__(self, "_identical", Template.exactly(canonical))
-        plain = self.source.is_plain and not self.tool_calls
-        object.__setattr__(self, "_varied", paraphrased(canonical) if plain else self.source)
 
     @classmethod
     def of(
@@ -98,7 +90,10 @@ class Reply:
 
     def wordings(self, wording: Wording) -> Template:
         """Every complete text this reply may be."""
-        return self._identical if wording == "identical" else self._varied
+        canonical = self.source.canonical
+        if wording == "identical":
+            return Template.exactly(canonical)
+        return paraphrased(canonical) if self.source.is_plain and not self.tool_calls else self.source
 
     def is_right(self, text: str, wording: Wording) -> bool:
         """Whether `text` is one complete wording: not cut, doubled, glued from two, or led up to."""
