@@ -132,7 +132,7 @@ class Recorder:
                 try:
                     while data := response.read1(READ_BYTES):
                         received.extend(data)
-                        arrivals.append((len(received), time.monotonic() - started))
+                        arrivals.append((len(received), round(time.monotonic() - started, 6)))
                         yield data
                 except http.client.HTTPException as error:
                     raise OSError("the provider broke off") from error

@@ -61,7 +61,7 @@ class Recording:
             "status": self.status,
             "headers": dict(self.headers),
             "request": self.request,
-            "arrivals": [[count, round(seconds, 6)] for count, seconds in self.arrivals],
+            "arrivals": self.arrivals,
         }
         path.with_suffix(".json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
 
