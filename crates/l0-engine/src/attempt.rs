@@ -33,6 +33,8 @@ pub(crate) struct Attempt {
     pub(crate) purpose: Purpose,
     pub(crate) state: AttemptState,
     pub(crate) began: Instant,
+    /// The size of what the consumer had when it began.
+    pub(crate) began_at: usize,
     pub(crate) phase: Phase,
     /// Time spent reading without content since the last of it.
     pub(crate) silent: Duration,
@@ -75,6 +77,7 @@ impl Attempt {
             purpose,
             state: AttemptState::Opening,
             began: now,
+            began_at: 0,
             phase: Phase::First,
             silent: Duration::ZERO,
             seam,

@@ -5,6 +5,7 @@
 //! to do next. What it decided is in its records, and [`replay`] decides it again.
 #![forbid(unsafe_code)]
 
+pub mod guards;
 pub mod json;
 
 mod attempt;

@@ -102,7 +102,7 @@ pub struct Outcome {
     pub attempts: u32,
     /// The target that gave the end of the answer.
     pub served_by: Option<TargetId>,
-    /// Another target than the first served.
+    /// Another target than the first served, or gave a part.
     pub degraded: bool,
     /// The answer was put together from more than one attempt.
     pub continued: bool,

@@ -135,6 +135,14 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// The shortest of the clocks that a stream can run by: a driver whose timer rings as often misses none, whichever
+    /// clock takes over meanwhile.
+    #[must_use]
+    pub fn shortest(&self) -> Duration {
+        let Self { open, first, first_reasoning, text, reasoning, tool_args, linger, .. } = *self;
+        [first, first_reasoning, text, reasoning, tool_args, linger].into_iter().fold(open, Duration::min)
+    }
+
     const fn of(seconds: [u64; 8]) -> Self {
         let [open, first, first_reasoning, text, reasoning, tool_args, call, total] = seconds;
         Self {

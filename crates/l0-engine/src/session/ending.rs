@@ -183,17 +183,16 @@ impl Session {
         if live.tools.any_open() {
             return Err(Broken::of(FaultClass::Content, "tool_args"));
         }
+        // Only a target that goes on from what was shown can say that there is nothing to add, and has to say it.
+        let goes_on = matches!(live.mode, Mode::Native | Mode::Prefill) && !self.shown.is_empty();
+        let may_be_empty = live.finish == Some(Finish::Length) || (goes_on && live.finish.is_some());
+        if !live.has_content && !may_be_empty {
+            return Err(Broken::of(FaultClass::Empty, "no_content"));
+        }
         self.settle()?;
         self.close_seam()?;
-        let Some(live) = &self.live else {
-            return Ok(());
-        };
-        if live.is_behind() {
+        if self.live.as_ref().is_some_and(Attempt::is_behind) {
             return Err(Broken::seam(Misfit::TooShort));
-        }
-        let continues = live.mode != Mode::Fresh && !self.shown.is_empty();
-        if !live.has_content && !continues && live.finish != Some(Finish::Length) {
-            return Err(Broken::of(FaultClass::Empty, "no_content"));
         }
         Ok(())
     }
@@ -238,8 +237,11 @@ impl Session {
             BrokeIn::Part
         } else if live.tools.any_open() {
             BrokeIn::Call
-        } else {
+        } else if self.shown.size() > live.began_at {
             BrokeIn::Text
+        } else {
+            // It showed nothing: the break is where it was.
+            self.broke_in
         };
         let (target, mode) = (live.target, live.mode);
         let setback = Setback { target, class, mode, throttled, retry_after, misfit, context_length };
@@ -250,6 +252,7 @@ impl Session {
 
     /// Settles the accounts of an attempt that is over, and drops what of it is kept.
     pub(super) fn forget(&mut self, live: &Attempt, failed: bool) {
+        self.degraded |= live.target != TargetId(0) && self.shown.size() > live.began_at;
         let used = live.usage.unwrap_or_default();
         self.usage = self.usage.plus(used);
         if failed {
@@ -308,7 +311,7 @@ impl Session {
             ending,
             attempts: self.attempts,
             served_by,
-            degraded: served_by.is_some_and(|target| target.0 != 0),
+            degraded: self.degraded || served_by.is_some_and(|target| target.0 != 0),
             continued: !self.splices.is_empty(),
             resets: self.resets,
             splices: core::mem::take(&mut self.splices),
@@ -330,23 +333,31 @@ impl Session {
 
     /// Adds an output, joined to the last one where both say the same of more chunks.
     pub(super) fn put(&mut self, output: Output) {
-        let joined = match (self.outputs.back_mut(), &output) {
-            (Some(Output::Release { chunks: all }), Output::Release { chunks })
-            | (Some(Output::Drop { chunks: all }), Output::Drop { chunks }) => {
-                *all += chunks;
-                true
+        if self.plan.recorded {
+            // An output of an earlier input, which a late driver left here, has its record there and stays as it is.
+            if let (Some(Record::Decision(recorded)), Some(last)) =
+                (self.records.last_mut(), self.outputs.back_mut())
+                && join(last, &output)
+            {
+                join(recorded, &output);
+                return;
             }
-            _ => false,
-        };
-        if joined && let Some(last) = self.outputs.back() {
-            if let Some(Record::Decision(recorded)) = self.records.last_mut() {
-                recorded.clone_from(last);
-            }
+            self.records.push(Record::Decision(output.clone()));
+        } else if self.outputs.back_mut().is_some_and(|last| join(last, &output)) {
             return;
         }
-        if self.plan.recorded {
-            self.records.push(Record::Decision(output.clone()));
-        }
         self.outputs.push_back(output);
+    }
+}
+
+/// Adds `output` to `last`, if both say the same of chunks next to each other.
+const fn join(last: &mut Output, output: &Output) -> bool {
+    match (last, output) {
+        (Output::Release { chunks: all }, Output::Release { chunks })
+        | (Output::Drop { chunks: all }, Output::Drop { chunks }) => {
+            *all += *chunks;
+            true
+        }
+        _ => false,
     }
 }

@@ -67,6 +67,8 @@ pub struct Session {
     usage: Usage,
     waste: Waste,
     resets: u32,
+    /// Whether any of what the consumer has came from another target than the first.
+    degraded: bool,
     broke_in: BrokeIn,
     outcome: Option<Outcome>,
 }
@@ -129,6 +131,7 @@ impl Session {
             usage: Usage::default(),
             waste: Waste::default(),
             resets: 0,
+            degraded: false,
             broke_in: BrokeIn::Text,
             outcome: None,
             plan,

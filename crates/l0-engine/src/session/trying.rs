@@ -115,6 +115,8 @@ impl Session {
             self.shown.clear();
             self.splices.clear();
             self.resets += 1;
+            self.broke_in = BrokeIn::Text;
+            self.degraded = false;
             self.put(Output::Reset);
         }
         let rules = &self.plan.policy.continuation;
@@ -124,12 +126,15 @@ impl Session {
             Mode::Native => Some(Seam::native()),
             Mode::Prefill => Some(Seam::prefill(shown, rules)),
             Mode::Prompt => Some(Seam::prompt(shown, anchor(shown).unwrap_or(""), rules)),
+            // With nothing but white space to find again, all of the answer is new.
+            Mode::Rerun if shown.trim().is_empty() => Some(Seam::prefill(shown, rules)),
             Mode::Rerun => Some(Seam::rerun()),
         };
         let id = AttemptId(self.attempts);
         self.attempts += 1;
         self.ladder.opened(&tried);
         let mut live = Attempt::new(id, tried.target, tried.mode, tried.purpose, seam, self.now);
+        live.began_at = self.shown.size();
         if tried.mode == Mode::Rerun {
             live.marks_to_repeat = self.shown.marks().len();
         }

@@ -1,4 +1,5 @@
 //! What the engine promises, one table or property per promise, in virtual time.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by unwrapping it")]
 
 mod rig;
 
@@ -6,3 +7,4 @@ mod clocks;
 mod ladder;
 mod replay;
 mod retry;
+mod seam;
