@@ -5,6 +5,7 @@ use super::change::Fix;
 use super::draft::{Draft, Mark};
 use super::evidence::{Around, Place};
 use super::source::{KeyAhead, Source};
+use crate::json::scan::space_len;
 
 /// The pass over one document. `at` only ever grows.
 pub(super) struct Document<'d, 'a> {
@@ -13,12 +14,12 @@ pub(super) struct Document<'d, 'a> {
     pub(super) at: usize,
     pub(super) fenced: bool,
     pub(super) expect: Expect,
-    frames: Vec<Frame>,
-    depth_max: usize,
-    arrays: usize,
+    pub(super) frames: Vec<Frame>,
+    pub(super) depth_max: usize,
+    pub(super) arrays: usize,
     /// Where the pending key of the innermost object ends.
-    key_end: Mark,
-    last_was_string: bool,
+    pub(super) key_end: Mark,
+    pub(super) last_was_string: bool,
     pub(super) seen: Seen,
 }
 
@@ -45,23 +46,23 @@ pub(super) enum Expect {
 }
 
 #[derive(Debug)]
-struct Frame {
-    object: bool,
+pub(super) struct Frame {
+    pub(super) object: bool,
     /// The innermost container around it that is of the other kind.
     other: Option<usize>,
     /// Where its opener stands in the output, should it turn out to be the wrong one.
     opener: Mark,
     /// The comma after the last item, until another item follows.
-    comma: Option<Mark>,
-    items: u32,
+    pub(super) comma: Option<Mark>,
+    pub(super) items: u32,
     /// Where the item at hand begins.
-    item: Mark,
+    pub(super) item: Mark,
     /// Where the last item ended.
-    end: Mark,
+    pub(super) end: Mark,
     /// Further openers of the same kind that were removed, whose closers are to be removed too.
-    doubled: u32,
+    pub(super) doubled: u32,
     /// It stands where a key should be and is dropped when it closes.
-    keyless: bool,
+    pub(super) keyless: bool,
 }
 
 /// What a look past a closer saw.
@@ -104,6 +105,7 @@ impl<'d, 'a> Document<'d, 'a> {
             _ => self.open_missing()?,
         }
         while !self.frames.is_empty() {
+            self.skim();
             let before = (self.at, self.expect, self.frames.len());
             self.skip_blank();
             match self.source.token(self.at) {
@@ -301,7 +303,12 @@ impl<'d, 'a> Document<'d, 'a> {
         self.push_frame(opener, mark, keyless)
     }
 
-    fn push_frame(&mut self, opener: u8, mark: Mark, keyless: bool) -> Result<(), TooDeep> {
+    pub(super) fn push_frame(
+        &mut self,
+        opener: u8,
+        mark: Mark,
+        keyless: bool,
+    ) -> Result<(), TooDeep> {
         if self.frames.len() >= self.depth_max {
             return Err(TooDeep { at: mark.at });
         }
@@ -543,8 +550,9 @@ impl<'d, 'a> Document<'d, 'a> {
         loop {
             let byte = self.source.byte(self.at);
             if let Some(b' ' | b'\n' | b'\r' | b'\t') = byte {
-                self.at += 1;
-                self.source.walked(1);
+                let spaces = space_len(self.source.rest(self.at));
+                self.at += spaces;
+                self.source.walked(spaces);
             } else if let Some(len) = self.source.space(self.at) {
                 self.draft.fix(Fix::Space, self.at..self.at + len, " ");
                 self.at += len;

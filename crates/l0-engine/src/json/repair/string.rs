@@ -112,11 +112,7 @@ impl Document<'_, '_> {
             }
         };
         loop {
-            let plain = if quote == Quote::Double {
-                plain_len(source.rest(at))
-            } else {
-                0
-            };
+            let plain = quote.plain_len(source.rest(at));
             if embedded.possible {
                 embedded.open += brackets(source.slice(at, at + plain));
             }
@@ -127,9 +123,6 @@ impl Document<'_, '_> {
             let Some(len) = source.closer(at, quote) else {
                 let escape = byte == b'\\';
                 dirty |= byte < 0x20 || (escape && !is_plain_escape(source.rest(at)));
-                if embedded.possible && plain == 0 && !escape {
-                    embedded.open += brackets(source.slice(at, source.next(at)));
-                }
                 at = if escape {
                     self.escape_end(quote, at)
                 } else {
@@ -450,7 +443,7 @@ fn cut_escape(text: &str) -> bool {
 }
 
 /// Whether JSON has the backslash sequence that `rest` begins with, surrogates left aside.
-fn is_plain_escape(rest: &[u8]) -> bool {
+pub(super) fn is_plain_escape(rest: &[u8]) -> bool {
     match rest {
         [
             _,
