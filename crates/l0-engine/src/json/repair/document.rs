@@ -139,9 +139,10 @@ impl<'d, 'a> Document<'d, 'a> {
     fn step_key(&mut self, byte: u8, len: usize) -> Result<(), TooDeep> {
         match byte {
             b'}' | b']' | b')' => self.close(byte, len),
+            b',' | b';' if self.was_never_filled(len) => self.insert_closer(),
             b',' | b';' => self.remove(Fix::ExtraComma, len),
             b':' | b'=' => self.remove(Fix::ExtraColon, len),
-            b'{' if self.parent_is_array() && self.top_has_items() => {
+            _ if self.parent_is_array() && self.items() > 0 && self.begins_no_key(byte) => {
                 // `[{"a": 1, {"b": 2}]`: the first object was never closed.
                 self.drop_comma();
                 self.insert_closer();
@@ -208,6 +209,7 @@ impl<'d, 'a> Document<'d, 'a> {
                 self.drop_key(self.at, Fix::KeyWithoutValue);
                 self.skip(len);
             }
+            b',' | b';' if self.was_never_filled(len) => self.insert_closer(),
             b',' | b';' => self.remove(Fix::ExtraComma, len),
             b':' | b'=' => self.remove(Fix::ExtraColon, len),
             _ if self.ellipsis() => {}
@@ -639,6 +641,35 @@ impl<'d, 'a> Document<'d, 'a> {
         }
     }
 
+    /// At a comma in a container without items: whether it was meant to be empty and lacks its closer, since what
+    /// follows fits the container around it better.
+    fn was_never_filled(&self, len: usize) -> bool {
+        if self.items() > 0 || self.frames.len() < 2 {
+            return false;
+        }
+        let around = self.frames.len() - 1;
+        let follow = self.follow_comma(self.at, self.at + len);
+        self.accepts(around, follow) == Some(true)
+            && (self.accepts(around + 1, follow) == Some(false) || follow == Follow::Member)
+    }
+
+    /// Where a key should be: a value that cannot be one.
+    fn begins_no_key(&self, byte: u8) -> bool {
+        match byte {
+            b'{' | b'[' => true,
+            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                let end = self.source.name_end(self.at, self.at);
+                let value = !byte.is_ascii_alphabetic() || self.source.literal(self.at);
+                let after = self
+                    .source
+                    .ahead(self.at, end)
+                    .and_then(|(after, _)| self.source.token(after));
+                value && matches!(after, Some((b',' | b']', _)))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a key of the object around the array at hand stands where the array's next item should.
     fn begins_member_of_parent(&self) -> bool {
         let in_object = self
@@ -717,10 +748,6 @@ impl<'d, 'a> Document<'d, 'a> {
 
     fn items(&self) -> u32 {
         self.frames.last().map_or(0, |frame| frame.items)
-    }
-
-    fn top_has_items(&self) -> bool {
-        self.items() > 0
     }
 
     fn parent_is_array(&self) -> bool {

@@ -253,6 +253,8 @@ impl<'a> Source<'a> {
             Some((b':' | b'=', _)) => KeyAhead::Colon,
             Some((b',' | b'}' | b'{' | b'[' | b'-' | b'0'..=b'9', _)) => KeyAhead::NoColon,
             _ if self.quote(after).is_some() || self.literal(after) => KeyAhead::NoColon,
+            // The key itself may lack its second quote.
+            _ if self.slice_bytes(at + len, place).contains(&b':') => KeyAhead::NoColon,
             _ => KeyAhead::No,
         }
     }
@@ -276,12 +278,7 @@ impl<'a> Source<'a> {
 
     /// The colon or equals sign after the name at `at`, and its end. The name may have lost its first quote only.
     fn bare_key_end(&self, origin: usize, at: usize) -> Option<(u8, usize)> {
-        let end = self.len().min(origin + LOOKAHEAD);
-        let mut place = at;
-        while place < end && self.name(place) {
-            place = self.next(place);
-        }
-        self.walked(place - at + 1);
+        let place = self.name_end(origin, at);
         if place == at {
             return None;
         }
@@ -292,6 +289,26 @@ impl<'a> Source<'a> {
             (byte @ (b':' | b'='), len) if !self.starts(after, "://") => Some((byte, after + len)),
             _ => None,
         }
+    }
+
+    /// The end of the name at `at`.
+    pub(super) fn name_end(&self, origin: usize, at: usize) -> usize {
+        let end = self.len().min(origin + LOOKAHEAD);
+        let mut place = at;
+        while place < end && self.name(place) {
+            place = self.next(place);
+        }
+        self.walked(place - at + 1);
+        place
+    }
+
+    /// The end of the words at `at`: the next quote, line or anything structural.
+    pub(super) fn words_end(&self, origin: usize, at: usize) -> usize {
+        let rest = self.slice_bytes(at, self.len().min(origin + LOOKAHEAD));
+        let stop = |byte: &u8| matches!(byte, b'"' | b',' | b'{' | b'}' | b'[' | b']' | b'\n');
+        let len = rest.iter().position(stop).unwrap_or(rest.len());
+        self.walked(len + 1);
+        at + len
     }
 
     /// The length of the letter in `u'…'`, `b"…"`, `r"…"`, `f"…"`.
