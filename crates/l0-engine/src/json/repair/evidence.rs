@@ -104,8 +104,10 @@ fn after_comma(source: &Source<'_>, origin: usize, at: usize, around: Around) ->
         (_, b'/' | b'#') if source.comment(next) => Evidence::Weak,
         (_, b'.') if source.starts(next, "...") => Evidence::Weak,
         (_, b',') => Evidence::Weak,
-        (Place::Item, b'{' | b'[' | b'-' | b'0'..=b'9') => Evidence::Strong,
-        (Place::Item, _) if is_quote || source.literal(next) => Evidence::Strong,
+        (Place::Item, b'{' | b'[') => Evidence::Strong,
+        (Place::Item, _) if is_quote => Evidence::Strong,
+        (Place::Item, b'-' | b'0'..=b'9') => scalar_item(source, origin, next),
+        (Place::Item, _) if source.literal(next) => scalar_item(source, origin, next),
         (Place::Item, _) if bare_item(source, origin, next) => Evidence::Weak,
         (Place::Member, b'{') if around.in_array => Evidence::Weak,
         (Place::Member, _) if is_quote => match source.key(origin, next) {
@@ -120,6 +122,18 @@ fn after_comma(source: &Source<'_>, origin: usize, at: usize, around: Around) ->
         fits.max(Evidence::Weak)
     } else {
         fits
+    }
+}
+
+/// A number or literal alone, or one that words follow.
+fn scalar_item(source: &Source<'_>, origin: usize, at: usize) -> Evidence {
+    let end = source.name_end(origin, at);
+    match source.ahead(origin, end) {
+        None => Evidence::Strong,
+        Some((after, _)) => match source.token(after) {
+            Some((b',' | b']', _)) => Evidence::Strong,
+            _ => Evidence::Weak,
+        },
     }
 }
 

@@ -64,9 +64,7 @@ impl Document<'_, '_> {
                 self.expect = Expect::Item;
                 true
             }
-            (Expect::After, b'}' | b']') | (Expect::Item, b'}' | b']') => {
-                self.skim_closer(at, byte)
-            }
+            (Expect::After | Expect::Item, b'}' | b']') => self.skim_closer(at, byte),
             (Expect::Item, b'"') if top.object => self.skim_key(at, doubt),
             (Expect::Item, _) if top.object => false,
             (Expect::Item | Expect::Value, _) => self.skim_value(at, byte, doubt),

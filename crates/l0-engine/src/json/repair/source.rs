@@ -393,9 +393,6 @@ fn is_name(byte: u8) -> bool {
 
 /// The JSON literal that a word stands for.
 pub(in crate::json) fn literal(word: &str) -> Option<&'static str> {
-    if !matches!(word.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z' | b'-', ..]) {
-        return None;
-    }
     const WORDS: [(&str, &str); 9] = [
         ("true", "true"),
         ("false", "false"),
@@ -407,6 +404,9 @@ pub(in crate::json) fn literal(word: &str) -> Option<&'static str> {
         ("infinity", "null"),
         ("-infinity", "null"),
     ];
+    if !matches!(word.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z' | b'-', ..]) {
+        return None;
+    }
     WORDS
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(word))
