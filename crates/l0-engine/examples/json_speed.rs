@@ -3,11 +3,7 @@
 //!
 //! `partial` feeds the text in pieces of four characters and reads what is new after each, as a binding does;
 //! `snapshot` reads the whole value as JSON after each instead. Both take in the whole text.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a measurement reads the clock"
-)]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measurement reads the clock")]
 
 use std::hint::black_box;
 use std::io::{self, Read as _, Write as _};
@@ -18,24 +14,11 @@ use l0_engine::json::{Options, Partial, Scanner, repair};
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
-    let rounds: u32 = arguments
-        .next()
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(1);
+    let rounds: u32 = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
     let mut text = String::new();
-    io::stdin()
-        .read_to_string(&mut text)
-        .expect("text on standard input");
-    let borders: Vec<usize> = text
-        .char_indices()
-        .map(|(at, _)| at)
-        .step_by(4)
-        .chain([text.len()])
-        .collect();
-    let pieces: Vec<&str> = borders
-        .windows(2)
-        .map(|pair| &text[pair[0]..pair[1]])
-        .collect();
+    io::stdin().read_to_string(&mut text).expect("text on standard input");
+    let borders: Vec<usize> = text.char_indices().map(|(at, _)| at).step_by(4).chain([text.len()]).collect();
+    let pieces: Vec<&str> = borders.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
 
     let look = || match what.as_str() {
         "scan" => {
@@ -44,8 +27,7 @@ fn main() {
         }
         "repair" => {
             black_box(
-                repair(black_box(&text), &Options::default())
-                    .map_or(0, |repaired| repaired.text.len()),
+                repair(black_box(&text), &Options::default()).map_or(0, |repaired| repaired.text.len()),
             );
         }
         "partial" => {

@@ -268,27 +268,11 @@ const LEFT_OPEN: &[(&str, bool, &str)] = &[
         true,
         "half a surrogate pair: the grammar has it, and refusing it would lose a document over one character",
     ),
-    (
-        "[\"\\udc00\\ud800\"]",
-        true,
-        "halves in the wrong order, likewise",
-    ),
-    (
-        "{\"a\":1,\"a\":2}",
-        true,
-        "a key twice: the text is kept as it is",
-    ),
-    (
-        "[1e999]",
-        true,
-        "a number no float holds: numbers are not evaluated",
-    ),
+    ("[\"\\udc00\\ud800\"]", true, "halves in the wrong order, likewise"),
+    ("{\"a\":1,\"a\":2}", true, "a key twice: the text is kept as it is"),
+    ("[1e999]", true, "a number no float holds: numbers are not evaluated"),
     ("[-1e-999]", true, "a number that is nothing in a float"),
-    (
-        "\u{feff}{}",
-        false,
-        "a byte order mark: readers differ, so it goes",
-    ),
+    ("\u{feff}{}", false, "a byte order mark: readers differ, so it goes"),
 ];
 
 #[test]
@@ -296,10 +280,7 @@ fn what_is_json_is_accepted_and_stays_as_it_is() {
     for text in ACCEPT {
         assert_eq!(scan(text), Status::Complete, "{text:?}");
         let repaired = repair(text, &Options::default()).expect(text);
-        assert!(
-            matches!(repaired.text, Cow::Borrowed(same) if same == *text),
-            "{text:?}"
-        );
+        assert!(matches!(repaired.text, Cow::Borrowed(same) if same == *text), "{text:?}");
         assert!(repaired.changes.is_empty(), "{text:?}");
     }
 }
@@ -322,8 +303,5 @@ fn what_is_left_open_is_decided() {
     }
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     assert_eq!(scan(&deep(MAX_DEPTH)), Status::Complete);
-    assert_eq!(
-        scan(&deep(MAX_DEPTH + 1)),
-        Status::Invalid { at: MAX_DEPTH }
-    );
+    assert_eq!(scan(&deep(MAX_DEPTH + 1)), Status::Invalid { at: MAX_DEPTH });
 }

@@ -41,10 +41,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
 }
 
 fn table() -> Vec<Broken> {
-    BROKEN
-        .lines()
-        .map(|line| serde_json::from_str(line).expect(line))
-        .collect()
+    BROKEN.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
 fn options(which: &Which) -> Options {
@@ -54,10 +51,7 @@ fn options(which: &Which) -> Options {
         Which::Last => Documents::Last,
         Which::All => Documents::All,
     };
-    Options {
-        documents,
-        ..Options::default()
-    }
+    Options { documents, ..Options::default() }
 }
 
 #[test]
@@ -66,34 +60,19 @@ fn every_broken_text_means_what_was_meant() {
     assert!(table.len() >= 200, "{} rows", table.len());
     let mut wrong = Vec::new();
     for row in &table {
-        assert!(
-            row.value.is_some() != row.no_json,
-            "a row says one of value and no_json: {}",
-            row.why
-        );
+        assert!(row.value.is_some() != row.no_json, "a row says one of value and no_json: {}", row.why);
         let repaired = repair(&row.text, &options(&row.documents));
-        let means = repaired
-            .as_ref()
-            .map(|repaired| serde_json::from_str::<Value>(&repaired.text).ok());
+        let means = repaired.as_ref().map(|repaired| serde_json::from_str::<Value>(&repaired.text).ok());
         let right = match (&means, &row.value) {
             (Ok(Some(means)), Some(value)) => means == value,
             (Err(Unrepairable::NoJson), None) => true,
             _ => false,
         };
         if !right {
-            wrong.push(format!(
-                "{}: {:?}\n  gave {repaired:?}\n  not  {:?}",
-                row.why, row.text, row.value
-            ));
+            wrong.push(format!("{}: {:?}\n  gave {repaired:?}\n  not  {:?}", row.why, row.text, row.value));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {} rows\n{}",
-        wrong.len(),
-        table.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {} rows\n{}", wrong.len(), table.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -107,10 +86,7 @@ fn a_repair_is_json_that_stays_and_every_edit_is_in_place() {
         scanner.feed(&repaired.text);
         assert_eq!(scanner.finish(), Status::Complete, "{row:?}: {repaired:?}");
         let again = repair(&repaired.text, &options).expect(&row.why);
-        assert!(
-            matches!(again.text, Cow::Borrowed(_)) && again.changes.is_empty(),
-            "{row:?}: {again:?}"
-        );
+        assert!(matches!(again.text, Cow::Borrowed(_)) && again.changes.is_empty(), "{row:?}: {again:?}");
         assert!(!repaired.changes.is_empty(), "{row:?}: {repaired:?}");
         assert_eq!(repaired.changes_omitted, 0, "{row:?}");
         for change in &repaired.changes {
@@ -123,8 +99,8 @@ fn a_repair_is_json_that_stays_and_every_edit_is_in_place() {
 fn every_kind_of_change_is_made_by_some_row() {
     let mut missing: BTreeSet<Fix> = Fix::ALL.iter().copied().collect();
     for row in table() {
-        let changes = repair(&row.text, &options(&row.documents))
-            .map_or(Vec::new(), |repaired| repaired.changes);
+        let changes =
+            repair(&row.text, &options(&row.documents)).map_or(Vec::new(), |repaired| repaired.changes);
         for change in changes {
             missing.remove(&change.fix);
         }
@@ -136,10 +112,7 @@ fn every_kind_of_change_is_made_by_some_row() {
 fn names_of_changes_are_fixed_words() {
     let names: BTreeSet<&str> = Fix::ALL.iter().map(|fix| fix.name()).collect();
     assert_eq!(names.len(), Fix::ALL.len());
-    assert!(names.iter().all(|name| {
-        name.bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-    }));
+    assert!(names.iter().all(|name| { name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') }));
 }
 
 #[test]
@@ -158,32 +131,17 @@ fn nesting_is_bounded_in_broken_text_too() {
     let deeper = "[".repeat(MAX_DEPTH + 1);
     let too_deep = Unrepairable::TooDeep { at: MAX_DEPTH };
     assert_eq!(repair(&deeper, &Options::default()), Err(too_deep));
-    let flat = Options {
-        depth_max: 1,
-        ..Options::default()
-    };
+    let flat = Options { depth_max: 1, ..Options::default() };
     assert_eq!(repair("[[]]", &flat), Err(Unrepairable::TooDeep { at: 1 }));
     // The array around several documents counts.
-    let all = Options {
-        documents: Documents::All,
-        depth_max: 2,
-    };
-    assert_eq!(
-        repair("[[1]] [[2]]", &all),
-        Err(Unrepairable::TooDeep { at: 1 })
-    );
-    assert_eq!(
-        repair("[1] [2]", &all).expect("two levels").text,
-        "[[1],[2]]"
-    );
+    let all = Options { documents: Documents::All, depth_max: 2 };
+    assert_eq!(repair("[[1]] [[2]]", &all), Err(Unrepairable::TooDeep { at: 1 }));
+    assert_eq!(repair("[1] [2]", &all).expect("two levels").text, "[[1],[2]]");
 }
 
 #[test]
 fn the_list_of_changes_is_bounded_and_says_what_it_omits() {
     let text = format!("[{}]", "1 ".repeat(CHANGES_MAX + 10));
     let repaired = repair(&text, &Options::default()).expect("an array");
-    assert_eq!(
-        (repaired.changes.len(), repaired.changes_omitted),
-        (CHANGES_MAX, 9)
-    );
+    assert_eq!((repaired.changes.len(), repaired.changes_omitted), (CHANGES_MAX, 9));
 }

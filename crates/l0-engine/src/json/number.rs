@@ -50,10 +50,7 @@ impl Number {
 
     /// Whether the number may end here.
     pub(super) fn is_whole(self) -> bool {
-        matches!(
-            self,
-            Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits
-        )
+        matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits)
     }
 }
 
@@ -61,10 +58,7 @@ impl Number {
 pub(super) fn is_number(text: &str) -> bool {
     let mut bytes = text.bytes();
     let first = bytes.next().and_then(Number::begin);
-    let last = bytes.try_fold(first, |number, byte| {
-        number
-            .map(|number| number.step(byte))
-            .filter(Option::is_some)
-    });
+    let last =
+        bytes.try_fold(first, |number, byte| number.map(|number| number.step(byte)).filter(Option::is_some));
     last.flatten().is_some_and(Number::is_whole)
 }

@@ -218,8 +218,7 @@ impl Partial {
                     let plain = plain_len(bytes.get(at..).unwrap_or_default());
                     if plain > 0 {
                         self.settle_high();
-                        self.json
-                            .push_str(delta.get(at..at + plain).unwrap_or_default());
+                        self.json.push_str(delta.get(at..at + plain).unwrap_or_default());
                         at += plain;
                         continue;
                     }
@@ -229,11 +228,7 @@ impl Partial {
             match self.step(byte) {
                 Step::Taken => at += 1,
                 Step::Again => {}
-                Step::Refused => {
-                    self.state = State::Broken {
-                        at: self.position + at,
-                    }
-                }
+                Step::Refused => self.state = State::Broken { at: self.position + at },
             }
         }
         self.position += bytes.len();
@@ -267,11 +262,7 @@ impl Partial {
         if self.json.is_empty() {
             return None;
         }
-        let end = if self.text.open {
-            self.text_end()
-        } else {
-            self.shown
-        };
+        let end = if self.text.open { self.text_end() } else { self.shown };
         let mut json = String::with_capacity(end + 1 + self.closers.len());
         json.push_str(self.json.get(..end).unwrap_or_default());
         if self.text.open {
@@ -318,10 +309,7 @@ impl Partial {
                     Step::Taken
                 }
                 None if number.is_whole() && ends_scalar(byte) => {
-                    let entry = Entry::Number {
-                        start: self.token,
-                        end: self.json.len(),
-                    };
+                    let entry = Entry::Number { start: self.token, end: self.json.len() };
                     self.show_scalar(entry);
                     Step::Again
                 }
@@ -392,11 +380,8 @@ impl Partial {
         self.separate_item();
         self.tell_key();
         self.json.push(char::from(opener));
-        let (closer, entry) = if opener == b'{' {
-            (b'}', Entry::BeginObject)
-        } else {
-            (b']', Entry::BeginArray)
-        };
+        let (closer, entry) =
+            if opener == b'{' { (b'}', Entry::BeginObject) } else { (b']', Entry::BeginArray) };
         self.closers.push(closer);
         self.news.push(entry);
         self.shown = self.json.len();
@@ -444,11 +429,7 @@ impl Partial {
     fn end_value(&mut self) {
         self.shown = self.json.len();
         self.has_items = true;
-        self.state = if self.closers.is_empty() {
-            State::End
-        } else {
-            State::After
-        };
+        self.state = if self.closers.is_empty() { State::End } else { State::After };
     }
 
     /// The comma before an item of an array; that of an object is written before the key.
@@ -475,12 +456,7 @@ impl Partial {
     fn begin_text(&mut self, key: bool) {
         self.json.push('"');
         let start = self.json.len();
-        self.text = Text {
-            start,
-            open: !key,
-            seen: start,
-            ..Text::default()
-        };
+        self.text = Text { start, open: !key, seen: start, ..Text::default() };
         self.state = State::Text { key };
     }
 
@@ -519,20 +495,12 @@ impl Partial {
         let state = match byte {
             b'u' => {
                 self.json.push_str("\\u");
-                State::Hex {
-                    key,
-                    left: 4,
-                    unicode: true,
-                }
+                State::Hex { key, left: 4, unicode: true }
             }
             b'x' => {
                 self.settle_high();
                 self.json.push_str("\\u00");
-                State::Hex {
-                    key,
-                    left: 2,
-                    unicode: false,
-                }
+                State::Hex { key, left: 2, unicode: false }
             }
             _ => {
                 self.settle_high();
@@ -570,11 +538,7 @@ impl Partial {
         }
         self.json.push(char::from(byte));
         if left > 1 {
-            self.state = State::Hex {
-                key,
-                left: left - 1,
-                unicode,
-            };
+            self.state = State::Hex { key, left: left - 1, unicode };
             return Step::Taken;
         }
         self.state = State::Text { key };
@@ -629,22 +593,14 @@ fn ends_scalar(byte: u8) -> bool {
 
 impl Text {
     fn span(&self, end: usize) -> Span {
-        Span {
-            start: self.start,
-            end,
-            escaped: self.escaped,
-        }
+        Span { start: self.start, end, escaped: self.escaped }
     }
 }
 
 impl Span {
     fn read(self, json: &str) -> Cow<'_, str> {
         let raw = json.get(self.start..self.end).unwrap_or_default();
-        if self.escaped {
-            Cow::Owned(unescape(raw))
-        } else {
-            Cow::Borrowed(raw)
-        }
+        if self.escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
     }
 }
 
@@ -705,10 +661,7 @@ mod tests {
                     News::Longer(text) => {
                         let last = self.last.clone().expect("a string was told");
                         let place = step(self.top(), &last);
-                        let before = place
-                            .as_str()
-                            .expect("the last thing told is a string")
-                            .to_owned();
+                        let before = place.as_str().expect("the last thing told is a string").to_owned();
                         assert!(
                             text.starts_with(&before) && text.len() > before.len(),
                             "{before:?} became {text:?}"
@@ -812,26 +765,11 @@ mod tests {
     fn what_can_be_put_right_at_once_is() {
         for (text, json) in [
             ("{\"a\": \"x\ny\tz\"}", "{\"a\":\"x\\ny\\tz\"}"),
-            (
-                "{\"a\": \"\\d+ \\'q\\' \\x41\"}",
-                "{\"a\":\"\\\\d+ 'q' \\u0041\"}",
-            ),
-            (
-                "{\"a\": \"\\u12 \\x4g \\é\"}",
-                "{\"a\":\"\\\\u12 \\\\x4g \\\\é\"}",
-            ),
-            (
-                "{\"a\": \"\\ud83d!\\ude00\"}",
-                "{\"a\":\"\\ufffd!\\ufffd\"}",
-            ),
-            (
-                "{\"a\": \"\\ud83d\\ud83d\\ude00\\ud83d\\n\"}",
-                "{\"a\":\"\\ufffd\\ud83d\\ude00\\ufffd\\n\"}",
-            ),
-            (
-                "{\"a\": \"\\ud83d\\x41\\ud83d\\u12\"}",
-                "{\"a\":\"\\ufffd\\u0041\\ufffd\\\\u12\"}",
-            ),
+            ("{\"a\": \"\\d+ \\'q\\' \\x41\"}", "{\"a\":\"\\\\d+ 'q' \\u0041\"}"),
+            ("{\"a\": \"\\u12 \\x4g \\é\"}", "{\"a\":\"\\\\u12 \\\\x4g \\\\é\"}"),
+            ("{\"a\": \"\\ud83d!\\ude00\"}", "{\"a\":\"\\ufffd!\\ufffd\"}"),
+            ("{\"a\": \"\\ud83d\\ud83d\\ude00\\ud83d\\n\"}", "{\"a\":\"\\ufffd\\ud83d\\ude00\\ufffd\\n\"}"),
+            ("{\"a\": \"\\ud83d\\x41\\ud83d\\u12\"}", "{\"a\":\"\\ufffd\\u0041\\ufffd\\\\u12\"}"),
             ("{\"a\": [1,, 2,],}", "{\"a\":[1,2]}"),
             ("[None, False, undefined]", "[null,false,null]"),
         ] {
@@ -841,11 +779,7 @@ mod tests {
             // The repair of the whole text means the same, where it has anything to repair.
             let repaired = repair(text, &Options::default()).expect(text);
             if !repaired.changes.is_empty() {
-                assert_eq!(
-                    shown(&partial),
-                    serde_json::from_str(&repaired.text).ok(),
-                    "{text:?}"
-                );
+                assert_eq!(shown(&partial), serde_json::from_str(&repaired.text).ok(), "{text:?}");
             }
         }
     }
@@ -874,11 +808,7 @@ mod tests {
         }
         assert_eq!(snapshot("[[1, 2], [3"), "[[1,2],[]]");
         assert_eq!(snapshot("Result: [\"a\", "), "[\"a\"]");
-        assert_eq!(
-            snapshot("Result: [1, 2]"),
-            "nothing",
-            "a reference in a sentence"
-        );
+        assert_eq!(snapshot("Result: [1, 2]"), "nothing", "a reference in a sentence");
         assert_eq!(snapshot("{}"), "{}");
         assert_eq!(snapshot("Nothing: {}"), "nothing");
     }
@@ -910,10 +840,7 @@ mod tests {
     fn nesting_is_bounded() {
         let deep = |levels: usize| format!("[\"a\"{}", ", [\"b\"".repeat(levels - 1));
         assert_eq!(fed(&deep(MAX_DEPTH)).status(), Status::Open);
-        assert!(matches!(
-            fed(&deep(MAX_DEPTH + 1)).status(),
-            Status::Invalid { .. }
-        ));
+        assert!(matches!(fed(&deep(MAX_DEPTH + 1)).status(), Status::Invalid { .. }));
         let mut flat = Partial::with_max_depth(1);
         flat.feed("[[\"a\"");
         assert!(matches!(flat.status(), Status::Invalid { .. }));
@@ -925,10 +852,7 @@ mod tests {
         let mut partial = fed("{\"list\": [1, 2, 3], \"text\": \"abc");
         assert_eq!(partial.drain().count(), 9);
         partial.feed("def");
-        assert_eq!(
-            partial.drain().collect::<Vec<_>>(),
-            [News::Longer("abcdef".into())]
-        );
+        assert_eq!(partial.drain().collect::<Vec<_>>(), [News::Longer("abcdef".into())]);
         assert_eq!(partial.drain().count(), 0);
         partial.feed("\", \"n\\u006f\": 1");
         assert_eq!(partial.drain().count(), 0);

@@ -39,10 +39,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            documents: Documents::Longest,
-            depth_max: MAX_DEPTH,
-        }
+        Self { documents: Documents::Longest, depth_max: MAX_DEPTH }
     }
 }
 
@@ -144,20 +141,12 @@ fn repair_broken<'a>(
     let text = match chosen.as_slice() {
         [only] => text_of(only, source, draft),
         several => {
-            let texts: Vec<_> = several
-                .iter()
-                .map(|found| text_of(found, source, draft))
-                .collect();
+            let texts: Vec<_> = several.iter().map(|found| text_of(found, source, draft)).collect();
             Cow::Owned(format!("[{}]", texts.join(",")))
         }
     };
     let (changes, changes_omitted) = listed(&found, &chosen, draft);
-    Ok(Repaired {
-        text,
-        changes,
-        changes_omitted,
-        cut: chosen.iter().any(|found| found.cut),
-    })
+    Ok(Repaired { text, changes, changes_omitted, cut: chosen.iter().any(|found| found.cut) })
 }
 
 fn choose(found: &[Found], documents: Documents) -> Option<Vec<&Found>> {
@@ -182,24 +171,11 @@ fn text_of<'a>(found: &Found, source: &Source<'a>, draft: &Draft<'a>) -> Cow<'a,
 /// The changes to the chosen documents and around them, in order.
 fn listed(found: &[Found], chosen: &[&Found], draft: &Draft<'_>) -> (Vec<Change>, usize) {
     let first = chosen.first().map(|found| found.at.start);
-    let others = found
-        .iter()
-        .map(|found| found.at.start)
-        .filter(|at| Some(*at) != first);
-    let mut changes: Vec<Change> = others
-        .map(|at| Change {
-            fix: Fix::OtherDocument,
-            at,
-        })
-        .collect();
+    let others = found.iter().map(|found| found.at.start).filter(|at| Some(*at) != first);
+    let mut changes: Vec<Change> = others.map(|at| Change { fix: Fix::OtherDocument, at }).collect();
     changes.extend(outline::outside(found, draft.changes()));
     for found in chosen {
-        changes.extend_from_slice(
-            draft
-                .changes()
-                .get(found.changes.clone())
-                .unwrap_or_default(),
-        );
+        changes.extend_from_slice(draft.changes().get(found.changes.clone()).unwrap_or_default());
     }
     let omitted = changes.len().saturating_sub(CHANGES_MAX);
     changes.sort_by_key(|change| change.at);
@@ -335,8 +311,7 @@ mod tests {
 
     fn value(text: &str) -> Value {
         let json = repaired(text).text;
-        serde_json::from_str(&json)
-            .unwrap_or_else(|error| panic!("{error}: {json:?} from {text:?}"))
+        serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json:?} from {text:?}"))
     }
 
     fn is_json(text: &str) -> bool {
@@ -344,16 +319,9 @@ mod tests {
     }
 
     fn options() -> impl Strategy<Value = Options> {
-        let documents = [
-            Documents::Longest,
-            Documents::First,
-            Documents::Last,
-            Documents::All,
-        ];
-        prop::sample::select(documents.to_vec()).prop_map(|documents| Options {
-            documents,
-            ..Options::default()
-        })
+        let documents = [Documents::Longest, Documents::First, Documents::Last, Documents::All];
+        prop::sample::select(documents.to_vec())
+            .prop_map(|documents| Options { documents, ..Options::default() })
     }
 
     /// Bytes read and written per byte of the text.
@@ -370,16 +338,12 @@ mod tests {
         for opener in OPENERS {
             for seed in SEEDS {
                 for (before, after) in [("", ""), ("", "\"}"), ("", "\n}\n```")] {
-                    let text =
-                        |times: usize| format!("{opener}{before}{}{after}", seed.repeat(times));
+                    let text = |times: usize| format!("{opener}{before}{}{after}", seed.repeat(times));
                     let (short, long) = (text(64), text(1_024));
                     #[expect(clippy::cast_precision_loss, reason = "small counts")]
                     let per_byte = |text: &str| steps(text) as f64 / text.len() as f64;
                     let (short, long) = (per_byte(&short), per_byte(&long));
-                    assert!(
-                        long < 40.0,
-                        "{long} steps a byte for {opener:?} and {seed:?}, {after:?}"
-                    );
+                    assert!(long < 40.0, "{long} steps a byte for {opener:?} and {seed:?}, {after:?}");
                     assert!(
                         long < short * 1.5 + 2.0,
                         "{short} steps a byte became {long} for {opener:?} and {seed:?}, {after:?}"

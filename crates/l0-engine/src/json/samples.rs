@@ -11,16 +11,8 @@ pub(super) fn document() -> impl Strategy<Value = String> {
     let string = prop::collection::vec(
         prop_oneof![
             "[a-zA-Z0-9 é漢🙂/{}\\[\\],:']{1,40}",
-            prop::sample::select(vec![
-                "\\n",
-                "\\\"",
-                "\\\\",
-                "\\/",
-                "\\u00e9",
-                "\\ud83d\\ude00",
-                "\\uD800"
-            ])
-            .prop_map(str::to_owned),
+            prop::sample::select(vec!["\\n", "\\\"", "\\\\", "\\/", "\\u00e9", "\\ud83d\\ude00", "\\uD800"])
+                .prop_map(str::to_owned),
         ],
         0..4,
     )
@@ -34,20 +26,13 @@ pub(super) fn document() -> impl Strategy<Value = String> {
     ];
     let value = leaf.prop_recursive(5, 48, 6, move |inner| {
         prop_oneof![
-            (prop::collection::vec(inner.clone(), 0..6), space()).prop_map(
-                |(items, space)| format!("[{space}{}{space}]", items.join(&format!("{space},")))
-            ),
-            (
-                prop::collection::vec((string.clone(), inner), 0..6),
-                space()
-            )
-                .prop_map(|(members, space)| {
-                    let members: Vec<_> = members
-                        .iter()
-                        .map(|(key, value)| format!("{key}{space}:{value}"))
-                        .collect();
-                    format!("{{{space}{}{space}}}", members.join(&format!(",{space}")))
-                }),
+            (prop::collection::vec(inner.clone(), 0..6), space())
+                .prop_map(|(items, space)| format!("[{space}{}{space}]", items.join(&format!("{space},")))),
+            (prop::collection::vec((string.clone(), inner), 0..6), space()).prop_map(|(members, space)| {
+                let members: Vec<_> =
+                    members.iter().map(|(key, value)| format!("{key}{space}:{value}")).collect();
+                format!("{{{space}{}{space}}}", members.join(&format!(",{space}")))
+            }),
         ]
     });
     (space(), value, space()).prop_map(|(before, value, after)| format!("{before}{value}{after}"))
@@ -56,29 +41,25 @@ pub(super) fn document() -> impl Strategy<Value = String> {
 /// A document with one place broken: a stretch cut out, or something put in.
 pub(super) fn mutated() -> impl Strategy<Value = String> {
     let inserted = prop::sample::select(vec![
-        "", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "e", "\n", " ", "t", "\u{1}",
-        "é", "\\u12",
+        "", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "e", "\n", " ", "t", "\u{1}", "é",
+        "\\u12",
     ]);
-    (
-        document(),
-        any::<prop::sample::Index>(),
-        0..3_usize,
-        inserted,
-    )
-        .prop_map(|(text, place, cut, inserted)| {
+    (document(), any::<prop::sample::Index>(), 0..3_usize, inserted).prop_map(
+        |(text, place, cut, inserted)| {
             let mut chars: Vec<char> = text.chars().collect();
             let at = place.index(chars.len());
             let end = (at + cut).min(chars.len());
             chars.splice(at..end, inserted.chars());
             chars.into_iter().collect()
-        })
+        },
+    )
 }
 
 /// Mostly tokens, so that runs get somewhere before they go wrong.
 pub(super) fn soup() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
-        "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\\", "true", "null", "0", "12", "-", ".5",
-        "e3", " ", "\n", "é",
+        "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\\", "true", "null", "0", "12", "-", ".5", "e3", " ",
+        "\n", "é",
     ]);
     prop_oneof![
         prop::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat()),
@@ -122,13 +103,11 @@ pub(super) fn container() -> impl Strategy<Value = Value> {
                 .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     });
-    value.prop_map(|value| {
-        if value.is_object() || value.is_array() {
-            value
-        } else {
-            Value::from(vec![value])
-        }
-    })
+    value.prop_map(
+        |value| {
+            if value.is_object() || value.is_array() { value } else { Value::from(vec![value]) }
+        },
+    )
 }
 
 /// How a value is written: every freedom a dialect takes in place of what JSON asks for.
@@ -157,63 +136,20 @@ impl Style {
 
     /// One habit of models each, and some together.
     pub(super) const HABITS: [Self; 15] = [
-        Self {
-            tail: ",",
-            ..Self::JSON
-        },
-        Self {
-            tail: " , \n",
-            ..Self::JSON
-        },
-        Self {
-            quotes: ("'", "'"),
-            ..Self::JSON
-        },
-        Self {
-            quotes: ("“", "”"),
-            ..Self::JSON
-        },
-        Self {
-            literals: ["True", "False", "None"],
-            ..Self::JSON
-        },
-        Self {
-            bare_keys: true,
-            ..Self::JSON
-        },
-        Self {
-            raw_controls: true,
-            ..Self::JSON
-        },
-        Self {
-            comma: ", // and so on\n",
-            ..Self::JSON
-        },
-        Self {
-            comma: " /* , */ , ",
-            ..Self::JSON
-        },
-        Self {
-            comma: "\n",
-            ..Self::JSON
-        },
-        Self {
-            colon: " = ",
-            ..Self::JSON
-        },
-        Self {
-            comma: ",, ",
-            ..Self::JSON
-        },
-        Self {
-            comma: "，",
-            colon: "：",
-            ..Self::JSON
-        },
-        Self {
-            comma: ";\n",
-            ..Self::JSON
-        },
+        Self { tail: ",", ..Self::JSON },
+        Self { tail: " , \n", ..Self::JSON },
+        Self { quotes: ("'", "'"), ..Self::JSON },
+        Self { quotes: ("“", "”"), ..Self::JSON },
+        Self { literals: ["True", "False", "None"], ..Self::JSON },
+        Self { bare_keys: true, ..Self::JSON },
+        Self { raw_controls: true, ..Self::JSON },
+        Self { comma: ", // and so on\n", ..Self::JSON },
+        Self { comma: " /* , */ , ", ..Self::JSON },
+        Self { comma: "\n", ..Self::JSON },
+        Self { colon: " = ", ..Self::JSON },
+        Self { comma: ",, ", ..Self::JSON },
+        Self { comma: "，", colon: "：", ..Self::JSON },
+        Self { comma: ";\n", ..Self::JSON },
         Self {
             quotes: ("'", "'"),
             literals: ["True", "False", "None"],
@@ -248,11 +184,8 @@ impl Style {
                 out.push('{');
                 for (index, (key, item)) in members.iter().enumerate() {
                     out.push_str(if index > 0 { self.comma } else { "" });
-                    let is_name = key
-                        .starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-                        && key
-                            .bytes()
-                            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                    let is_name = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
                     if self.bare_keys && is_name {
                         out.push_str(key);
                     } else {
@@ -291,21 +224,14 @@ pub(super) fn begins(part: &Value, whole: &Value) -> bool {
     match (part, whole) {
         (Value::String(part), Value::String(whole)) => whole.starts_with(part.as_str()),
         (Value::Number(part), Value::Number(whole)) => {
-            part == whole
-                || whole
-                    .to_string()
-                    .starts_with(part.to_string().trim_end_matches(".0"))
+            part == whole || whole.to_string().starts_with(part.to_string().trim_end_matches(".0"))
         }
         (Value::Array(part), Value::Array(whole)) => {
-            part.len() <= whole.len()
-                && part
-                    .iter()
-                    .zip(whole)
-                    .all(|(part, whole)| begins(part, whole))
+            part.len() <= whole.len() && part.iter().zip(whole).all(|(part, whole)| begins(part, whole))
         }
-        (Value::Object(part), Value::Object(whole)) => part
-            .iter()
-            .all(|(key, part)| whole.get(key).is_some_and(|whole| begins(part, whole))),
+        (Value::Object(part), Value::Object(whole)) => {
+            part.iter().all(|(key, part)| whole.get(key).is_some_and(|whole| begins(part, whole)))
+        }
         (part, whole) => part == whole,
     }
 }
@@ -325,10 +251,7 @@ impl Pieces {
         let mut rest = text;
         std::iter::from_fn(move || {
             let length = lengths.next().filter(|_| !rest.is_empty())?;
-            let end = rest
-                .char_indices()
-                .nth(length)
-                .map_or(rest.len(), |(at, _)| at);
+            let end = rest.char_indices().nth(length).map_or(rest.len(), |(at, _)| at);
             let (piece, after) = rest.split_at(end);
             rest = after;
             Some(piece)
@@ -338,18 +261,11 @@ impl Pieces {
 
 /// A document in one of the dialects, cut somewhere or broken in a further place, or neither.
 pub(super) fn dialect() -> impl Strategy<Value = String> {
-    let inserted = prop::sample::select(vec![
-        "", "\"", "'", ",", "}", "]", ":", "x", "\n", "{", "[", "1", " y ",
-    ]);
+    let inserted =
+        prop::sample::select(vec!["", "\"", "'", ",", "}", "]", ":", "x", "\n", "{", "[", "1", " y "]);
     let place = any::<prop::sample::Index>();
-    (
-        container(),
-        0..Style::HABITS.len(),
-        place,
-        0..3_usize,
-        inserted,
-    )
-        .prop_map(|(value, habit, place, how, inserted)| {
+    (container(), 0..Style::HABITS.len(), place, 0..3_usize, inserted).prop_map(
+        |(value, habit, place, how, inserted)| {
             let text = Style::HABITS[habit].write(&value);
             let borders: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
             let (before, after) = text.split_at(borders[place.index(borders.len())]);
@@ -358,5 +274,6 @@ pub(super) fn dialect() -> impl Strategy<Value = String> {
                 1 => before.to_owned(),
                 _ => format!("{before}{inserted}{after}"),
             }
-        })
+        },
+    )
 }

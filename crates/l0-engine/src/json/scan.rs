@@ -210,9 +210,7 @@ impl Scanner {
         match self.state {
             State::Root => Status::Empty,
             State::End => Status::Complete,
-            State::Invalid => Status::Invalid {
-                at: self.invalid_at,
-            },
+            State::Invalid => Status::Invalid { at: self.invalid_at },
             _ => Status::Open,
         }
     }
@@ -226,10 +224,7 @@ impl Scanner {
     /// Whether the text so far ends inside a string, be it a key or a value.
     #[must_use]
     pub fn in_string(&self) -> bool {
-        matches!(
-            self.state,
-            State::Text { .. } | State::Escape { .. } | State::Hex { .. }
-        )
+        matches!(self.state, State::Text { .. } | State::Escape { .. } | State::Hex { .. })
     }
 
     /// How many containers are open.
@@ -272,10 +267,7 @@ impl Scanner {
             },
             State::Hex { key, left } => match (byte.is_ascii_hexdigit(), left) {
                 (true, 1) => Some(State::Text { key }),
-                (true, _) => Some(State::Hex {
-                    key,
-                    left: left - 1,
-                }),
+                (true, _) => Some(State::Hex { key, left: left - 1 }),
                 (false, _) => None,
             },
             State::Literal { literal, seen } => {
@@ -285,10 +277,7 @@ impl Scanner {
                 match (expected, last) {
                     (false, _) => None,
                     (true, true) => Some(self.after_value()),
-                    (true, false) => Some(State::Literal {
-                        literal,
-                        seen: seen + 1,
-                    }),
+                    (true, false) => Some(State::Literal { literal, seen: seen + 1 }),
                 }
             }
             State::Number(number) => match number.step(byte) {
@@ -368,11 +357,7 @@ impl Scanner {
     }
 
     fn after_value(&self) -> State {
-        if self.depth == 0 {
-            State::End
-        } else {
-            State::AfterItem
-        }
+        if self.depth == 0 { State::End } else { State::AfterItem }
     }
 }
 
@@ -384,10 +369,7 @@ const fn is_space(byte: u8) -> bool {
 /// How many bytes at the start of `bytes` are whitespace.
 #[inline]
 pub(super) fn space_len(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .position(|&byte| !is_space(byte))
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|&byte| !is_space(byte)).unwrap_or(bytes.len())
 }
 
 /// How many bytes at the start of `bytes` are ordinary inside a string: neither quote nor backslash nor control.
@@ -406,19 +388,13 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
         // A string that is long already is likely to go on: whole blocks without a branch inside.
         while plain >= BLOCK
             && let Some((block, after)) = rest.split_first_chunk::<BLOCK>()
-            && !block
-                .iter()
-                .fold(false, |special, &byte| special | ends_plain(byte))
+            && !block.iter().fold(false, |special, &byte| special | ends_plain(byte))
         {
             plain += BLOCK;
             rest = after;
         }
     }
-    plain
-        + rest
-            .iter()
-            .position(|&byte| ends_plain(byte))
-            .unwrap_or(rest.len())
+    plain + rest.iter().position(|&byte| ends_plain(byte)).unwrap_or(rest.len())
 }
 
 #[inline]
@@ -611,11 +587,7 @@ mod tests {
         }
         assert_eq!(scan(&text), Status::Complete);
         let wrong = text.len() - 70;
-        let flipped = if text.as_bytes()[wrong] == b']' {
-            "}"
-        } else {
-            "]"
-        };
+        let flipped = if text.as_bytes()[wrong] == b']' { "}" } else { "]" };
         text.replace_range(wrong..=wrong, flipped);
         assert_eq!(scan(&text), invalid(wrong));
     }

@@ -58,10 +58,9 @@ fn unescape_unicode(escape: &str) -> (Option<char>, usize) {
         u32::from_str_radix(digits, 16).ok()
     };
     match (unit(1), unit(7)) {
-        (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) => (
-            char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)),
-            11,
-        ),
+        (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) => {
+            (char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)), 11)
+        }
         (Some(unit), _) => (char::from_u32(unit), 5),
         (None, _) => (None, 1),
     }

@@ -77,10 +77,9 @@ impl Seek {
             }
             (_, b'"') => true,
             (b'{', b'}')
-            | (
-                b'[',
-                b'{' | b'[' | b']' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'T' | b'F' | b'N',
-            ) => self.at_start,
+            | (b'[', b'{' | b'[' | b']' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'T' | b'F' | b'N') => {
+                self.at_start
+            }
             _ => false,
         };
         if plausible {
@@ -94,11 +93,7 @@ impl Seek {
 
     /// Passes over what stands between the tags that some models put around their thoughts.
     fn thought(&mut self, byte: u8) -> bool {
-        let tag: &[u8] = if self.in_thought {
-            b"</think"
-        } else {
-            b"<think"
-        };
+        let tag: &[u8] = if self.in_thought { b"</think" } else { b"<think" };
         self.thought_tag = match tag.get(self.thought_tag) {
             Some(&expected) if expected == byte => self.thought_tag + 1,
             _ => usize::from(byte == b'<'),

@@ -22,18 +22,7 @@ impl Document<'_, '_> {
         while let Some((byte, _)) = source.token(end) {
             let stop = matches!(
                 byte,
-                b':' | b'='
-                    | b','
-                    | b';'
-                    | b'{'
-                    | b'}'
-                    | b'['
-                    | b']'
-                    | b'('
-                    | b')'
-                    | b'"'
-                    | b'\n'
-                    | b'\r'
+                b':' | b'=' | b',' | b';' | b'{' | b'}' | b'[' | b']' | b'(' | b')' | b'"' | b'\n' | b'\r'
             );
             if stop || source.comment(end) {
                 break;
@@ -121,11 +110,7 @@ impl Document<'_, '_> {
         match source.token(next) {
             None | Some((b',' | b';' | b'}' | b']' | b')' | b'{' | b'[', _)) => true,
             Some((b':', _)) => false,
-            _ if line_ended
-                || source.comment(next)
-                || source.fence(next)
-                || source.starts(next, "...") =>
-            {
+            _ if line_ended || source.comment(next) || source.fence(next) || source.starts(next, "...") => {
                 true
             }
             // `1"b": 2` lacks a comma; `12", "b": 2` lacks the quote before it; `5'10` is neither.
@@ -158,11 +143,7 @@ impl Document<'_, '_> {
         let mut number = head.to_owned();
         let mut at = end;
         while let [b',', digits @ ..] = source.rest(at) {
-            let count = digits
-                .iter()
-                .take(4)
-                .take_while(|byte| byte.is_ascii_digit())
-                .count();
+            let count = digits.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
             if count != 3 || number.len() > 32 {
                 break;
             }
@@ -174,20 +155,11 @@ impl Document<'_, '_> {
         if let [b'.', digit, ..] = fraction
             && digit.is_ascii_digit()
         {
-            let digits = fraction
-                .iter()
-                .skip(1)
-                .take(32)
-                .take_while(|byte| byte.is_ascii_digit())
-                .count();
+            let digits = fraction.iter().skip(1).take(32).take_while(|byte| byte.is_ascii_digit()).count();
             number.push_str(source.slice(at, at + 1 + digits));
             at += 1 + digits;
         }
-        if at == end
-            || !source.rest(end).starts_with(b",")
-            || !self.ends_scalar(at)
-            || at == source.len()
-        {
+        if at == end || !source.rest(end).starts_with(b",") || !self.ends_scalar(at) || at == source.len() {
             return false;
         }
         self.take_scalar(&Scalar::Instead(number, Fix::Number), at);
@@ -202,13 +174,9 @@ impl Document<'_, '_> {
             self.take_scalar(&Scalar::Instead(json.to_owned(), Fix::CutLiteral), end);
             return;
         }
-        let numeric = text
-            .starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.'));
-        let number = if numeric {
-            text.trim_end_matches(['.', 'e', 'E', '+', '-'])
-        } else {
-            text
-        };
+        let numeric =
+            text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.'));
+        let number = if numeric { text.trim_end_matches(['.', 'e', 'E', '+', '-']) } else { text };
         match scalar(number) {
             Some(Scalar::Right) if numeric => {
                 self.take_scalar(&Scalar::Instead(number.to_owned(), Fix::CutNumber), end);
@@ -229,11 +197,7 @@ impl Document<'_, '_> {
         let text = self.source.slice(self.at, end).trim_end();
         let text_end = self.at + text.len();
         self.commit();
-        let fix = if quote_len > 0 {
-            Fix::MissingQuote
-        } else {
-            Fix::UnquotedValue
-        };
+        let fix = if quote_len > 0 { Fix::MissingQuote } else { Fix::UnquotedValue };
         self.draft.fix(fix, self.at..self.at, "\"");
         if end == self.source.len() {
             self.seen.cut = true;
@@ -276,11 +240,7 @@ impl Document<'_, '_> {
                 _ => {}
             }
             spaced = matches!(byte, b' ' | b'\t');
-            at = if byte == b'\\' {
-                source.next(at + 1)
-            } else {
-                source.next(at)
-            };
+            at = if byte == b'\\' { source.next(at + 1) } else { source.next(at) };
         };
         source.walked(end - self.at);
         (end, quote_len)
@@ -295,11 +255,7 @@ impl Document<'_, '_> {
                 .filter(|_| text.len() > 2 && text.starts_with(|first: char| first.is_lowercase()))
         };
         let found = match scalar(text) {
-            Some(Scalar::Instead(_, Fix::Literal))
-                if !matches!(text, "True" | "False" | "None") =>
-            {
-                None
-            }
+            Some(Scalar::Instead(_, Fix::Literal)) if !matches!(text, "True" | "False" | "None") => None,
             None => cut().map(|json| Scalar::Instead(json.to_owned(), Fix::CutLiteral)),
             found => found,
         };
@@ -332,29 +288,17 @@ fn rewritten_number(text: &str) -> Option<String> {
     if !unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
         return None;
     }
-    if let Some(digits) = unsigned
-        .strip_prefix("0x")
-        .or_else(|| unsigned.strip_prefix("0X"))
-    {
-        let value = u64::from_str_radix(digits, 16)
-            .ok()
-            .filter(|_| !digits.starts_with('+'))?;
+    if let Some(digits) = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
+        let value = u64::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?;
         return Some(format!("{minus}{value}"));
     }
     let grouped = unsigned.contains('_') && !unsigned.starts_with('_') && !unsigned.ends_with('_');
-    let mut plain = if grouped {
-        unsigned.replace('_', "")
-    } else {
-        unsigned.to_owned()
-    };
+    let mut plain = if grouped { unsigned.replace('_', "") } else { unsigned.to_owned() };
     if plain.starts_with('.') {
         plain.insert(0, '0');
     }
     if let Some(point) = plain.find('.') {
-        let digit_follows = plain
-            .as_bytes()
-            .get(point + 1)
-            .is_some_and(u8::is_ascii_digit);
+        let digit_follows = plain.as_bytes().get(point + 1).is_some_and(u8::is_ascii_digit);
         if !digit_follows {
             plain.insert(point + 1, '0');
         }
@@ -375,8 +319,6 @@ fn completed_literal(text: &str) -> Option<&'static str> {
         ("NaN", "null"),
         ("undefined", "null"),
     ];
-    let mut fits = WORDS
-        .iter()
-        .filter(|(word, _)| word.starts_with(text) && word.len() > text.len());
+    let mut fits = WORDS.iter().filter(|(word, _)| word.starts_with(text) && word.len() > text.len());
     fits.next().map(|(_, json)| *json)
 }

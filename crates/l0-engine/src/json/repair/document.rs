@@ -112,11 +112,7 @@ impl<'d, 'a> Document<'d, 'a> {
                 Some((byte, len)) if !self.source.fence(self.at) => self.step(byte, len)?,
                 _ => self.end_of_text(),
             }
-            debug_assert_ne!(
-                before,
-                (self.at, self.expect, self.frames.len()),
-                "no progress"
-            );
+            debug_assert_ne!(before, (self.at, self.expect, self.frames.len()), "no progress");
         }
         Ok(())
     }
@@ -177,11 +173,7 @@ impl<'d, 'a> Document<'d, 'a> {
                 self.expect = Expect::Value;
             }
             b'=' => {
-                let end = if self.source.byte(self.at + len) == Some(b'>') {
-                    len + 1
-                } else {
-                    len
-                };
+                let end = if self.source.byte(self.at + len) == Some(b'>') { len + 1 } else { len };
                 self.draft.fix(Fix::WrongColon, self.at..self.at + end, ":");
                 self.at += end;
                 self.expect = Expect::Value;
@@ -266,11 +258,7 @@ impl<'d, 'a> Document<'d, 'a> {
     fn end_of_text(&mut self) {
         self.seen.cut = true;
         if matches!(self.expect, Expect::Colon | Expect::Value) {
-            let fix = if self.expect == Expect::Colon {
-                Fix::CutKey
-            } else {
-                Fix::KeyWithoutValue
-            };
+            let fix = if self.expect == Expect::Colon { Fix::CutKey } else { Fix::KeyWithoutValue };
             self.drop_key(self.at, fix);
         }
         self.drop_comma();
@@ -297,20 +285,14 @@ impl<'d, 'a> Document<'d, 'a> {
             b'{' => self.take_ascii(b"{", len),
             b'[' => self.take_ascii(b"[", len),
             _ => {
-                self.draft
-                    .fix(Fix::WrongBracket, self.at..self.at + len, "[");
+                self.draft.fix(Fix::WrongBracket, self.at..self.at + len, "[");
                 self.at += len;
             }
         }
         self.push_frame(opener, mark, keyless)
     }
 
-    pub(super) fn push_frame(
-        &mut self,
-        opener: u8,
-        mark: Mark,
-        keyless: bool,
-    ) -> Result<(), TooDeep> {
+    pub(super) fn push_frame(&mut self, opener: u8, mark: Mark, keyless: bool) -> Result<(), TooDeep> {
         if self.frames.len() >= self.depth_max {
             return Err(TooDeep { at: mark.at });
         }
@@ -364,12 +346,9 @@ impl<'d, 'a> Document<'d, 'a> {
             return;
         }
         let right = if object { b'}' } else { b']' };
-        let next = self
-            .source
-            .ahead(self.at, self.at + len)
-            .and_then(|(next, _)| self.source.token(next));
-        let needless = next.is_some_and(|(byte, _)| byte == right)
-            || self.accepts(innermost + 1, follow) == Some(true);
+        let next = self.source.ahead(self.at, self.at + len).and_then(|(next, _)| self.source.token(next));
+        let needless =
+            next.is_some_and(|(byte, _)| byte == right) || self.accepts(innermost + 1, follow) == Some(true);
         if needless && wrong_kind != Some(true) {
             self.remove(Fix::ExtraCloser, len);
         } else {
@@ -397,11 +376,7 @@ impl<'d, 'a> Document<'d, 'a> {
         if right.first() == Some(&closer) {
             self.take_ascii(right, len);
         } else {
-            self.draft.fix(
-                Fix::WrongBracket,
-                self.at..self.at + len,
-                if object { "}" } else { "]" },
-            );
+            self.draft.fix(Fix::WrongBracket, self.at..self.at + len, if object { "}" } else { "]" });
             self.at += len;
         }
         self.pop();
@@ -412,11 +387,7 @@ impl<'d, 'a> Document<'d, 'a> {
         let Some(object) = self.frames.last().map(|frame| frame.object) else {
             return;
         };
-        self.draft.fix(
-            Fix::MissingCloser,
-            self.at..self.at,
-            if object { "}" } else { "]" },
-        );
+        self.draft.fix(Fix::MissingCloser, self.at..self.at, if object { "}" } else { "]" });
         self.pop();
     }
 
@@ -442,10 +413,7 @@ impl<'d, 'a> Document<'d, 'a> {
         self.arrays -= 1;
         let opener = top.opener;
         self.draft.report(Fix::WrongBracket, opener.at);
-        top.item = self
-            .draft
-            .splice(opener, 1, "{")
-            .moved_to(self.source.next(opener.at));
+        top.item = self.draft.splice(opener, 1, "{").moved_to(self.source.next(opener.at));
         self.finish_key();
         self.take_ascii(b":", len);
         self.expect = Expect::Value;
@@ -575,9 +543,7 @@ impl<'d, 'a> Document<'d, 'a> {
         let rest = self.source.rest(self.at);
         let len = if rest.starts_with(b"/*") {
             let body = rest.get(2..).unwrap_or_default();
-            body.windows(2)
-                .position(|pair| pair == b"*/")
-                .map(|place| place + 4)
+            body.windows(2).position(|pair| pair == b"*/").map(|place| place + 4)
         } else {
             rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'))
         };
@@ -606,10 +572,9 @@ impl<'d, 'a> Document<'d, 'a> {
     fn stray_text(&mut self) {
         let mut end = self.source.next(self.at);
         while let Some((byte, _)) = self.source.token(end) {
-            let stop = matches!(
-                byte,
-                b',' | b';' | b':' | b'{' | b'}' | b'[' | b']' | b'"' | b'\n' | b'\r' | b'\\'
-            ) || self.source.fence(end);
+            let stop =
+                matches!(byte, b',' | b';' | b':' | b'{' | b'}' | b'[' | b']' | b'"' | b'\n' | b'\r' | b'\\')
+                    || self.source.fence(end);
             if stop {
                 break;
             }
@@ -621,11 +586,7 @@ impl<'d, 'a> Document<'d, 'a> {
 
     /// A quote right behind a value that begins no string: what follows it fits the end of the value.
     fn is_stray_quote(&self, len: usize) -> bool {
-        if self
-            .frames
-            .last()
-            .is_none_or(|frame| frame.end.at != self.at)
-        {
+        if self.frames.last().is_none_or(|frame| frame.end.at != self.at) {
             return false;
         }
         let after = self.at + len;
@@ -660,10 +621,7 @@ impl<'d, 'a> Document<'d, 'a> {
             b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
                 let end = self.source.name_end(self.at, self.at);
                 let value = !byte.is_ascii_alphabetic() || self.source.literal(self.at);
-                let after = self
-                    .source
-                    .ahead(self.at, end)
-                    .and_then(|(after, _)| self.source.token(after));
+                let after = self.source.ahead(self.at, end).and_then(|(after, _)| self.source.token(after));
                 value && matches!(after, Some((b',' | b']', _)))
             }
             _ => false,
@@ -672,12 +630,7 @@ impl<'d, 'a> Document<'d, 'a> {
 
     /// Whether a key of the object around the array at hand stands where the array's next item should.
     fn begins_member_of_parent(&self) -> bool {
-        let in_object = self
-            .frames
-            .iter()
-            .rev()
-            .nth(1)
-            .is_some_and(|frame| frame.object);
+        let in_object = self.frames.iter().rev().nth(1).is_some_and(|frame| frame.object);
         in_object && self.items() > 0 && self.source.key(self.at, self.at) == KeyAhead::Colon
     }
 
@@ -697,9 +650,7 @@ impl<'d, 'a> Document<'d, 'a> {
         };
         match (self.source.key(origin, next), self.source.token(next)) {
             (KeyAhead::Colon, _) => Follow::Member,
-            (KeyAhead::NoColon, _) | (_, Some((b'{' | b'[' | b'-' | b'0'..=b'9', _))) => {
-                Follow::Item
-            }
+            (KeyAhead::NoColon, _) | (_, Some((b'{' | b'[' | b'-' | b'0'..=b'9', _))) => Follow::Item,
             _ if self.source.literal(next) => Follow::Item,
             _ => Follow::Other,
         }
@@ -708,9 +659,7 @@ impl<'d, 'a> Document<'d, 'a> {
     /// Whether what follows can stand inside the container that has `depth` containers up to and with itself;
     /// `None` where that cannot be told.
     fn accepts(&self, depth: usize, follow: Follow) -> Option<bool> {
-        let container = depth
-            .checked_sub(1)
-            .and_then(|index| self.frames.get(index));
+        let container = depth.checked_sub(1).and_then(|index| self.frames.get(index));
         match (follow, container) {
             (Follow::Other, _) => None,
             (_, None) => Some(false),
@@ -751,11 +700,7 @@ impl<'d, 'a> Document<'d, 'a> {
     }
 
     fn parent_is_array(&self) -> bool {
-        self.frames
-            .iter()
-            .rev()
-            .nth(1)
-            .is_some_and(|frame| !frame.object)
+        self.frames.iter().rev().nth(1).is_some_and(|frame| !frame.object)
     }
 
     pub(super) fn place(&self) -> Place {

@@ -27,11 +27,7 @@ pub(super) struct Mark {
 impl Mark {
     /// The same state of the output, at a later place of the input up to which everything is left out.
     pub(super) fn moved_to(self, at: usize) -> Self {
-        Self {
-            at,
-            copied: at,
-            ..self
-        }
+        Self { at, copied: at, ..self }
     }
 }
 
@@ -48,12 +44,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn mark(&self, at: usize) -> Mark {
-        Mark {
-            at,
-            copied: self.copied,
-            out_len: self.out.len(),
-            changes: self.changes.len(),
-        }
+        Mark { at, copied: self.copied, out_len: self.out.len(), changes: self.changes.len() }
     }
 
     pub(super) fn report(&mut self, fix: Fix, at: usize) {
@@ -95,18 +86,12 @@ impl<'a> Draft<'a> {
         {
             self.steps += self.out.len().saturating_sub(place);
         }
-        if self.out.is_char_boundary(place)
-            && self.out.is_char_boundary(end)
-            && end <= self.out.len()
-        {
+        if self.out.is_char_boundary(place) && self.out.is_char_boundary(end) && end <= self.out.len() {
             self.out.replace_range(place..end, with);
         } else {
             debug_assert!(false, "a mark that is not in the output");
         }
-        Mark {
-            out_len: place + with.len(),
-            ..mark
-        }
+        Mark { out_len: place + with.len(), ..mark }
     }
 
     /// Forgets everything decided since the mark, the changes reported since among it.
@@ -127,11 +112,7 @@ impl<'a> Draft<'a> {
     pub(super) fn copy_to(&mut self, at: usize) {
         if at > self.copied {
             let stretch = self.input.get(self.copied..at).unwrap_or_default();
-            debug_assert_eq!(
-                stretch.len(),
-                at - self.copied,
-                "a border inside a character"
-            );
+            debug_assert_eq!(stretch.len(), at - self.copied, "a border inside a character");
             self.push(stretch);
             self.copied = at;
         }

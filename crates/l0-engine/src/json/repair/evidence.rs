@@ -73,11 +73,7 @@ pub(super) fn closing(source: &Source<'_>, at: usize, around: Around) -> Evidenc
         _ => Evidence::None,
     };
     // A quote at the end of a line is seldom in the middle of what is said.
-    if line_ended {
-        fits.max(Evidence::Weak)
-    } else {
-        fits
-    }
+    if line_ended { fits.max(Evidence::Weak) } else { fits }
 }
 
 fn after_key(source: &Source<'_>, next: usize, byte: u8, spaced: bool) -> Evidence {
@@ -118,11 +114,7 @@ fn after_comma(source: &Source<'_>, origin: usize, at: usize, around: Around) ->
         (Place::Member, _) if source.bare_key(origin, next) => Evidence::Weak,
         _ => Evidence::None,
     };
-    if line_ended {
-        fits.max(Evidence::Weak)
-    } else {
-        fits
-    }
+    if line_ended { fits.max(Evidence::Weak) } else { fits }
 }
 
 /// A number or literal alone, or one that words follow.

@@ -147,14 +147,7 @@ impl<'d, 'a> Outline<'d, 'a> {
         Ok(())
     }
 
-    fn keep(
-        &mut self,
-        at: Range<usize>,
-        written: usize,
-        first_change: usize,
-        rank: Rank,
-        cut: bool,
-    ) {
+    fn keep(&mut self, at: Range<usize>, written: usize, first_change: usize, rank: Rank, cut: bool) {
         let body = if self.draft.is_unedited(at.start, written) {
             Body::Input(at.clone())
         } else {
@@ -162,13 +155,7 @@ impl<'d, 'a> Outline<'d, 'a> {
             Body::Draft(written..self.draft.written())
         };
         let changes = first_change..self.draft.changes().len();
-        self.found.push(Found {
-            body,
-            at,
-            changes,
-            rank,
-            cut,
-        });
+        self.found.push(Found { body, at, changes, rank, cut });
     }
 
     /// A text, or the inside of its fence, that is one string, number or literal.
@@ -185,9 +172,7 @@ impl<'d, 'a> Outline<'d, 'a> {
         let source = Source::new(self.source.slice(0, to));
         let mut document = Document::new(&source, self.draft, from, false, self.depth_max);
         let taken = match source.quote(from) {
-            Some((quote @ (Quote::Double | Quote::Single), len)) => {
-                document.whole_string(quote, len)
-            }
+            Some((quote @ (Quote::Double | Quote::Single), len)) => document.whole_string(quote, len),
             Some(_) => false,
             None => document.whole_scalar(to),
         };
@@ -202,12 +187,7 @@ impl<'d, 'a> Outline<'d, 'a> {
     fn pass_fence(&mut self) {
         self.draft.report(Fix::Fence, self.at);
         self.in_prose = false;
-        let marks = self
-            .source
-            .rest(self.at)
-            .iter()
-            .take_while(|byte| **byte == b'`')
-            .count();
+        let marks = self.source.rest(self.at).iter().take_while(|byte| **byte == b'`').count();
         if let Some(fence) = self.fence.take() {
             self.first_fenced.get_or_insert(fence.inside..self.at);
             self.at += marks;
@@ -216,10 +196,7 @@ impl<'d, 'a> Outline<'d, 'a> {
         } else {
             let tag = self.source.word(self.at + marks);
             self.at += marks + tag.len();
-            self.fence = Some(Fence {
-                json: is_json_tag(tag),
-                inside: self.at,
-            });
+            self.fence = Some(Fence { json: is_json_tag(tag), inside: self.at });
             self.at_start = true;
             self.at_line_start = true;
         }
@@ -240,9 +217,7 @@ impl<'d, 'a> Outline<'d, 'a> {
         let source = self.source;
         let start = self.at;
         let outer = source.byte(start);
-        let inside = source
-            .ahead(start, start + 1)
-            .and_then(|(next, _)| source.byte(next));
+        let inside = source.ahead(start, start + 1).and_then(|(next, _)| source.byte(next));
         source.escaped.set(inside == Some(b'\\'));
         // Brackets in a row are judged by what is inside them all.
         let mut opener = start;
@@ -264,8 +239,7 @@ impl<'d, 'a> Outline<'d, 'a> {
                 _ if quoted => break true,
                 (Some(b'{'), _) => {
                     let alone = self.at_start || self.at_line_start;
-                    break source.bare_member(start, next)
-                        || (alone && source.bare_key(start, next));
+                    break source.bare_member(start, next) || (alone && source.bare_key(start, next));
                 }
                 _ => break self.begins_items(next),
             }
@@ -300,8 +274,7 @@ impl<'d, 'a> Outline<'d, 'a> {
         };
         let another = next.is_some_and(|(next, _)| matches!(source.token(next), Some((b',', _))));
         let cut = next.is_none();
-        !word.is_empty()
-            && ((scalar && (ends || self.at_line_start)) || (self.at_start && (another || cut)))
+        !word.is_empty() && ((scalar && (ends || self.at_line_start)) || (self.at_start && (another || cut)))
     }
 
     /// Whether the members of an object begin here whose brace the model took as given.
@@ -312,38 +285,18 @@ impl<'d, 'a> Outline<'d, 'a> {
 }
 
 fn is_json_tag(tag: &str) -> bool {
-    const TAGS: [&str; 8] = [
-        "",
-        "json",
-        "jsonc",
-        "json5",
-        "jsonl",
-        "ndjson",
-        "javascript",
-        "js",
-    ];
+    const TAGS: [&str; 8] = ["", "json", "jsonc", "json5", "jsonl", "ndjson", "javascript", "js"];
     TAGS.iter().any(|known| known.eq_ignore_ascii_case(tag))
 }
 
 /// The changes outside every document.
-pub(super) fn outside<'c>(
-    found: &'c [Found],
-    changes: &'c [Change],
-) -> impl Iterator<Item = Change> + 'c {
+pub(super) fn outside<'c>(found: &'c [Found], changes: &'c [Change]) -> impl Iterator<Item = Change> + 'c {
     let mut documents = found.iter().peekable();
-    changes
-        .iter()
-        .enumerate()
-        .filter_map(move |(index, change)| {
-            while documents
-                .peek()
-                .is_some_and(|found| index >= found.changes.end)
-            {
-                documents.next();
-            }
-            let inside = documents
-                .peek()
-                .is_some_and(|found| found.changes.contains(&index));
-            (!inside).then_some(*change)
-        })
+    changes.iter().enumerate().filter_map(move |(index, change)| {
+        while documents.peek().is_some_and(|found| index >= found.changes.end) {
+            documents.next();
+        }
+        let inside = documents.peek().is_some_and(|found| found.changes.contains(&index));
+        (!inside).then_some(*change)
+    })
 }

@@ -76,10 +76,7 @@ impl Document<'_, '_> {
         let Some(top) = self.frames.last() else {
             return false;
         };
-        let plain = top.object == (closer == b'}')
-            && top.comma.is_none()
-            && top.doubled == 0
-            && !top.keyless;
+        let plain = top.object == (closer == b'}') && top.comma.is_none() && top.doubled == 0 && !top.keyless;
         // The root's closer may come too early, which only the careful pass knows.
         if !plain || self.frames.len() == 1 {
             return false;
@@ -175,15 +172,7 @@ impl Document<'_, '_> {
     }
 
     fn return_to(&mut self, doubt: Doubt) {
-        let Doubt {
-            at,
-            comma,
-            items,
-            item,
-            end,
-            key_end,
-            last_was_string,
-        } = doubt;
+        let Doubt { at, comma, items, item, end, key_end, last_was_string } = doubt;
         self.source.walked(self.at - at);
         if let Some(top) = self.frames.last_mut() {
             (top.comma, top.items, top.item, top.end) = (comma, items, item, end);

@@ -23,9 +23,7 @@ impl Quote {
     /// How many bytes at the start of `bytes` neither end a string of this kind nor need a closer look.
     pub(super) fn plain_len(self, bytes: &[u8]) -> usize {
         let special = |quote: fn(u8) -> bool| {
-            let place = bytes
-                .iter()
-                .position(|&byte| byte < 0x20 || byte == b'\\' || quote(byte));
+            let place = bytes.iter().position(|&byte| byte < 0x20 || byte == b'\\' || quote(byte));
             place.unwrap_or(bytes.len())
         };
         match self {
@@ -127,11 +125,7 @@ impl<'a> Source<'a> {
     #[inline]
     pub(super) fn token(&self, at: usize) -> Option<(u8, usize)> {
         let byte = self.byte(at)?;
-        if byte < 0x80 {
-            Some((byte, 1))
-        } else {
-            Some(self.wide_token(at, byte))
-        }
+        if byte < 0x80 { Some((byte, 1)) } else { Some(self.wide_token(at, byte)) }
     }
 
     fn wide_token(&self, at: usize, byte: u8) -> (u8, usize) {
@@ -266,9 +260,7 @@ impl<'a> Source<'a> {
 
     /// Whether a name, a colon and what can only be a value stand at `at`.
     pub(super) fn bare_member(&self, origin: usize, at: usize) -> bool {
-        let value = self
-            .bare_key_end(origin, at)
-            .and_then(|(_, end)| self.ahead(origin, end));
+        let value = self.bare_key_end(origin, at).and_then(|(_, end)| self.ahead(origin, end));
         value.is_some_and(|(value, _)| {
             self.quote(value).is_some()
                 || self.literal(value)
@@ -315,11 +307,7 @@ impl<'a> Source<'a> {
     pub(super) fn string_prefix(&self, at: usize) -> usize {
         let prefixed = matches!(
             self.rest(at),
-            [
-                b'u' | b'U' | b'b' | b'B' | b'r' | b'R' | b'f' | b'F',
-                b'"' | b'\'',
-                ..
-            ]
+            [b'u' | b'U' | b'b' | b'B' | b'r' | b'R' | b'f' | b'F', b'"' | b'\'', ..]
         );
         usize::from(prefixed)
     }
@@ -349,12 +337,7 @@ impl<'a> Source<'a> {
 
     /// The run of letters at `at`, as far as a literal could reach.
     pub(super) fn word(&self, at: usize) -> &'a str {
-        let len = self
-            .rest(at)
-            .iter()
-            .take(16)
-            .take_while(|byte| is_name(**byte))
-            .count();
+        let len = self.rest(at).iter().take(16).take_while(|byte| is_name(**byte)).count();
         self.walked(len);
         self.slice(at, at + len)
     }
@@ -369,10 +352,7 @@ impl<'a> Source<'a> {
     }
 
     /// Counts bytes read, so that tests can show the whole to be linear.
-    #[cfg_attr(
-        not(test),
-        expect(clippy::unused_self, reason = "counts in tests only")
-    )]
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "counts in tests only"))]
     pub(super) fn walked(&self, bytes: usize) {
         #[cfg(test)]
         self.steps.set(self.steps.get() + bytes);
@@ -407,8 +387,5 @@ pub(in crate::json) fn literal(word: &str) -> Option<&'static str> {
     if !matches!(word.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z' | b'-', ..]) {
         return None;
     }
-    WORDS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(word))
-        .map(|(_, json)| *json)
+    WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, json)| *json)
 }

@@ -28,12 +28,7 @@ pub(super) struct StringEnd {
 
 impl StringEnd {
     fn at(self, how: How, content_end: usize, after: usize) -> Self {
-        Self {
-            content: self.content.start..content_end,
-            after,
-            how,
-            ..self
-        }
+        Self { content: self.content.start..content_end, after, how, ..self }
     }
 }
 
@@ -143,11 +138,7 @@ impl Document<'_, '_> {
             let Some(len) = source.closer(at, quote) else {
                 let escape = byte == b'\\';
                 end.dirty |= byte < 0x20 || (escape && !is_plain_escape(source.rest(at)));
-                at = if escape {
-                    self.escape_end(quote, at)
-                } else {
-                    source.next(at)
-                };
+                at = if escape { self.escape_end(quote, at) } else { source.next(at) };
                 continue;
             };
             if let Some(after) = self.closes(quote, at, len, around, &end, &mut embedded) {
@@ -187,8 +178,7 @@ impl Document<'_, '_> {
         let run = self.same_quotes(quote, at, len);
         let opened = end.lead + 1;
         // As many as opened it, none of them inside.
-        let same_as_opened =
-            end.lead > 0 && run >= opened * len && (end.lead == 2 || end.inner == end.lead);
+        let same_as_opened = end.lead > 0 && run >= opened * len && (end.lead == 2 || end.inner == end.lead);
         let evidence = closing(self.source, at + run, around);
         if same_as_opened && evidence > Evidence::None {
             return Some(at + run);
@@ -201,10 +191,7 @@ impl Document<'_, '_> {
             }
             _ => (at + run, evidence),
         };
-        if embedded.possible
-            && embedded.open > 0
-            && (embedded.certain || evidence == Evidence::None)
-        {
+        if embedded.possible && embedded.open > 0 && (embedded.certain || evidence == Evidence::None) {
             embedded.certain = true;
             return None;
         }
@@ -245,11 +232,7 @@ impl Document<'_, '_> {
             return false;
         }
         let before = self.source.rest(0).get(..at).unwrap_or_default();
-        let spaces = before
-            .iter()
-            .rev()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count();
+        let spaces = before.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
         self.source.walked(spaces);
         let (words, spaces) = before.split_at(before.len() - spaces);
         words.ends_with(b",") || spaces.contains(&b'\n')
@@ -267,10 +250,7 @@ impl Document<'_, '_> {
     fn take_back_tail(&self, end: &mut StringEnd) {
         let mut text = self.source.slice(end.content.start, end.content.end);
         self.source.walked(text.len() - text.trim_end().len());
-        let fenced = self
-            .fenced
-            .then(|| text.trim_end().strip_suffix("```"))
-            .flatten();
+        let fenced = self.fenced.then(|| text.trim_end().strip_suffix("```")).flatten();
         if let Some(before) = fenced {
             let line = before.trim_end_matches([' ', '\t']);
             if line.ends_with('\n') {
@@ -283,17 +263,10 @@ impl Document<'_, '_> {
         let words = text.trim_end_matches(['}', ']', ',', ' ', '\t', '\r', '\n']);
         let tail = text.get(words.len()..).unwrap_or_default();
         self.source.walked(tail.len());
-        if let Some(line_end) = tail
-            .find('\n')
-            .filter(|place| tail[*place..].contains(['}', ']']))
-        {
+        if let Some(line_end) = tail.find('\n').filter(|place| tail[*place..].contains(['}', ']'])) {
             let content = end.content.start + words.len() + line_end;
-            end.content.end = end.content.start
-                + self
-                    .source
-                    .slice(end.content.start, content)
-                    .trim_end()
-                    .len();
+            end.content.end =
+                end.content.start + self.source.slice(end.content.start, content).trim_end().len();
             end.after = end.content.end;
             end.how = How::Unclosed;
         }
@@ -364,11 +337,7 @@ impl Document<'_, '_> {
         let source = self.source;
         let rest = source.slice(at, end).as_bytes();
         let doubled = quote == Quote::Escaped && rest.starts_with(b"\\\\");
-        let (skip, level) = if doubled {
-            (1, rest.get(1..).unwrap_or_default())
-        } else {
-            (0, rest)
-        };
+        let (skip, level) = if doubled { (1, rest.get(1..).unwrap_or_default()) } else { (0, rest) };
         // The second backslash of the inner level may itself be escaped: `\\\"` and `\\\\`.
         let (skip, level) = match level {
             [b'\\', b'\\', b'"' | b'\\' | b'/', ..] if doubled => {
@@ -381,11 +350,7 @@ impl Document<'_, '_> {
             self.draft.replace(at..from, "");
         }
         match level {
-            [
-                b'\\',
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
-                ..,
-            ] => from + 2,
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => from + 2,
             [b'\\', b'u', ..] => self.write_unicode_escape(from, end, cut),
             [b'\\', b'\'' | b'`', ..] => {
                 self.draft.fix(Fix::Escape, from..from + 1, "");
@@ -410,19 +375,11 @@ impl Document<'_, '_> {
     /// `\uXXXX`: surrogates have to come in pairs where anyone is to read the text.
     fn write_unicode_escape(&mut self, at: usize, end: usize, cut: bool) -> usize {
         let unit = |from: usize| {
-            let digits = self
-                .source
-                .slice(from, end)
-                .strip_prefix("\\u")
-                .and_then(|rest| rest.get(..4));
+            let digits = self.source.slice(from, end).strip_prefix("\\u").and_then(|rest| rest.get(..4));
             digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
         };
         let Some(digits) = unit(at) else {
-            let only_digits = self
-                .source
-                .slice(at + 2, end)
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit());
+            let only_digits = self.source.slice(at + 2, end).bytes().all(|byte| byte.is_ascii_hexdigit());
             if cut && only_digits && end - at < 6 {
                 self.draft.replace(at..end, "");
                 return end;
@@ -431,16 +388,11 @@ impl Document<'_, '_> {
             return at + 1;
         };
         let half = |digits: &str| {
-            u16::from_str_radix(digits, 16)
-                .ok()
-                .filter(|unit| (0xd800..0xe000).contains(unit))
+            u16::from_str_radix(digits, 16).ok().filter(|unit| (0xd800..0xe000).contains(unit))
         };
         match half(digits) {
             None => at + 6,
-            Some(high)
-                if high < 0xdc00
-                    && unit(at + 6).and_then(half).is_some_and(|low| low >= 0xdc00) =>
-            {
+            Some(high) if high < 0xdc00 && unit(at + 6).and_then(half).is_some_and(|low| low >= 0xdc00) => {
                 at + 12
             }
             Some(high) if cut && high < 0xdc00 && cut_escape(self.source.slice(at + 6, end)) => {
@@ -475,17 +427,10 @@ fn cut_escape(text: &str) -> bool {
 /// Whether JSON has the backslash sequence that `rest` begins with, surrogates left aside.
 pub(super) fn is_plain_escape(rest: &[u8]) -> bool {
     match rest {
-        [
-            _,
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
-            ..,
-        ] => true,
+        [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => true,
         [_, b'u', digits @ ..] => {
             let digits = digits.get(..4).unwrap_or_default();
-            let surrogate = matches!(
-                digits,
-                [b'd' | b'D', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F', ..]
-            );
+            let surrogate = matches!(digits, [b'd' | b'D', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F', ..]);
             digits.len() == 4 && digits.iter().all(u8::is_ascii_hexdigit) && !surrogate
         }
         _ => false,
