@@ -12,6 +12,7 @@ mod document;
 mod draft;
 mod evidence;
 mod outline;
+mod skim;
 mod source;
 mod string;
 
@@ -189,7 +190,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::json::samples::{Style, any_text, begins, container, document};
+    use crate::json::samples::{Style, any_text, begins, container, dialect, document};
 
     /// What a text begins with, to be followed by many of the same.
     const OPENERS: &[&str] = &[
@@ -317,6 +318,12 @@ mod tests {
         serde_json::from_str::<IgnoredAny>(text).is_ok()
     }
 
+    fn options() -> impl Strategy<Value = Options> {
+        let documents = [Documents::Longest, Documents::First, Documents::Last, Documents::All];
+        prop::sample::select(documents.to_vec())
+            .prop_map(|documents| Options { documents, ..Options::default() })
+    }
+
     /// Bytes read and written per byte of the text.
     fn steps(text: &str) -> usize {
         let source = Source::new(text);
@@ -363,10 +370,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_returned_is_json_and_stays_as_it_is(text in any_text(), documents in prop::sample::select(vec![
-            Documents::Longest, Documents::First, Documents::Last, Documents::All,
-        ])) {
-            let options = Options { documents, ..Options::default() };
+        fn what_is_returned_is_json_and_stays_as_it_is(text in prop_oneof![any_text(), dialect()], options in options()) {
             let Ok(first) = repair(&text, &options) else { return Ok(()) };
             prop_assert!(is_json(&first.text), "{:?}", first);
             let again = repair(&first.text, &options).expect("JSON");
@@ -375,6 +379,17 @@ mod tests {
             prop_assert_eq!(first.changes.is_empty(), first.text == text);
             prop_assert!(first.changes.iter().all(|change| text.is_char_boundary(change.at)));
             prop_assert!(first.changes.is_sorted_by_key(|change| change.at));
+        }
+
+        /// What is skimmed is what the careful pass would have made of it.
+        #[test]
+        fn skimming_changes_nothing_but_the_time(text in prop_oneof![any_text(), dialect()], options in options()) {
+            let made = |careful: bool| {
+                let mut source = Source::new(&text);
+                source.careful = careful;
+                repair_broken(&source, &mut Draft::new(&text), &options)
+            };
+            prop_assert_eq!(made(false), made(true));
         }
 
         /// Whatever the end of the text cuts, nothing that was there is told differently.
@@ -399,30 +414,10 @@ mod tests {
 
         /// One habit of models at a time, over a whole document.
         #[test]
-        fn a_dialect_keeps_its_meaning(whole in container(), habit in 0..15_usize) {
-            let style = Style::JSON;
-            let written = match habit {
-                0 => Style { tail: ",", ..style },
-                1 => Style { tail: " , \n", ..style },
-                2 => Style { quotes: ("'", "'"), ..style },
-                3 => Style { quotes: ("“", "”"), ..style },
-                4 => Style { literals: ["True", "False", "None"], ..style },
-                5 => Style { bare_keys: true, ..style },
-                6 => Style { raw_controls: true, ..style },
-                7 => Style { comma: ", // and so on\n", ..style },
-                8 => Style { comma: " /* , */ , ", ..style },
-                9 => Style { comma: "\n", ..style },
-                10 => Style { colon: " = ", ..style },
-                11 => Style { comma: ",, ", ..style },
-                12 => Style { comma: "，", colon: "：", ..style },
-                13 => Style { comma: ";\n", ..style },
-                _ => Style {
-                    quotes: ("'", "'"), literals: ["True", "False", "None"], bare_keys: true, tail: ",", ..style
-                },
-            }
-            .write(&whole);
+        fn a_dialect_keeps_its_meaning(whole in container(), habit in 0..Style::HABITS.len()) {
+            let written = Style::HABITS[habit].write(&whole);
             // Typographic quotes unescaped between typographic quotes: which is which, nobody can tell.
-            prop_assume!(habit != 3 || !whole.to_string().contains(['“', '”']));
+            prop_assume!(Style::HABITS[habit].quotes.0 != "“" || !whole.to_string().contains(['“', '”']));
             prop_assert_eq!(value(&written), whole, "{}", written);
         }
 
