@@ -47,7 +47,7 @@ pub enum SecretKind {
     Google,
     /// GitHub and GitLab tokens.
     Forge,
-    /// Tokens of package registries: npm, `PyPI`, crates.io, Docker.
+    /// Tokens of package registries: of JavaScript, Python, Rust and Docker.
     Registry,
     /// Keys of model providers: `OpenAI`, Anthropic, Groq, Hugging Face and others.
     Model,
