@@ -494,7 +494,7 @@ mod tests {
     fn json_that_turns_into_prose_has_collapsed() {
         let json = r#"{"items": [{"name": "one", "price": 1.5}, {"name": "two", "price": 2.5}, "#;
         let prose = "and so on, as you will have guessed by now, dear reader.";
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         assert_eq!(drifts(&set, &format!("{json}{prose}")), [Signal::Format]);
         for fine in [
             format!("{json}{{}}]}}\n\n{prose}"),
@@ -509,7 +509,7 @@ mod tests {
 
     #[test]
     fn control_tokens_in_prose_are_a_collapse_and_in_code_they_are_not() {
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         let leak = "Fine.<|im_end|>\n<|im_start|>user\nAnd you?<|im_end|>";
         assert_eq!(drifts(&set, leak), [Signal::Format]);
         assert_eq!(drifts(&set, &format!("```\n{leak}\n```")), []);
@@ -519,7 +519,7 @@ mod tests {
 
     #[test]
     fn noise_is_a_collapse() {
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         assert_eq!(drifts(&set, &"a\u{FFFD}".repeat(60)), [Signal::Format]);
         assert_eq!(
             drifts(&set, &"one \u{FFFD} here. ".repeat(90)),
@@ -529,7 +529,7 @@ mod tests {
 
     #[test]
     fn a_script_that_comes_unannounced_and_stays_is_a_change() {
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         let latin = "As everybody knows, the capital of France is Paris, which lies on the Seine and has been the seat of kings, of an \
                      emperor and of several republics since the Middle Ages, ";
         let han = "是法国最大的城市也是全国的政治经济和文化中心其历史可以追溯到公元前三世纪当时这里居住着高卢人的一支部落";
@@ -553,19 +553,20 @@ mod tests {
 
     #[test]
     fn an_answer_four_times_as_long_as_expected_has_blown_up() {
-        let set = drifting(DriftSpec {
+        let set = drifting(&DriftSpec {
             signals: vec![Signal::Length],
             expected_chars: Some(100),
             ..DriftSpec::default()
         });
-        let words: String = (0..200).map(|number| format!("{number} ")).collect();
+        let words: Vec<_> = (0..200).map(|number| format!("{number} ")).collect();
+        let words = words.concat();
         assert_eq!(drifts(&set, &words[..399]), []);
         assert_eq!(drifts(&set, &words[..400]), [Signal::Length]);
     }
 
     #[test]
     fn scores_grow_and_are_never_taken_back() {
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         let mut state = set.start();
         let mut last = state.scores();
         for _ in 0..100 {

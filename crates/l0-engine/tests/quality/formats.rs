@@ -421,11 +421,11 @@ fn phone(draw: &mut Draw) -> String {
     let mut text = format!("+{code}");
     let mut lead = true;
     for length in groups {
-        if !(sign.is_empty() && *length > 4) {
-            text.push_str(sign);
+        text.push_str(if sign.is_empty() && *length > 4 {
+            " "
         } else {
-            text.push(' ');
-        }
+            sign
+        });
         let body = format!(
             "{}{}",
             if lead {

@@ -252,7 +252,9 @@ fn ordinary_answers(scores: &mut Vec<Score>) {
         if documents.is_empty() {
             continue;
         }
-        let found = documents.into_iter().map(|answer| (answer.name.as_str(), flags(&json, &answer.text)));
+        let found = documents
+            .into_iter()
+            .map(|answer| (answer.name.as_str(), flags(&json, &answer.text)));
         scores.push(Score::of(
             "json",
             &format!("{corpus}: those that are JSON"),
