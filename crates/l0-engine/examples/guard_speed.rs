@@ -3,11 +3,7 @@
 //! `cargo run --release -p l0-engine --example guard_speed` prints times, which are noise on a shared machine: the
 //! ratios are what counts. With arguments `SET CHUNKS` it runs one set over one text and prints nothing, which is what
 //! `valgrind --tool=callgrind` wants.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a measurement reads the clock"
-)]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measurement reads the clock")]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -15,8 +11,8 @@ use std::io::{self, Write as _};
 use std::time::Instant;
 
 use l0_engine::guards::{
-    Check, DriftSpec, GuardSet, GuardSpec, JsonSpec, MarkdownSpec, PatternsSpec, PiiSpec,
-    RepetitionSpec, SecretsSpec,
+    Check, DriftSpec, GuardSet, GuardSpec, JsonSpec, MarkdownSpec, PatternsSpec, PiiSpec, RepetitionSpec,
+    SecretsSpec,
 };
 
 /// What a cautious policy might look for: 60 expressions, of all kinds.
@@ -83,28 +79,14 @@ const EXPRESSIONS: [&str; 60] = [
     r"<\|[a-z_]{3,20}\|>",
 ];
 
-const NAMES: [&str; 10] = [
-    "none",
-    "json",
-    "markdown",
-    "patterns",
-    "secrets",
-    "pii",
-    "repetition",
-    "drift",
-    "prose",
-    "document",
-];
+const NAMES: [&str; 10] =
+    ["none", "json", "markdown", "patterns", "secrets", "pii", "repetition", "drift", "prose", "document"];
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [set, chunks] = arguments.as_slice() {
         let chunks = chunks.parse().unwrap_or(20_000);
-        let text = if set == "json" || set == "document" {
-            json(chunks)
-        } else {
-            prose(chunks, "\n")
-        };
+        let text = if set == "json" || set == "document" { json(chunks) } else { prose(chunks, "\n") };
         black_box(run(&compile(set), &cut(&text)));
         return Ok(());
     }
@@ -117,10 +99,7 @@ fn main() -> io::Result<()> {
         black_box(set.start());
     }
     let started = began.elapsed() / 1_000;
-    writeln!(
-        out,
-        "compile the full set {compiled:?}, start one attempt {started:?}\n"
-    )?;
+    writeln!(out, "compile the full set {compiled:?}, start one attempt {started:?}\n")?;
     writeln!(
         out,
         "{:<44}{:>10}{:>10}{:>10}{:>8}",
@@ -131,33 +110,18 @@ fn main() -> io::Result<()> {
         if name == "json" || name == "document" {
             row(&mut out, &format!("{name}, on JSON"), &set, json)?;
         } else {
-            row(
-                &mut out,
-                &format!("{name}, on paragraphs"),
-                &set,
-                |chunks| prose(chunks, "\n\n"),
-            )?;
+            row(&mut out, &format!("{name}, on paragraphs"), &set, |chunks| prose(chunks, "\n\n"))?;
         }
     }
     let set = compile("prose");
-    row(&mut out, "prose, on one unbroken line", &set, |chunks| {
-        prose(chunks, " ")
+    row(&mut out, "prose, on one unbroken line", &set, |chunks| prose(chunks, " "))?;
+    row(&mut out, "prose, on letters without a space", &set, |chunks| {
+        "abcdefghijklmnopqrstuvwxyz".repeat(chunks / 5)
     })?;
-    row(
-        &mut out,
-        "prose, on letters without a space",
-        &set,
-        |chunks| "abcdefghijklmnopqrstuvwxyz".repeat(chunks / 5),
-    )?;
-    row(
-        &mut out,
-        "prose, on digits without a space",
-        &set,
-        |chunks| "31415926535897932384626433".repeat(chunks / 5),
-    )?;
-    row(&mut out, "prose, on Chinese", &set, |chunks| {
-        "我们在河边散步，谈论过去的事情。".repeat(chunks / 3)
-    })
+    row(&mut out, "prose, on digits without a space", &set, |chunks| {
+        "31415926535897932384626433".repeat(chunks / 5)
+    })?;
+    row(&mut out, "prose, on Chinese", &set, |chunks| "我们在河边散步，谈论过去的事情。".repeat(chunks / 3))
 }
 
 fn row(
@@ -180,12 +144,7 @@ fn row(
     });
     let [short, middle, long] = costs;
     let ratio = long * 100 / short.max(1);
-    writeln!(
-        out,
-        "{name:<44}{short:>10}{middle:>10}{long:>10}{:>5}.{:02}",
-        ratio / 100,
-        ratio % 100
-    )
+    writeln!(out, "{name:<44}{short:>10}{middle:>10}{long:>10}{:>5}.{:02}", ratio / 100, ratio % 100)
 }
 
 /// Follows a text as a session does: each chunk is fed, and it is asked what has to be held back.
@@ -217,13 +176,7 @@ fn compile(name: &str) -> GuardSet {
         "pii" => vec![Check::Pii(PiiSpec::default())],
         "repetition" => vec![repetition()],
         "prose" => vec![markdown(), patterns(), secrets(), repetition()],
-        "document" => vec![
-            Check::Json(JsonSpec::default()),
-            markdown(),
-            patterns(),
-            secrets(),
-            repetition(),
-        ],
+        "document" => vec![Check::Json(JsonSpec::default()), markdown(), patterns(), secrets(), repetition()],
         _ => Vec::new(),
     };
     let drift = matches!(name, "drift" | "prose" | "document").then(DriftSpec::default);
@@ -236,10 +189,7 @@ fn cut(text: &str) -> Vec<&str> {
     let mut chunks = Vec::new();
     let mut rest = text;
     for length in [5, 4, 6].into_iter().cycle() {
-        let end = rest
-            .char_indices()
-            .nth(length)
-            .map_or(rest.len(), |(end, _)| end);
+        let end = rest.char_indices().nth(length).map_or(rest.len(), |(end, _)| end);
         if end == 0 {
             break;
         }
@@ -285,9 +235,8 @@ fn prose(chunks: usize, separator: &str) -> String {
     let mut text = String::new();
     let mut number = 0_usize;
     while text.len() < chunks * 5 {
-        let pick = |list: &[&'static str], salt: usize| {
-            list[(number * 7 + number / salt + salt) % list.len()]
-        };
+        let pick =
+            |list: &[&'static str], salt: usize| list[(number * 7 + number / salt + salt) % list.len()];
         text.push_str(pick(&SUBJECTS, 3));
         text.push(' ');
         text.push_str(pick(&VERBS, 5));

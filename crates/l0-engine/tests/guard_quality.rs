@@ -1,8 +1,5 @@
 //! Floors under the quality of the guards. `cargo run --release -p l0-engine --example guard_quality` prints the table.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "recorded answers are read from where they are"
-)]
+#![expect(clippy::disallowed_methods, reason = "recorded answers are read from where they are")]
 
 mod quality;
 
@@ -14,9 +11,7 @@ fn every_guard_finds_what_it_should_and_leaves_the_rest_alone() {
     for score in measure() {
         let (least, most) = match (score.should, score.guard.as_str()) {
             (Should::Pass, _) => (0, 0),
-            (Should::Flag, "json" | "markdown" | "latex" | "repetition" | "drift") => {
-                (1_000, 1_000)
-            }
+            (Should::Flag, "json" | "markdown" | "latex" | "repetition" | "drift") => (1_000, 1_000),
             // Randomness is judged by chance: a few in a thousand look like words.
             (Should::Flag, _) => (985, 1_000),
             (Should::Know, _) => (0, 40),

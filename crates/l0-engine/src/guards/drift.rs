@@ -60,10 +60,7 @@ impl DriftSpec {
         match self.expected_chars {
             Some(chars) => Problem::unless_within("expected_chars", chars, 1..=100_000_000)?,
             None if self.watches(Signal::Length) => {
-                return Err(Problem::new(
-                    "expected_chars",
-                    "is needed where `signals` has length",
-                ));
+                return Err(Problem::new("expected_chars", "is needed where `signals` has length"));
             }
             None => {}
         }
@@ -72,9 +69,7 @@ impl DriftSpec {
             threshold: self.threshold_permille,
             repetition: self.watches(Signal::Repetition).then_some(self.repetition),
             format: self.watches(Signal::Format).then(FormatWatch::default),
-            script: self
-                .watches(Signal::Script)
-                .then(|| ScriptWatch::new(self.script_letters)),
+            script: self.watches(Signal::Script).then(|| ScriptWatch::new(self.script_letters)),
             expected_chars: self.expected_chars.filter(|_| self.watches(Signal::Length)),
             scores: Scores::default(),
             reported: SmallVec::new(),
@@ -192,10 +187,7 @@ impl DriftGuard {
             here = here.step(ch);
             let over = here.char.saturating_sub(expected);
             let score = (over * 1_000 / (3 * expected)).min(1_000);
-            let span = Span {
-                start: At::default(),
-                end: here,
-            };
+            let span = Span { start: At::default(), end: here };
             let score = u16::try_from(score).unwrap_or(1_000);
             self.raise(Signal::Length, score, span, drifted);
         }
@@ -211,11 +203,7 @@ impl DriftGuard {
         *highest = score.max(*highest);
         if score >= self.threshold && !self.reported.contains(&signal) {
             self.reported.push(signal);
-            drifted(Drifted {
-                signal,
-                score_permille: score,
-                span,
-            });
+            drifted(Drifted { signal, score_permille: score, span });
         }
     }
 }
@@ -297,9 +285,7 @@ impl ControlToken {
                 self.chars = 0;
                 return name;
             }
-            (2.., 'a'..='z' | 'A'..='Z' | '_' | '0'..='9' | '|')
-                if self.chars < Self::CHARS_MAX =>
-            {
+            (2.., 'a'..='z' | 'A'..='Z' | '_' | '0'..='9' | '|') if self.chars < Self::CHARS_MAX => {
                 self.chars += 1;
             }
             _ => self.chars = 0,
@@ -353,11 +339,7 @@ impl JsonWatch {
                         let was_json = broken >= Self::BYTES_MIN
                             && matches!(scanner.root(), Some(Kind::Object | Kind::Array));
                         *self = if was_json && ch.is_alphabetic() {
-                            Self::Broken {
-                                start: at,
-                                words: 0,
-                                in_word: true,
-                            }
+                            Self::Broken { start: at, words: 0, in_word: true }
                         } else {
                             Self::Over
                         };
@@ -365,11 +347,7 @@ impl JsonWatch {
                 }
                 None
             }
-            Self::Broken {
-                start,
-                words,
-                in_word,
-            } => {
+            Self::Broken { start, words, in_word } => {
                 if ch.is_alphabetic() {
                     *in_word = true;
                     return None;
@@ -447,11 +425,7 @@ impl ScriptWatch {
         }
         let run = &mut self.run;
         if run.letters == 0 || run.own_since >= Self::OWN_AGAIN {
-            *run = ForeignRun {
-                start: at,
-                announced: announces(before),
-                ..ForeignRun::default()
-            };
+            *run = ForeignRun { start: at, announced: announces(before), ..ForeignRun::default() };
         }
         run.own_since = 0;
         let weight = if script.is_unspaced() { 2 } else { 1 };
@@ -521,10 +495,7 @@ mod tests {
     fn noise_is_a_collapse() {
         let set = drifting(&DriftSpec::default());
         assert_eq!(drifts(&set, &"a\u{FFFD}".repeat(60)), [Signal::Format]);
-        assert_eq!(
-            drifts(&set, &"one \u{FFFD} here. ".repeat(90)),
-            [Signal::Repetition]
-        );
+        assert_eq!(drifts(&set, &"one \u{FFFD} here. ".repeat(90)), [Signal::Repetition]);
     }
 
     #[test]
@@ -542,11 +513,7 @@ mod tests {
             format!("{han}{han}{han}, {latin}"),
         ] {
             let found = drifts(&set, &fine);
-            let expected: &[Signal] = if fine.starts_with('是') {
-                &[Signal::Script]
-            } else {
-                &[]
-            };
+            let expected: &[Signal] = if fine.starts_with('是') { &[Signal::Script] } else { &[] };
             assert_eq!(found, expected, "{fine}");
         }
     }

@@ -135,8 +135,7 @@ impl Fences {
     pub(super) fn finish(&mut self) -> Option<OpenFence> {
         self.end_line();
         // A bare fence at the very end closes a block that had another of the same length inside: untidy, but whole.
-        self.open
-            .filter(|open| open.filled || !open.bare || !self.closed_before)
+        self.open.filter(|open| open.filled || !open.bare || !self.closed_before)
     }
 
     /// Whether the next line begins inside a fence.

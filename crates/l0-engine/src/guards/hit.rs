@@ -10,9 +10,7 @@ use super::secrets::SecretKind;
 use super::spec::Severity;
 
 /// A place in the text of an attempt, counted from its first character.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct At {
     /// In bytes of UTF-8.
     pub byte: usize,
@@ -24,26 +22,18 @@ impl At {
     /// The place after `text`, which begins here.
     #[must_use]
     pub fn after(self, text: &str) -> Self {
-        Self {
-            byte: self.byte + text.len(),
-            char: self.char + text.chars().count(),
-        }
+        Self { byte: self.byte + text.len(), char: self.char + text.chars().count() }
     }
 
     /// The place after one character that begins here.
     #[inline]
     pub(super) const fn step(self, ch: char) -> Self {
-        Self {
-            byte: self.byte + ch.len_utf8(),
-            char: self.char + 1,
-        }
+        Self { byte: self.byte + ch.len_utf8(), char: self.char + 1 }
     }
 }
 
 /// A stretch of the text of an attempt; empty where something is missing.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Span {
     /// Its first character.
     pub start: At,
@@ -187,12 +177,6 @@ impl Verdict {
     #[must_use]
     pub fn stop(&self) -> Option<&Hit> {
         let stops = self.hits.iter().filter(|hit| hit.stops());
-        stops.reduce(|gravest, hit| {
-            if hit.severity > gravest.severity {
-                hit
-            } else {
-                gravest
-            }
-        })
+        stops.reduce(|gravest, hit| if hit.severity > gravest.severity { hit } else { gravest })
     }
 }

@@ -106,23 +106,15 @@ impl JsonGuard {
     fn step_outside(&mut self, ch: char) -> Option<Outside> {
         self.part = match (self.part, ch) {
             (Part::Before { ticks: 0 }, ch) if ch.is_ascii_whitespace() => self.part,
-            (Part::Before { ticks }, '`') => Part::Before {
-                ticks: ticks.saturating_add(1),
-            },
+            (Part::Before { ticks }, '`') => Part::Before { ticks: ticks.saturating_add(1) },
             (Part::Before { ticks: 0 }, _) => {
                 self.part = Part::Document { fenced: false };
                 return None;
             }
-            (Part::Before { ticks: 3.. } | Part::FenceLine, '\n') => {
-                Part::Document { fenced: true }
-            }
+            (Part::Before { ticks: 3.. } | Part::FenceLine, '\n') => Part::Document { fenced: true },
             (Part::Before { ticks: 3.. } | Part::FenceLine, _) => Part::FenceLine,
-            (Part::Closing { ticks }, '`') => Part::Closing {
-                ticks: ticks.saturating_add(1),
-            },
-            (Part::Closing { ticks: 3.. } | Part::After, ch) if ch.is_ascii_whitespace() => {
-                Part::After
-            }
+            (Part::Closing { ticks }, '`') => Part::Closing { ticks: ticks.saturating_add(1) },
+            (Part::Closing { ticks: 3.. } | Part::After, ch) if ch.is_ascii_whitespace() => Part::After,
             _ => return Some(Outside::Wrong),
         };
         Some(Outside::Fine)
@@ -130,11 +122,7 @@ impl JsonGuard {
 
     /// Takes as much of `text` as belongs to the document, and returns how many bytes that was.
     fn feed_document(&mut self, text: &str, fenced: bool) -> usize {
-        let tick = if fenced {
-            memchr(b'`', text.as_bytes())
-        } else {
-            None
-        };
+        let tick = if fenced { memchr(b'`', text.as_bytes()) } else { None };
         let Some(tick) = tick else {
             self.scanner.feed(text);
             return text.len();
@@ -214,14 +202,11 @@ impl Watch for JsonGuard {
         let finished = match self.part {
             Part::Done | Part::Closing { ticks: 3.. } | Part::After => true,
             // A fence that the text did not close has lost nothing of the document.
-            Part::Document { .. } | Part::Closing { .. } => {
-                self.scanner.finish() == Status::Complete
-            }
+            Part::Document { .. } | Part::Closing { .. } => self.scanner.finish() == Status::Complete,
             Part::Before { .. } | Part::FenceLine => false,
         };
         let absent = matches!(self.part, Part::Before { ticks: 0 })
-            || (matches!(self.part, Part::Document { .. })
-                && self.scanner.status() == Status::Empty);
+            || (matches!(self.part, Part::Document { .. }) && self.scanner.status() == Status::Empty);
         if !(finished || absent && end.other_content) {
             self.hit(Finding::JsonUnfinished, Span::empty(end.at), found);
         }
@@ -276,27 +261,14 @@ mod tests {
             ("``{}", 2),
         ] {
             let hits = hits(&json(Root::Any, Fence::Allow), text);
-            let places: Vec<_> = hits
-                .iter()
-                .map(|hit| (hit.finding, hit.span.start.byte))
-                .collect();
+            let places: Vec<_> = hits.iter().map(|hit| (hit.finding, hit.span.start.byte)).collect();
             assert_eq!(places, [(Finding::JsonInvalid, byte)], "{text}");
         }
     }
 
     #[test]
     fn a_document_that_was_cut_is_not_finished() {
-        for text in [
-            "",
-            " ",
-            "{",
-            "{\"a\": ",
-            "[1, 2",
-            "\"tex",
-            "tru",
-            "```json\n{\"a\": 1",
-            "```",
-        ] {
+        for text in ["", " ", "{", "{\"a\": ", "[1, 2", "\"tex", "tru", "```json\n{\"a\": 1", "```"] {
             let found = findings(&json(Root::Any, Fence::Allow), text);
             assert_eq!(found, [Finding::JsonUnfinished], "{text}");
         }
@@ -314,11 +286,7 @@ mod tests {
             (Root::Container, "1", false),
         ] {
             let expected: &[Finding] = if fits { &[] } else { &[Finding::JsonRoot] };
-            assert_eq!(
-                findings(&json(root, Fence::Allow), text),
-                expected,
-                "{root:?} {text}"
-            );
+            assert_eq!(findings(&json(root, Fence::Allow), text), expected, "{root:?} {text}");
         }
     }
 

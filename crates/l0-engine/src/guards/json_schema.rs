@@ -46,10 +46,7 @@ pub struct JsonSchemaSpec {
 impl JsonSchemaSpec {
     pub(super) fn compile(&self) -> Result<JsonSchemaGuard, Problem> {
         let schema = Schema::parse(&self.schema)?;
-        let structure = JsonSpec {
-            root: schema.root(),
-            fence: self.fence,
-        };
+        let structure = JsonSpec { root: schema.root(), fence: self.fence };
         Ok(JsonSchemaGuard {
             structure: structure.compile(),
             schema: Arc::new(schema),
@@ -266,15 +263,9 @@ impl Schema {
         }
         let root = serde_json::from_str(text)
             .map_err(|error| Problem::new("schema", format!("is not JSON: {error}")))?;
-        let mut compiler = Compiler {
-            root: &root,
-            nodes: Vec::new(),
-            known: BTreeMap::new(),
-        };
+        let mut compiler = Compiler { root: &root, nodes: Vec::new(), known: BTreeMap::new() };
         compiler.node("", &root, 0)?;
-        Ok(Self {
-            nodes: compiler.nodes,
-        })
+        Ok(Self { nodes: compiler.nodes })
     }
 
     /// Where a document does not fit, at most `most` places; empty where it does.
@@ -324,16 +315,10 @@ impl Compiler<'_> {
         self.known.insert(pointer.to_owned(), number);
         self.nodes.push(Node::default());
         let node = match value {
-            Value::Bool(always) => Node {
-                never: !always,
-                ..Node::default()
-            },
+            Value::Bool(always) => Node { never: !always, ..Node::default() },
             Value::Object(keywords) => self.keywords(pointer, keywords, depth)?,
             _ => {
-                return Err(wrong(
-                    pointer,
-                    "is no schema; a schema is an object, true or false",
-                ));
+                return Err(wrong(pointer, "is no schema; a schema is an object, true or false"));
             }
         };
         if let Some(slot) = self.nodes.get_mut(number) {
@@ -351,12 +336,7 @@ impl Compiler<'_> {
         let mut node = Node::default();
         for (keyword, value) in keywords {
             let here = format!("{pointer}/{}", escape(keyword));
-            let mut at = Place {
-                compiler: self,
-                pointer: &here,
-                value,
-                depth,
-            };
+            let mut at = Place { compiler: self, pointer: &here, value, depth };
             match keyword.as_str() {
                 "$ref" => node.all_of.push(at.reference()?),
                 "type" => node.types = Some(at.types()?),
@@ -434,11 +414,7 @@ const UNSUPPORTED: [&str; 9] = [
     "unevaluatedProperties",
 ];
 
-const NO_CONDITION: Condition = Condition {
-    test: None,
-    then: None,
-    otherwise: None,
-};
+const NO_CONDITION: Condition = Condition { test: None, then: None, otherwise: None };
 
 /// The value of a keyword, and where it stands.
 struct Place<'a, 'b> {
@@ -480,8 +456,7 @@ impl<'a> Place<'a, '_> {
         let root = self.compiler.root;
         let found = pointer.and_then(|pointer| Some((pointer, root.pointer(pointer)?)));
         let (pointer, schema) = found.ok_or_else(|| {
-            let message =
-                "refers to nothing in this schema; allowed are pointers such as #/$defs/name";
+            let message = "refers to nothing in this schema; allowed are pointers such as #/$defs/name";
             wrong(self.pointer, message)
         })?;
         self.compiler.node(pointer, schema, self.depth + 1)
@@ -489,8 +464,7 @@ impl<'a> Place<'a, '_> {
 
     fn types(&self) -> Result<Types, Problem> {
         Types::parse(self.value).ok_or_else(|| {
-            let message =
-                "must be null, boolean, object, array, string, number, integer or a list of these";
+            let message = "must be null, boolean, object, array, string, number, integer or a list of these";
             wrong(self.pointer, message)
         })
     }
@@ -525,10 +499,7 @@ impl<'a> Place<'a, '_> {
     }
 
     fn count(&self) -> Result<usize, Problem> {
-        let count = self
-            .value
-            .as_u64()
-            .and_then(|count| usize::try_from(count).ok());
+        let count = self.value.as_u64().and_then(|count| usize::try_from(count).ok());
         count.ok_or_else(|| wrong(self.pointer, "must be a whole number that is not negative"))
     }
 
@@ -550,9 +521,7 @@ impl<'a> Place<'a, '_> {
 
 fn strings(value: &Value) -> Option<Vec<String>> {
     let strings = value.as_array()?.iter();
-    strings
-        .map(|string| string.as_str().map(str::to_owned))
-        .collect()
+    strings.map(|string| string.as_str().map(str::to_owned)).collect()
 }
 
 fn wrong(pointer: &str, message: impl Into<Cow<'static, str>>) -> Problem {
@@ -612,18 +581,11 @@ impl Check<'_> {
     }
 
     fn value(&mut self, node: &Node, value: &Value) {
-        self.expect(
-            node.types.is_none_or(|types| types.admit(value)),
-            Keyword::Type,
-        );
+        self.expect(node.types.is_none_or(|types| types.admit(value)), Keyword::Type);
         let constant = node.constant.as_ref();
-        self.expect(
-            constant.is_none_or(|constant| equal(constant, value)),
-            Keyword::Const,
-        );
+        self.expect(constant.is_none_or(|constant| equal(constant, value)), Keyword::Const);
         let choices = node.choices.as_ref();
-        let chosen =
-            choices.is_none_or(|choices| choices.iter().any(|choice| equal(choice, value)));
+        let chosen = choices.is_none_or(|choices| choices.iter().any(|choice| equal(choice, value)));
         self.expect(chosen, Keyword::Enum);
         match value {
             Value::Object(object) => self.object(&node.object, object),
@@ -654,11 +616,7 @@ impl Check<'_> {
         if let Some(condition) = &node.condition
             && let Some(test) = condition.test
         {
-            let branch = if self.fits(test, value) {
-                condition.then
-            } else {
-                condition.otherwise
-            };
+            let branch = if self.fits(test, value) { condition.then } else { condition.otherwise };
             if let Some(branch) = branch {
                 self.node(branch, value);
             }
@@ -667,23 +625,14 @@ impl Check<'_> {
 
     fn object(&mut self, rules: &ObjectRules, object: &Map<String, Value>) {
         let count = object.len();
-        self.expect(
-            rules.least.is_none_or(|least| count >= least),
-            Keyword::MinProperties,
-        );
-        self.expect(
-            rules.most.is_none_or(|most| count <= most),
-            Keyword::MaxProperties,
-        );
+        self.expect(rules.least.is_none_or(|least| count >= least), Keyword::MinProperties);
+        self.expect(rules.most.is_none_or(|most| count <= most), Keyword::MaxProperties);
         for name in &rules.required {
             self.expect(object.contains_key(name), Keyword::Required);
         }
         for (name, others) in &rules.dependent {
             let whole = others.iter().all(|other| object.contains_key(other));
-            self.expect(
-                whole || !object.contains_key(name),
-                Keyword::DependentRequired,
-            );
+            self.expect(whole || !object.contains_key(name), Keyword::DependentRequired);
         }
         for (name, value) in object {
             let before = self.pointer.len();
@@ -716,14 +665,8 @@ impl Check<'_> {
 
     fn array(&mut self, rules: &ArrayRules, items: &[Value]) {
         let count = items.len();
-        self.expect(
-            rules.least.is_none_or(|least| count >= least),
-            Keyword::MinItems,
-        );
-        self.expect(
-            rules.most.is_none_or(|most| count <= most),
-            Keyword::MaxItems,
-        );
+        self.expect(rules.least.is_none_or(|least| count >= least), Keyword::MinItems);
+        self.expect(rules.most.is_none_or(|most| count <= most), Keyword::MaxItems);
         self.expect(!rules.unique || are_unique(items), Keyword::UniqueItems);
         for (index, item) in items.iter().enumerate() {
             if let Some(schema) = rules.prefix.get(index).copied().or(rules.items) {
@@ -743,20 +686,11 @@ impl Check<'_> {
     fn text(&mut self, rules: &TextRules, text: &str) {
         if rules.least.is_some() || rules.most.is_some() {
             let chars = text.chars().count();
-            self.expect(
-                rules.least.is_none_or(|least| chars >= least),
-                Keyword::MinLength,
-            );
-            self.expect(
-                rules.most.is_none_or(|most| chars <= most),
-                Keyword::MaxLength,
-            );
+            self.expect(rules.least.is_none_or(|least| chars >= least), Keyword::MinLength);
+            self.expect(rules.most.is_none_or(|most| chars <= most), Keyword::MaxLength);
         }
         let pattern = rules.pattern.as_ref();
-        self.expect(
-            pattern.is_none_or(|pattern| pattern.is_match(text)),
-            Keyword::Pattern,
-        );
+        self.expect(pattern.is_none_or(|pattern| pattern.is_match(text)), Keyword::Pattern);
     }
 
     fn number(&mut self, rules: &NumberRules, number: &Number) {
@@ -764,22 +698,10 @@ impl Check<'_> {
             Some(bound) => compare(number, bound).is_some_and(|order| orders.contains(&order)),
             None => true,
         };
-        self.expect(
-            is(&rules.minimum, &[Ordering::Equal, Ordering::Greater]),
-            Keyword::Minimum,
-        );
-        self.expect(
-            is(&rules.maximum, &[Ordering::Equal, Ordering::Less]),
-            Keyword::Maximum,
-        );
-        self.expect(
-            is(&rules.above, &[Ordering::Greater]),
-            Keyword::ExclusiveMinimum,
-        );
-        self.expect(
-            is(&rules.below, &[Ordering::Less]),
-            Keyword::ExclusiveMaximum,
-        );
+        self.expect(is(&rules.minimum, &[Ordering::Equal, Ordering::Greater]), Keyword::Minimum);
+        self.expect(is(&rules.maximum, &[Ordering::Equal, Ordering::Less]), Keyword::Maximum);
+        self.expect(is(&rules.above, &[Ordering::Greater]), Keyword::ExclusiveMinimum);
+        self.expect(is(&rules.below, &[Ordering::Less]), Keyword::ExclusiveMaximum);
         let divisor = rules.multiple_of.as_ref();
         let divides = divisor.is_none_or(|divisor| is_multiple(number, divisor));
         self.expect(divides, Keyword::MultipleOf);
@@ -815,10 +737,7 @@ impl Check<'_> {
 
     fn fail(&mut self, keyword: Keyword) {
         if self.found.len() < self.most {
-            self.found.push(Violation {
-                pointer: self.pointer.clone(),
-                keyword,
-            });
+            self.found.push(Violation { pointer: self.pointer.clone(), keyword });
         }
     }
 }
@@ -826,20 +745,13 @@ impl Check<'_> {
 /// Whether two values are the same to a schema: 1 is 1.0.
 fn equal(left: &Value, right: &Value) -> bool {
     match (left, right) {
-        (Value::Number(left), Value::Number(right)) => {
-            compare(left, right) == Some(Ordering::Equal)
-        }
+        (Value::Number(left), Value::Number(right)) => compare(left, right) == Some(Ordering::Equal),
         (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .zip(right)
-                    .all(|(left, right)| equal(left, right))
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| equal(left, right))
         }
         (Value::Object(left), Value::Object(right)) => {
-            let same = |(name, value): (&String, &Value)| {
-                right.get(name).is_some_and(|other| equal(value, other))
-            };
+            let same =
+                |(name, value): (&String, &Value)| right.get(name).is_some_and(|other| equal(value, other));
             left.len() == right.len() && left.iter().all(same)
         }
         _ => left == right,
@@ -868,9 +780,7 @@ fn shared_text(value: &Value) -> String {
         Value::Object(object) => {
             let mut members: Vec<String> = object
                 .iter()
-                .map(|(name, value)| {
-                    format!("{}:{}", Value::String(name.clone()), shared_text(value))
-                })
+                .map(|(name, value)| format!("{}:{}", Value::String(name.clone()), shared_text(value)))
                 .collect();
             members.sort_unstable();
             format!("{{{}}}", members.join(","))
@@ -913,13 +823,8 @@ fn whole(number: &Number) -> Option<i128> {
     if let Some(number) = number.as_u64() {
         return Some(number.into());
     }
-    let number = number
-        .as_f64()
-        .filter(|number| number.fract() == 0.0 && number.abs() <= EXACT)?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "it is whole and small enough"
-    )]
+    let number = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT)?;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
     let number = number as i128;
     Some(number)
 }
@@ -972,10 +877,7 @@ impl Watch for JsonSchemaGuard {
             return;
         }
         let document = unfenced(&self.text);
-        let span = Span {
-            start: self.start,
-            end: end.at,
-        };
+        let span = Span { start: self.start, end: end.at };
         // What the structure lets pass and the parser does not is nested too deep, or a number out of range.
         let Ok(document) = serde_json::from_str::<Value>(document) else {
             return found(Finding::Schema(Keyword::TooLarge), span);
@@ -1010,165 +912,44 @@ mod tests {
     }
 
     fn check(schema: &str) -> Check {
-        Check::JsonSchema(JsonSchemaSpec {
-            schema: schema.to_owned(),
-            fence: Fence::Allow,
-        })
+        Check::JsonSchema(JsonSchemaSpec { schema: schema.to_owned(), fence: Fence::Allow })
     }
 
     /// The first keyword that a document fails.
     fn fails(schema: &str, document: &str) -> Option<Keyword> {
         let schema = Schema::parse(schema).unwrap_or_else(|problem| panic!("{problem}"));
         let document = serde_json::from_str(document).expect("a document of a test is JSON");
-        schema
-            .violations(&document, 1)
-            .first()
-            .map(|violation| violation.keyword)
+        schema.violations(&document, 1).first().map(|violation| violation.keyword)
     }
 
     /// A schema, a document that fits it, and one that does not, with the keyword that it fails.
-    type Case = (
-        &'static str,
-        &'static str,
-        Option<&'static str>,
-        Option<Keyword>,
-    );
+    type Case = (&'static str, &'static str, Option<&'static str>, Option<Keyword>);
 
     const KEYWORDS: &[Case] = &[
         ("true", "1", None, None),
-        (
-            r#"{"properties": {"a": false}}"#,
-            "{}",
-            Some(r#"{"a": 1}"#),
-            Some(Keyword::False),
-        ),
-        (
-            r#"{"type": "integer"}"#,
-            "1.0",
-            Some("1.5"),
-            Some(Keyword::Type),
-        ),
-        (
-            r#"{"type": ["string", "null"]}"#,
-            "null",
-            Some("0"),
-            Some(Keyword::Type),
-        ),
-        (
-            r#"{"const": {"a": 1}}"#,
-            r#"{"a": 1.0}"#,
-            Some(r#"{"a": 2}"#),
-            Some(Keyword::Const),
-        ),
-        (
-            r#"{"enum": [1, "x"]}"#,
-            "\"x\"",
-            Some("\"y\""),
-            Some(Keyword::Enum),
-        ),
-        (
-            r#"{"minimum": 2}"#,
-            "2",
-            Some("1.9"),
-            Some(Keyword::Minimum),
-        ),
+        (r#"{"properties": {"a": false}}"#, "{}", Some(r#"{"a": 1}"#), Some(Keyword::False)),
+        (r#"{"type": "integer"}"#, "1.0", Some("1.5"), Some(Keyword::Type)),
+        (r#"{"type": ["string", "null"]}"#, "null", Some("0"), Some(Keyword::Type)),
+        (r#"{"const": {"a": 1}}"#, r#"{"a": 1.0}"#, Some(r#"{"a": 2}"#), Some(Keyword::Const)),
+        (r#"{"enum": [1, "x"]}"#, "\"x\"", Some("\"y\""), Some(Keyword::Enum)),
+        (r#"{"minimum": 2}"#, "2", Some("1.9"), Some(Keyword::Minimum)),
         (r#"{"maximum": 2}"#, "2", Some("3"), Some(Keyword::Maximum)),
-        (
-            r#"{"exclusiveMinimum": 2}"#,
-            "2.1",
-            Some("2"),
-            Some(Keyword::ExclusiveMinimum),
-        ),
-        (
-            r#"{"exclusiveMaximum": 2}"#,
-            "\"2\"",
-            Some("2"),
-            Some(Keyword::ExclusiveMaximum),
-        ),
-        (
-            r#"{"multipleOf": 0.1}"#,
-            "0.3",
-            Some("0.35"),
-            Some(Keyword::MultipleOf),
-        ),
-        (
-            r#"{"minLength": 2}"#,
-            "\"éé\"",
-            Some("\"é\""),
-            Some(Keyword::MinLength),
-        ),
-        (
-            r#"{"maxLength": 2}"#,
-            "\"éé\"",
-            Some("\"ééé\""),
-            Some(Keyword::MaxLength),
-        ),
-        (
-            r#"{"pattern": "^a+$"}"#,
-            "\"aa\"",
-            Some("\"ab\""),
-            Some(Keyword::Pattern),
-        ),
-        (
-            r#"{"minItems": 1}"#,
-            "[0]",
-            Some("[]"),
-            Some(Keyword::MinItems),
-        ),
-        (
-            r#"{"maxItems": 1}"#,
-            "{}",
-            Some("[0, 0]"),
-            Some(Keyword::MaxItems),
-        ),
-        (
-            r#"{"uniqueItems": true}"#,
-            "[1, \"1\", [1]]",
-            Some("[1, 2, 1.0]"),
-            Some(Keyword::UniqueItems),
-        ),
-        (
-            r#"{"items": {"type": "null"}}"#,
-            "[null]",
-            Some("[null, 0]"),
-            Some(Keyword::Type),
-        ),
-        (
-            r#"{"prefixItems": [true], "items": false}"#,
-            "[1]",
-            Some("[1, 2]"),
-            Some(Keyword::False),
-        ),
-        (
-            r#"{"items": [true], "additionalItems": false}"#,
-            "[1]",
-            Some("[1, 2]"),
-            Some(Keyword::False),
-        ),
-        (
-            r#"{"contains": {"const": 1}}"#,
-            "[0, 1]",
-            Some("[0]"),
-            Some(Keyword::Contains),
-        ),
-        (
-            r#"{"minProperties": 1}"#,
-            r#"{"a": 0}"#,
-            Some("{}"),
-            Some(Keyword::MinProperties),
-        ),
-        (
-            r#"{"maxProperties": 0}"#,
-            "{}",
-            Some(r#"{"a": 0}"#),
-            Some(Keyword::MaxProperties),
-        ),
-        (
-            r#"{"required": ["a"]}"#,
-            r#"{"a": null}"#,
-            Some("{}"),
-            Some(Keyword::Required),
-        ),
+        (r#"{"exclusiveMinimum": 2}"#, "2.1", Some("2"), Some(Keyword::ExclusiveMinimum)),
+        (r#"{"exclusiveMaximum": 2}"#, "\"2\"", Some("2"), Some(Keyword::ExclusiveMaximum)),
+        (r#"{"multipleOf": 0.1}"#, "0.3", Some("0.35"), Some(Keyword::MultipleOf)),
+        (r#"{"minLength": 2}"#, "\"éé\"", Some("\"é\""), Some(Keyword::MinLength)),
+        (r#"{"maxLength": 2}"#, "\"éé\"", Some("\"ééé\""), Some(Keyword::MaxLength)),
+        (r#"{"pattern": "^a+$"}"#, "\"aa\"", Some("\"ab\""), Some(Keyword::Pattern)),
+        (r#"{"minItems": 1}"#, "[0]", Some("[]"), Some(Keyword::MinItems)),
+        (r#"{"maxItems": 1}"#, "{}", Some("[0, 0]"), Some(Keyword::MaxItems)),
+        (r#"{"uniqueItems": true}"#, "[1, \"1\", [1]]", Some("[1, 2, 1.0]"), Some(Keyword::UniqueItems)),
+        (r#"{"items": {"type": "null"}}"#, "[null]", Some("[null, 0]"), Some(Keyword::Type)),
+        (r#"{"prefixItems": [true], "items": false}"#, "[1]", Some("[1, 2]"), Some(Keyword::False)),
+        (r#"{"items": [true], "additionalItems": false}"#, "[1]", Some("[1, 2]"), Some(Keyword::False)),
+        (r#"{"contains": {"const": 1}}"#, "[0, 1]", Some("[0]"), Some(Keyword::Contains)),
+        (r#"{"minProperties": 1}"#, r#"{"a": 0}"#, Some("{}"), Some(Keyword::MinProperties)),
+        (r#"{"maxProperties": 0}"#, "{}", Some(r#"{"a": 0}"#), Some(Keyword::MaxProperties)),
+        (r#"{"required": ["a"]}"#, r#"{"a": null}"#, Some("{}"), Some(Keyword::Required)),
         (
             r#"{"dependentRequired": {"a": ["b"]}}"#,
             r#"{"b": 0}"#,
@@ -1187,30 +968,10 @@ mod tests {
             Some(r#"{"ab": 0}"#),
             Some(Keyword::MaxLength),
         ),
-        (
-            r#"{"anyOf": [{"const": 1}, {"const": 2}]}"#,
-            "2",
-            Some("3"),
-            Some(Keyword::AnyOf),
-        ),
-        (
-            r#"{"oneOf": [{"minimum": 1}, {"minimum": 5}]}"#,
-            "2",
-            Some("6"),
-            Some(Keyword::OneOf),
-        ),
-        (
-            r#"{"allOf": [{"minimum": 1}, {"maximum": 5}]}"#,
-            "2",
-            Some("6"),
-            Some(Keyword::Maximum),
-        ),
-        (
-            r#"{"not": {"const": 1}}"#,
-            "2",
-            Some("1"),
-            Some(Keyword::Not),
-        ),
+        (r#"{"anyOf": [{"const": 1}, {"const": 2}]}"#, "2", Some("3"), Some(Keyword::AnyOf)),
+        (r#"{"oneOf": [{"minimum": 1}, {"minimum": 5}]}"#, "2", Some("6"), Some(Keyword::OneOf)),
+        (r#"{"allOf": [{"minimum": 1}, {"maximum": 5}]}"#, "2", Some("6"), Some(Keyword::Maximum)),
+        (r#"{"not": {"const": 1}}"#, "2", Some("1"), Some(Keyword::Not)),
         (
             r#"{"if": {"minimum": 5}, "then": {"multipleOf": 5}, "else": {"maximum": 3}}"#,
             "10",
@@ -1224,12 +985,7 @@ mod tests {
             Some(r#"{"next": {"next": {}}}"#),
             Some(Keyword::AnyOf),
         ),
-        (
-            r#"{"title": "t", "format": "date", "x-own": 1}"#,
-            "\"no date\"",
-            None,
-            None,
-        ),
+        (r#"{"title": "t", "format": "date", "x-own": 1}"#, "\"no date\"", None, None),
     ];
 
     #[test]
@@ -1247,11 +1003,8 @@ mod tests {
         let schema = r#"{"properties": {"a/b": {"items": {"type": "string"}}}}"#;
         let schema = Schema::parse(schema).unwrap_or_else(|problem| panic!("{problem}"));
         let document = serde_json::json!({"a/b": ["x", 1, 2]});
-        let pointers: Vec<_> = schema
-            .violations(&document, 10)
-            .into_iter()
-            .map(|violation| violation.pointer)
-            .collect();
+        let pointers: Vec<_> =
+            schema.violations(&document, 10).into_iter().map(|violation| violation.pointer).collect();
         assert_eq!(pointers, ["/a~1b/1", "/a~1b/2"]);
     }
 
@@ -1260,10 +1013,7 @@ mod tests {
         for (schema, part) in [
             ("{", "`schema` is not JSON"),
             ("[]", "`schema` is no schema"),
-            (
-                r#"{"type": "strin"}"#,
-                "`schema/type` must be null, boolean",
-            ),
+            (r#"{"type": "strin"}"#, "`schema/type` must be null, boolean"),
             (
                 r#"{"properties": {"a": {"pattern": "(?=x)"}}}"#,
                 "`schema/properties/a/pattern` uses look-around",
@@ -1272,26 +1022,11 @@ mod tests {
                 r#"{"unevaluatedProperties": false}"#,
                 "`schema/unevaluatedProperties` is a keyword that cannot",
             ),
-            (
-                r##"{"$ref": "#/$defs/none"}"##,
-                "`schema/$ref` refers to nothing",
-            ),
-            (
-                r#"{"$ref": "https://example.com/s"}"#,
-                "`schema/$ref` refers to nothing",
-            ),
-            (
-                r#"{"minLength": -1}"#,
-                "`schema/minLength` must be a whole number",
-            ),
-            (
-                r#"{"multipleOf": 0}"#,
-                "`schema/multipleOf` must be above zero",
-            ),
-            (
-                r#"{"anyOf": []}"#,
-                "`schema/anyOf` must be a list that is not empty",
-            ),
+            (r##"{"$ref": "#/$defs/none"}"##, "`schema/$ref` refers to nothing"),
+            (r#"{"$ref": "https://example.com/s"}"#, "`schema/$ref` refers to nothing"),
+            (r#"{"minLength": -1}"#, "`schema/minLength` must be a whole number"),
+            (r#"{"multipleOf": 0}"#, "`schema/multipleOf` must be above zero"),
+            (r#"{"anyOf": []}"#, "`schema/anyOf` must be a list that is not empty"),
         ] {
             let refusal = refusal(GuardSpec::new(check(schema)));
             assert!(refusal.contains(part), "{refusal}");
@@ -1312,15 +1047,9 @@ mod tests {
     fn structure_is_judged_while_it_streams_and_the_rest_at_the_end() {
         let set = schema(r#"{"type": "object", "required": ["a"]}"#);
         let mut state = set.start();
-        assert_eq!(
-            state.feed(&set, "```json\n[").hits[0].finding,
-            Finding::JsonRoot
-        );
+        assert_eq!(state.feed(&set, "```json\n[").hits[0].finding, Finding::JsonRoot);
         assert_eq!(findings(&set, "```json\n{\"a\": 1}\n```"), []);
-        assert_eq!(
-            findings(&set, "{\"b\": 1}"),
-            [Finding::Schema(Keyword::Required)]
-        );
+        assert_eq!(findings(&set, "{\"b\": 1}"), [Finding::Schema(Keyword::Required)]);
         assert_eq!(findings(&set, "{\"a\": 1"), [Finding::JsonUnfinished]);
         assert_eq!(findings(&set, "{\"a\" 1}"), [Finding::JsonInvalid]);
     }

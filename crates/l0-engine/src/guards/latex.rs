@@ -59,13 +59,7 @@ struct Math {
 
 impl Math {
     const fn new(span: Span, first: bool) -> Self {
-        Self {
-            span,
-            first,
-            proven: false,
-            line: Rest::Blank,
-            nested: 0,
-        }
+        Self { span, first, proven: false, line: Rest::Blank, nested: 0 }
     }
 
     /// Whether, at the end of a line, it turns out to be something else, such as a price.
@@ -127,12 +121,8 @@ const END: Name = Name::of("end");
 const COMMAND_CHARS_MAX: usize = 5;
 
 /// Environments whose content is not LaTeX.
-const VERBATIM: [Name; 4] = [
-    Name::of("verbatim"),
-    Name::of("lstlisting"),
-    Name::of("minted"),
-    Name::of("Verbatim"),
-];
+const VERBATIM: [Name; 4] =
+    [Name::of("verbatim"), Name::of("lstlisting"), Name::of("minted"), Name::of("Verbatim")];
 
 impl Name {
     const fn of(text: &str) -> Self {
@@ -147,10 +137,7 @@ impl Name {
 
     const fn with(self, ch: u32) -> Self {
         Self {
-            hash: (self.hash ^ ch as u64)
-                .wrapping_add(1)
-                .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                .rotate_left(23),
+            hash: (self.hash ^ ch as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23),
             chars: self.chars + 1,
         }
     }
@@ -184,11 +171,7 @@ impl LatexGuard {
                     self.token = Token::Command { start, name };
                 }
                 '{' if name == BEGIN || name == END => {
-                    self.token = Token::Braces {
-                        start,
-                        begin: name == BEGIN,
-                        name: Name::default(),
-                    };
+                    self.token = Token::Braces { start, begin: name == BEGIN, name: Name::default() };
                 }
                 _ => {
                     self.token = Token::Plain;
@@ -231,11 +214,8 @@ impl LatexGuard {
             }
             '$' => {
                 let end = at.step(ch);
-                self.token = Token::Dollars {
-                    span: Span { start: at, end },
-                    count: 1,
-                    first: self.line_blank,
-                };
+                self.token =
+                    Token::Dollars { span: Span { start: at, end }, count: 1, first: self.line_blank };
             }
             '^' | '_' => self.prove(false),
             '[' => self.nest(),
@@ -251,21 +231,12 @@ impl LatexGuard {
     }
 
     /// Takes the character after a backslash.
-    fn step_escaped(
-        &mut self,
-        ch: char,
-        first: bool,
-        span: Span,
-        found: &mut impl FnMut(Finding, Span),
-    ) {
+    fn step_escaped(&mut self, ch: char, first: bool, span: Span, found: &mut impl FnMut(Finding, Span)) {
         match ch {
             '\n' => return self.end_line(),
             'a'..='z' | 'A'..='Z' => {
                 self.prove(true);
-                self.token = Token::Command {
-                    start: span.start,
-                    name: Name::default().with(u32::from(ch)),
-                };
+                self.token = Token::Command { start: span.start, name: Name::default().with(u32::from(ch)) };
             }
             '[' if !self.is_verbatim() => match self.brackets {
                 Some(math) if math.proven => self.hit(Finding::MathOpen, math.span, found),
@@ -309,13 +280,7 @@ impl LatexGuard {
         }
     }
 
-    fn environment(
-        &mut self,
-        begin: bool,
-        name: Name,
-        span: Span,
-        found: &mut impl FnMut(Finding, Span),
-    ) {
+    fn environment(&mut self, begin: bool, name: Name, span: Span, found: &mut impl FnMut(Finding, Span)) {
         let innermost = self.environments.last().map(|open| open.name);
         let ends_innermost = !begin && innermost == Some(name);
         if name.chars == 0 || (self.is_verbatim() && !ends_innermost) {
@@ -334,10 +299,7 @@ impl LatexGuard {
 
     /// Something was read that speaks for mathematics, a command more than an exponent or an index.
     fn prove(&mut self, command: bool) {
-        for math in [&mut self.brackets, &mut self.dollars]
-            .into_iter()
-            .flatten()
-        {
+        for math in [&mut self.brackets, &mut self.dollars].into_iter().flatten() {
             math.proven |= command || math.first;
         }
     }
@@ -459,10 +421,7 @@ mod tests {
             (r"\begin{a}\begin{b}\end{b}", Finding::EnvironmentOpen),
             (r"\begin{a}\end{b}", Finding::EnvironmentMismatch),
             (r"\end{align}", Finding::EnvironmentMismatch),
-            (
-                r"\begin{a}\begin{b}\end{a}\end{b}",
-                Finding::EnvironmentMismatch,
-            ),
+            (r"\begin{a}\begin{b}\end{a}\end{b}", Finding::EnvironmentMismatch),
             (r"\begin{verbatim} \end{x}", Finding::EnvironmentOpen),
             ("$$\n\\frac{1}{2}", Finding::MathOpen),
             ("$$ x^2", Finding::MathOpen),

@@ -100,10 +100,7 @@ impl MarkdownGuard {
         };
         let cells = row.cells();
         let ruler = row.ruler == Ruler::Dashed;
-        let span = Span {
-            start: row.start,
-            end: row.end,
-        };
+        let span = Span { start: row.start, end: row.end };
         self.table = match self.table {
             Table::None | Table::Header { .. } if !ruler => Table::Header { cells },
             Table::None => Table::None,
@@ -192,10 +189,7 @@ impl Watch for MarkdownGuard {
         let in_fence = self.fences.is_open();
         self.end_line(in_fence, found);
         if let Some(fence) = self.fences.finish() {
-            let span = Span {
-                start: fence.start,
-                end: end.at.min(fence.end),
-            };
+            let span = Span { start: fence.start, end: end.at.min(fence.end) };
             found(Finding::FenceOpen, span);
         }
     }
@@ -281,10 +275,7 @@ mod tests {
     fn rows_may_be_uneven_unless_told_otherwise() {
         let text = "| a | b |\n|---|---|\n| 1 | 2 |\n| 1 |\n";
         assert_eq!(findings(&markdown(Rows::Any), text), []);
-        assert_eq!(
-            findings(&markdown(Rows::Even), text),
-            [Finding::TableUneven]
-        );
+        assert_eq!(findings(&markdown(Rows::Even), text), [Finding::TableUneven]);
     }
 
     proptest! {

@@ -17,9 +17,7 @@ pub struct MaxLengthSpec {
 impl MaxLengthSpec {
     pub(super) fn compile(self) -> Result<MaxLengthGuard, Problem> {
         Problem::unless_within("max_chars", self.max_chars, 1..=1_000_000_000)?;
-        Ok(MaxLengthGuard {
-            left: Some(self.max_chars),
-        })
+        Ok(MaxLengthGuard { left: Some(self.max_chars) })
     }
 }
 
@@ -42,10 +40,7 @@ impl Watch for MaxLengthGuard {
             None => self.left = Some(left - text.chars().count()),
             Some((byte, ch)) => {
                 self.left = None;
-                let start = At {
-                    byte: at.byte + byte,
-                    char: at.char + left,
-                };
+                let start = At { byte: at.byte + byte, char: at.char + left };
                 let end = start.step(ch);
                 found(Finding::TooLong, Span { start, end });
             }

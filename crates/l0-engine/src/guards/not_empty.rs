@@ -23,9 +23,7 @@ impl Default for NotEmptySpec {
 impl NotEmptySpec {
     pub(super) fn compile(self) -> Result<NotEmptyGuard, Problem> {
         Problem::unless_within("min_chars", self.min_chars, 1..=1_000_000)?;
-        Ok(NotEmptyGuard {
-            missing: self.min_chars,
-        })
+        Ok(NotEmptyGuard { missing: self.min_chars })
     }
 }
 

@@ -54,8 +54,7 @@ impl PatternsSpec {
         }
         for (index, regex) in (0..).zip(&self.regexes) {
             let field = field("regexes", index);
-            let hir =
-                parse(regex, self.ignore_case).map_err(|message| Problem::new(field, message))?;
+            let hir = parse(regex, self.ignore_case).map_err(|message| Problem::new(field, message))?;
             let what = What::from_regex(hir);
             needles.push(needle(rule, choice, Finding::Regex(index), index, what));
         }
@@ -67,23 +66,17 @@ impl PatternsSpec {
         if chars == 0 || chars >= HOLD_CHARS_MAX {
             return Err(Problem::new(
                 field("literals", index),
-                format!(
-                    "has {chars} characters; allowed are 1 to {}",
-                    HOLD_CHARS_MAX - 1
-                ),
+                format!("has {chars} characters; allowed are 1 to {}", HOLD_CHARS_MAX - 1),
             ));
         }
         if self.ignore_case && !literal.is_ascii() {
             // Only an expression knows the large and small letters of all scripts.
             let escaped = regex_syntax::escape(literal);
-            let hir = parse(&escaped, true)
-                .map_err(|message| Problem::new(field("literals", index), message))?;
+            let hir =
+                parse(&escaped, true).map_err(|message| Problem::new(field("literals", index), message))?;
             return Ok(What::from_regex(hir));
         }
-        Ok(What::Literal {
-            text: literal.to_owned(),
-            ignore_case: self.ignore_case,
-        })
+        Ok(What::Literal { text: literal.to_owned(), ignore_case: self.ignore_case })
     }
 }
 
@@ -101,24 +94,14 @@ fn field(list: &str, index: u16) -> String {
 }
 
 fn needle(rule: u16, choice: Choice, finding: Finding, index: u16, what: What) -> Needle {
-    Needle {
-        rule,
-        finding,
-        undecided: Some(Finding::Undecided(index)),
-        choice,
-        verify: None,
-        what,
-    }
+    Needle { rule, finding, undecided: Some(Finding::Undecided(index)), choice, verify: None, what }
 }
 
 fn limit(list: &str, count: usize, most: usize) -> Result<(), Problem> {
     if count <= most {
         return Ok(());
     }
-    Err(Problem::new(
-        list,
-        format!("has {count} entries; allowed are up to {most}"),
-    ))
+    Err(Problem::new(list, format!("has {count} entries; allowed are up to {most}")))
 }
 
 /// Reads an expression that is looked for while text streams, or says what about it cannot be.
@@ -126,10 +109,9 @@ fn parse(regex: &str, ignore_case: bool) -> Result<Hir, Cow<'static, str>> {
     let hir = read_regex(regex, ignore_case)?;
     match hir.properties().minimum_len() {
         None => Err("can never match".into()),
-        Some(0) => Err(
-            "matches the empty text, so it would match everywhere; make a part of it required"
-                .into(),
-        ),
+        Some(0) => {
+            Err("matches the empty text, so it would match everywhere; make a part of it required".into())
+        }
         Some(_) => Ok(hir),
     }
 }
@@ -140,10 +122,7 @@ pub(super) fn read_regex(regex: &str, ignore_case: bool) -> Result<Hir, Cow<'sta
     if chars > REGEX_CHARS_MAX {
         return Err(format!("has {chars} characters; allowed are up to {REGEX_CHARS_MAX}").into());
     }
-    let mut parser = ParserBuilder::new()
-        .case_insensitive(ignore_case)
-        .nest_limit(NESTING_MAX)
-        .build();
+    let mut parser = ParserBuilder::new().case_insensitive(ignore_case).nest_limit(NESTING_MAX).build();
     parser.parse(regex).map_err(describe)
 }
 
@@ -162,9 +141,7 @@ fn describe(error: regex_syntax::Error) -> Cow<'static, str> {
             }
             kind => format!("is no regular expression: {kind}").into(),
         },
-        regex_syntax::Error::Translate(error) => {
-            format!("is no regular expression: {}", error.kind()).into()
-        }
+        regex_syntax::Error::Translate(error) => format!("is no regular expression: {}", error.kind()).into(),
         _ => "is no regular expression".into(),
     }
 }
@@ -193,29 +170,20 @@ mod tests {
 
     fn folded(literals: &[&str], regexes: &[&str]) -> Check {
         match patterns(literals, regexes) {
-            Check::Patterns(spec) => Check::Patterns(PatternsSpec {
-                ignore_case: true,
-                ..spec
-            }),
+            Check::Patterns(spec) => Check::Patterns(PatternsSpec { ignore_case: true, ..spec }),
             other => other,
         }
     }
 
     fn spans(set: &GuardSet, text: &str) -> Vec<(usize, usize)> {
         let hits = hits(set, text).into_iter();
-        hits.map(|hit| (hit.span.start.byte, hit.span.end.byte))
-            .collect()
+        hits.map(|hit| (hit.span.start.byte, hit.span.end.byte)).collect()
     }
 
     #[test]
     fn the_first_that_began_and_of_those_the_longest_is_reported() {
         for (literals, regexes, text, expected) in [
-            (
-                &["key"][..],
-                &[][..],
-                "a key, a key",
-                &[(2, 5), (9, 12)][..],
-            ),
+            (&["key"][..], &[][..], "a key, a key", &[(2, 5), (9, 12)][..]),
             (&["he", "she", "hers"], &[], "ushers", &[(1, 4), (4, 6)]),
             (&["ab", "abcd"], &[], "abcabcd", &[(0, 2), (3, 7)]),
             (&["aa"], &[], "aaaaa", &[(0, 2), (2, 3), (3, 4), (4, 5)]),
@@ -223,44 +191,22 @@ mod tests {
             (&["foo"], &["fo+bar"], "foobar", &[(0, 6)]),
             (&[], &[r"\d+"], "a 12345 b", &[(2, 7)]),
             (&[], &[r"a|ab|abbbbc"], "abbbb", &[(0, 2)]),
-            (
-                &[],
-                &[r"ab|b|abbbbc"],
-                "abbbb",
-                &[(0, 2), (2, 3), (3, 4), (4, 5)],
-            ),
+            (&[], &[r"ab|b|abbbbc"], "abbbb", &[(0, 2), (2, 3), (3, 4), (4, 5)]),
             (&[], &[r"\bcat\b"], "cat écat catz cat", &[(0, 3), (15, 18)]),
-            (
-                &[],
-                &[r"\bcat\b", r"(?-u:\b)dog(?-u:\b)"],
-                "édog cat",
-                &[(2, 5), (6, 9)],
-            ),
+            (&[], &[r"\bcat\b", r"(?-u:\b)dog(?-u:\b)"], "édog cat", &[(2, 5), (6, 9)]),
             (&[], &[r"(?m)^- .*$"], "x\n- one\n- two", &[(2, 7), (8, 13)]),
             (&[], &[r"^a", r"b\z"], "ab ab", &[(0, 1), (4, 5)]),
-            (
-                &[],
-                &["(?i)straße"],
-                "STRASSE Straße STRAßE",
-                &[(8, 15), (16, 23)],
-            ),
+            (&[], &["(?i)straße"], "STRASSE Straße STRAßE", &[(8, 15), (16, 23)]),
         ] {
             let set = warning(patterns(literals, regexes));
-            assert_eq!(
-                spans(&set, text),
-                expected,
-                "{literals:?} {regexes:?} in {text}"
-            );
+            assert_eq!(spans(&set, text), expected, "{literals:?} {regexes:?} in {text}");
         }
     }
 
     #[test]
     fn case_is_ignored_in_all_scripts_where_asked() {
         let set = warning(folded(&["Key", "ключ"], &["to?ken"]));
-        assert_eq!(
-            spans(&set, "KEY key КЛЮЧ TOKEN tken"),
-            [(0, 3), (4, 7), (8, 16), (17, 22), (23, 27)]
-        );
+        assert_eq!(spans(&set, "KEY key КЛЮЧ TOKEN tken"), [(0, 3), (4, 7), (8, 16), (17, 22), (23, 27)]);
     }
 
     #[test]
@@ -280,10 +226,7 @@ mod tests {
 
     #[test]
     fn text_is_held_back_from_the_earliest_open_match_and_no_longer() {
-        let set = warning(patterns(
-            &["BEGIN KEY", "KEY END"],
-            &[r"\w+@\w+", "x[0-9]{3}y"],
-        ));
+        let set = warning(patterns(&["BEGIN KEY", "KEY END"], &[r"\w+@\w+", "x[0-9]{3}y"]));
         let mut state = set.start();
         for (piece, open) in [
             ("prose is free ", None),
@@ -321,10 +264,7 @@ mod tests {
             };
             assert!(hit.undecided());
             assert_eq!(hit.severity, severity);
-            assert_eq!(
-                (hit.span.start.char, hit.span.end.char),
-                (1, HOLD_CHARS_MAX)
-            );
+            assert_eq!((hit.span.start.char, hit.span.end.char), (1, HOLD_CHARS_MAX));
             same_however_split(&set, &text, &[4_095, 4_096, 4_097]);
             assert_eq!(findings(&set, &text[..HOLD_CHARS_MAX]), []);
         }
@@ -340,18 +280,9 @@ mod tests {
         let masks: Vec<_> = outcome
             .masks
             .iter()
-            .map(|mask| {
-                (
-                    mask.span.start.byte,
-                    mask.span.end.byte,
-                    set.replacement(mask.rule),
-                )
-            })
+            .map(|mask| (mask.span.start.byte, mask.span.end.byte, set.replacement(mask.rule)))
             .collect();
-        assert_eq!(
-            masks,
-            [(2, 9, Some("[letters]")), (11, 14, Some("[words]"))]
-        );
+        assert_eq!(masks, [(2, 9, Some("[letters]")), (11, 14, Some("[words]"))]);
         assert!(outcome.hits.iter().all(|hit| hit.masked && !hit.stops()));
     }
 
@@ -360,41 +291,17 @@ mod tests {
         let many = vec!["a"; LITERALS_MAX + 1];
         let huge = format!("({}){{500}}", r"\w{100}".repeat(10));
         for (check, part) in [
-            (
-                patterns(&[], &[]),
-                "`literals` and `regexes` are both empty",
-            ),
-            (
-                patterns(&[""], &[]),
-                "`literals[0]` has 0 characters; allowed are 1 to 4095",
-            ),
-            (
-                patterns(&many, &[]),
-                "`literals` has 10001 entries; allowed are up to 10000",
-            ),
-            (
-                patterns(&[], &["ok", "a(?=b)"]),
-                "`regexes[1]` uses look-around",
-            ),
+            (patterns(&[], &[]), "`literals` and `regexes` are both empty"),
+            (patterns(&[""], &[]), "`literals[0]` has 0 characters; allowed are 1 to 4095"),
+            (patterns(&many, &[]), "`literals` has 10001 entries; allowed are up to 10000"),
+            (patterns(&[], &["ok", "a(?=b)"]), "`regexes[1]` uses look-around"),
             (patterns(&[], &["(?<!a)b"]), "`regexes[0]` uses look-around"),
-            (
-                patterns(&[], &[r"(a)\1"]),
-                "`regexes[0]` uses a back-reference",
-            ),
-            (
-                patterns(&[], &["a*"]),
-                "`regexes[0]` matches the empty text",
-            ),
-            (
-                patterns(&[], &["("]),
-                "`regexes[0]` is no regular expression: unclosed group",
-            ),
+            (patterns(&[], &[r"(a)\1"]), "`regexes[0]` uses a back-reference"),
+            (patterns(&[], &["a*"]), "`regexes[0]` matches the empty text"),
+            (patterns(&[], &["("]), "`regexes[0]` is no regular expression: unclosed group"),
             (patterns(&[], &[r"[^\s\S]"]), "`regexes[0]` can never match"),
             (patterns(&[], &["fine", &huge]), "`regexes[1]` is too large"),
-            (
-                patterns(&[], &[r"\ba(?-u:\b)"]),
-                "`regexes[0]` is too large",
-            ),
+            (patterns(&[], &[r"\ba(?-u:\b)"]), "`regexes[0]` is too large"),
         ] {
             let refusal = refusal(GuardSpec::new(check));
             assert!(refusal.starts_with("guard 0 (patterns): "), "{refusal}");
@@ -405,9 +312,7 @@ mod tests {
     #[test]
     fn expressions_that_do_not_fit_into_one_automaton_get_several() {
         // Each has its own large letters and digits, which together are more than one automaton can tell apart.
-        let letters: Vec<String> = ('\u{4E00}'..'\u{4F00}')
-            .map(|ch| format!(r"{ch}+\b"))
-            .collect();
+        let letters: Vec<String> = ('\u{4E00}'..'\u{4F00}').map(|ch| format!(r"{ch}+\b")).collect();
         let regexes: Vec<&str> = letters.iter().map(String::as_str).collect();
         let set = warning(patterns(&[], &regexes));
         let text: String = ('\u{4E00}'..'\u{4F00}').flat_map(|ch| [ch, ' ']).collect();
@@ -432,22 +337,15 @@ mod tests {
         leaf.prop_recursive(4, 16, 3, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
-                prop::collection::vec(inner.clone(), 1..4)
-                    .prop_map(|ways| format!("(?:{})", ways.join("|"))),
-                (
-                    inner,
-                    prop_oneof![Just("*"), Just("+"), Just("?"), Just("{2}"), Just("{1,3}")]
-                )
+                prop::collection::vec(inner.clone(), 1..4).prop_map(|ways| format!("(?:{})", ways.join("|"))),
+                (inner, prop_oneof![Just("*"), Just("+"), Just("?"), Just("{2}"), Just("{1,3}")])
                     .prop_map(|(part, times)| format!("(?:{part}){times}")),
             ]
         })
     }
 
     fn usable(regexes: Vec<String>) -> Vec<String> {
-        regexes
-            .into_iter()
-            .filter(|regex| parse(regex, false).is_ok())
-            .collect()
+        regexes.into_iter().filter(|regex| parse(regex, false).is_ok()).collect()
     }
 
     /// The longest match of any expression from each place of the text, found by another engine.
@@ -456,19 +354,14 @@ mod tests {
             .iter()
             .map(|regex| {
                 let config = PikeVM::config().match_kind(MatchKind::All);
-                PikeVM::builder()
-                    .configure(config)
-                    .build(regex)
-                    .expect("a usable expression")
+                PikeVM::builder().configure(config).build(regex).expect("a usable expression")
             })
             .collect();
         let starts = text.char_indices().map(|(start, _)| start);
         let matches = starts.filter_map(|start| {
             let ends = machines.iter().filter_map(|machine| {
                 let input = Input::new(text).range(start..).anchored(Anchored::Yes);
-                machine
-                    .find(&mut machine.create_cache(), input)
-                    .map(|found| found.end())
+                machine.find(&mut machine.create_cache(), input).map(|found| found.end())
             });
             Some((start, ends.max()?))
         });

@@ -29,23 +29,12 @@ impl Default for PiiSpec {
 impl PiiSpec {
     pub(super) fn compile(&self, rule: u16, choice: Choice) -> Result<Vec<Needle>, Problem> {
         if self.kinds.is_empty() {
-            return Err(Problem::new(
-                "kinds",
-                "is empty; allowed are email, phone, iban, card and ssn",
-            ));
+            return Err(Problem::new("kinds", "is empty; allowed are email, phone, iban, card and ssn"));
         }
-        let formats = FORMATS
-            .iter()
-            .filter(|format| self.kinds.contains(&format.kind));
+        let formats = FORMATS.iter().filter(|format| self.kinds.contains(&format.kind));
         let needles = formats.filter_map(|format| {
             let verify = Verify::Each(format.verify);
-            Needle::of_format(
-                rule,
-                choice,
-                Finding::Pii(format.kind),
-                format.regex,
-                verify,
-            )
+            Needle::of_format(rule, choice, Finding::Pii(format.kind), format.regex, verify)
         });
         Ok(needles.collect())
     }
@@ -111,11 +100,7 @@ const FORMATS: &[Format] = &[
         regex: r"(?:^|[^0-9A-Za-z_.,-])(?:\d{4}(?:[ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{13,19})\b",
         verify: card,
     },
-    Format {
-        kind: PiiKind::Ssn,
-        regex: r"(?:^|[^0-9A-Za-z_.-])\d{3}-\d{2}-\d{4}\b",
-        verify: ssn,
-    },
+    Format { kind: PiiKind::Ssn, regex: r"(?:^|[^0-9A-Za-z_.-])\d{3}-\d{2}-\d{4}\b", verify: ssn },
 ];
 
 fn email(text: &str) -> Option<Range<usize>> {
@@ -156,11 +141,9 @@ fn email(text: &str) -> Option<Range<usize>> {
         return None;
     }
     let (local, domain) = text.rsplit_once('@')?;
-    let labels_fit = domain
-        .split('.')
-        .all(|label| label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-'));
-    let local_fits =
-        local.len() <= LOCAL_CHARS_MAX && !local.ends_with('.') && !local.contains("..");
+    let labels_fit =
+        domain.split('.').all(|label| label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-'));
+    let local_fits = local.len() <= LOCAL_CHARS_MAX && !local.ends_with('.') && !local.contains("..");
     let lower = text.to_ascii_lowercase();
     let (local, domain) = lower.rsplit_once('@')?;
     let personal = !ROLES.contains(&local) && !local.starts_with("your") && !is_reserved(domain);
@@ -170,14 +153,7 @@ fn email(text: &str) -> Option<Range<usize>> {
 /// Whether a domain is one that the standards or all the world keep for examples.
 fn is_reserved(domain: &str) -> bool {
     const TOP: [&str; 5] = ["example", "test", "invalid", "localhost", "local"];
-    const SECOND: [&str; 6] = [
-        "example",
-        "yourdomain",
-        "yourcompany",
-        "mydomain",
-        "domain",
-        "company",
-    ];
+    const SECOND: [&str; 6] = ["example", "yourdomain", "yourcompany", "mydomain", "domain", "company"];
     let mut labels = domain.rsplit('.');
     let top = labels.next().unwrap_or_default();
     let second = labels.next().unwrap_or_default();
@@ -191,35 +167,17 @@ fn international_phone(text: &str) -> Option<Range<usize>> {
     let opened = number.matches('(').count();
     let balanced = opened == number.matches(')').count() && opened <= 1;
     let fits = (9..=15).contains(&digits.len()) && is_calling_code(&digits);
-    let fictional =
-        digits.starts_with('1') && (digits.len() != 11 || !is_american(digits.get(1..)?));
+    let fictional = digits.starts_with('1') && (digits.len() != 11 || !is_american(digits.get(1..)?));
     (balanced && fits && !fictional && is_varied(&digits)).then_some(start..text.len())
 }
 
 /// Whether a number begins with a country's code.
 fn is_calling_code(digits: &str) -> bool {
-    let code = |length| {
-        digits
-            .get(..length)
-            .and_then(|code| code.parse::<u16>().ok())
-    };
+    let code = |length| digits.get(..length).and_then(|code| code.parse::<u16>().ok());
     let two = matches!(
         code(2),
         Some(
-            20
-            | 27
-            | 30..=34
-            | 36
-            | 39..=41
-            | 43..=49
-            | 51..=58
-            | 60..=66
-            | 81
-            | 82
-            | 84
-            | 86
-            | 90..=95
-            | 98,
+            20 | 27 | 30..=34 | 36 | 39..=41 | 43..=49 | 51..=58 | 60..=66 | 81 | 82 | 84 | 86 | 90..=95 | 98,
         )
     );
     let three = matches!(
@@ -254,13 +212,11 @@ fn american_phone(text: &str) -> Option<Range<usize>> {
 
 /// Whether ten digits can be a number of the North American plan, and one that is not kept for fiction.
 fn is_american(digits: &str) -> bool {
-    let (Some(area), Some(exchange), Some(line)) =
-        (digits.get(..3), digits.get(3..6), digits.get(6..))
+    let (Some(area), Some(exchange), Some(line)) = (digits.get(..3), digits.get(3..6), digits.get(6..))
     else {
         return false;
     };
-    let assignable =
-        |part: &str| part.starts_with(|ch| ('2'..='9').contains(&ch)) && !part.ends_with("11");
+    let assignable = |part: &str| part.starts_with(|ch| ('2'..='9').contains(&ch)) && !part.ends_with("11");
     let fictional = exchange == "555" && line.starts_with("01");
     digits.len() == 10 && assignable(area) && assignable(exchange) && !fictional
 }
@@ -270,13 +226,9 @@ fn is_varied(digits: &str) -> bool {
     let bytes = digits.as_bytes();
     let steps = |step: u8| {
         let pairs = bytes.iter().zip(bytes.iter().skip(1));
-        pairs
-            .filter(|(left, right)| **right == b'0' + (**left - b'0' + step) % 10)
-            .count()
+        pairs.filter(|(left, right)| **right == b'0' + (**left - b'0' + step) % 10).count()
     };
-    [0, 1, 9]
-        .into_iter()
-        .all(|step| steps(step) * 10 < digits.len() * 6)
+    [0, 1, 9].into_iter().all(|step| steps(step) * 10 < digits.len() * 6)
 }
 
 fn iban(text: &str) -> Option<Range<usize>> {
@@ -407,11 +359,7 @@ fn card(text: &str) -> Option<Range<usize>> {
 
 /// Whether a card network issues numbers that begin like this and are as long.
 fn is_issued(digits: &str) -> bool {
-    let prefix = |length| {
-        digits
-            .get(..length)
-            .and_then(|prefix| prefix.parse::<u16>().ok())
-    };
+    let prefix = |length| digits.get(..length).and_then(|prefix| prefix.parse::<u16>().ok());
     let (Some(two), Some(three), Some(four)) = (prefix(2), prefix(3), prefix(4)) else {
         return false;
     };
@@ -450,11 +398,8 @@ fn ssn(text: &str) -> Option<Range<usize>> {
     let number = text.get(start..)?;
     let mut parts = number.split('-');
     let (area, group, serial) = (parts.next()?, parts.next()?, parts.next()?);
-    let assignable = area != "000"
-        && area != "666"
-        && !area.starts_with('9')
-        && group != "00"
-        && serial != "0000";
+    let assignable =
+        area != "000" && area != "666" && !area.starts_with('9') && group != "00" && serial != "0000";
     // Those that advertisements have made known.
     let published = matches!(number, "078-05-1120" | "219-09-9999" | "123-45-6789");
     (assignable && !published).then_some(start..text.len())
@@ -500,11 +445,8 @@ mod tests {
         ] {
             let text = format!("{before}{datum}{after}");
             let outcome = follow(&set, [text.as_str()]);
-            let masked: Vec<_> = outcome
-                .masks
-                .iter()
-                .map(|mask| &text[mask.span.start.byte..mask.span.end.byte])
-                .collect();
+            let masked: Vec<_> =
+                outcome.masks.iter().map(|mask| &text[mask.span.start.byte..mask.span.end.byte]).collect();
             assert_eq!(masked, [datum], "{text}");
         }
     }
@@ -532,10 +474,7 @@ mod tests {
     fn a_kind_can_be_chosen_but_not_none() {
         let only = |kinds| Check::Pii(PiiSpec { kinds });
         let set = guard(only(vec![PiiKind::Card]));
-        assert_eq!(
-            findings(&set, "anna.k@acme.io, 4539148803436467"),
-            [Finding::Pii(PiiKind::Card)]
-        );
+        assert_eq!(findings(&set, "anna.k@acme.io, 4539148803436467"), [Finding::Pii(PiiKind::Card)]);
         assert!(refusal(GuardSpec::new(only(vec![]))).contains("`kinds` is empty"));
     }
 

@@ -30,10 +30,7 @@ pub(super) fn is_random(token: &str, draw: Draw) -> bool {
         return false;
     }
     // Two characters drawn from it are equal as often as in hexadecimal digits, with room for chance, or less.
-    let pairs: u32 = counts
-        .iter()
-        .map(|count| count * count.saturating_sub(1))
-        .sum();
+    let pairs: u32 = counts.iter().map(|count| count * count.saturating_sub(1)).sum();
     let spread = pairs * 8 <= total * (total - 1);
     let mixed = draw == Draw::Any || changes * 5 >= total - 1;
     spread && mixed && !is_placeholder(token)

@@ -23,10 +23,7 @@ pub struct RepetitionSpec {
 
 impl Default for RepetitionSpec {
     fn default() -> Self {
-        Self {
-            min_repeats: 4,
-            min_chars: 1_000,
-        }
+        Self { min_repeats: 4, min_chars: 1_000 }
     }
 }
 
@@ -38,17 +35,12 @@ impl RepetitionSpec {
 
     /// How much of what would be too much a loop amounts to, in thousandths.
     pub(super) fn score_permille(self, repeat: Repeat) -> u16 {
-        let min_chars = if repeat.wordless {
-            self.min_chars.saturating_mul(WORDLESS_FACTOR)
-        } else {
-            self.min_chars
-        };
+        let min_chars =
+            if repeat.wordless { self.min_chars.saturating_mul(WORDLESS_FACTOR) } else { self.min_chars };
         let chars = repeat.span.end.char - repeat.span.start.char;
         let by_chars = chars.saturating_mul(1_000) / min_chars.max(1);
         let by_count = repeat.count_permille / self.min_repeats.max(1);
-        u16::try_from(by_chars.min(by_count))
-            .unwrap_or(1_000)
-            .min(1_000)
+        u16::try_from(by_chars.min(by_count)).unwrap_or(1_000).min(1_000)
     }
 }
 
@@ -87,11 +79,7 @@ pub(super) struct RepetitionGuard {
 
 impl RepetitionGuard {
     pub(super) fn new(rule: u16, spec: RepetitionSpec) -> Self {
-        Self {
-            rule,
-            spec,
-            reported: At::default(),
-        }
+        Self { rule, spec, reported: At::default() }
     }
 
     pub(super) fn judge(&mut self, repeat: Repeat, report: &mut Report) {
@@ -235,9 +223,7 @@ impl Part {
             '\0'..='\x7f' => Self::Alone { letter: false },
             _ if ch.is_whitespace() => Self::Space,
             _ if is_unspaced(ch) => Self::Alone { letter: true },
-            _ if ch.is_alphanumeric() => Self::InWord {
-                letter: ch.is_alphabetic(),
-            },
+            _ if ch.is_alphanumeric() => Self::InWord { letter: ch.is_alphabetic() },
             _ => Self::Alone { letter: false },
         }
     }
@@ -292,11 +278,7 @@ impl Loop {
     }
 
     fn push(&mut self, word: Word) -> Option<Repeat> {
-        let unit = Unit {
-            hash: fold(word.hash),
-            has_letter: word.has_letter,
-            start: word.start,
-        };
+        let unit = Unit { hash: fold(word.hash), has_letter: word.has_letter, start: word.start };
         if self.units.len() < self.kept {
             self.units.push(unit);
         } else if let Some(slot) = self.units.get_mut(self.count % self.kept) {
@@ -376,10 +358,7 @@ impl Loop {
         let units = self.run + self.period;
         let count_permille = units.saturating_mul(1_000).checked_div(self.period)?;
         Some(Repeat {
-            span: Span {
-                start: self.start,
-                end,
-            },
+            span: Span { start: self.start, end },
             count_permille,
             wordless: self.run_letters * 8 < self.run,
         })
@@ -408,10 +387,7 @@ mod tests {
     use super::*;
 
     fn repetition(min_repeats: usize, min_chars: usize) -> Check {
-        Check::Repetition(RepetitionSpec {
-            min_repeats,
-            min_chars,
-        })
+        Check::Repetition(RepetitionSpec { min_repeats, min_chars })
     }
 
     fn default() -> GuardSet {
@@ -436,14 +412,9 @@ mod tests {
     #[test]
     fn a_loop_is_found_whatever_its_period_and_from_its_first_word_on() {
         for period in [1, 2, 3, 7, 50, 200, 400] {
-            let words: Vec<_> = (0..period)
-                .map(|word| format!("w{} ", word * 7_919 % 1_009))
-                .collect();
+            let words: Vec<_> = (0..period).map(|word| format!("w{} ", word * 7_919 % 1_009)).collect();
             let block = words.concat();
-            let text = format!(
-                "Something else before. {}",
-                block.repeat(2_000 / block.len() + 5)
-            );
+            let text = format!("Something else before. {}", block.repeat(2_000 / block.len() + 5));
             let hits = hits(&default(), &text);
             let [hit] = hits.as_slice() else {
                 panic!("period {period}: {hits:?}");
@@ -456,26 +427,16 @@ mod tests {
     fn lines_recur_with_longer_periods_than_words_do() {
         let lines: Vec<_> = (0..60)
             .map(|line| {
-                format!(
-                    "line {} has {} words of its own, and {} more\n",
-                    line * 31,
-                    line * 17,
-                    line * 5
-                )
+                format!("line {} has {} words of its own, and {} more\n", line * 31, line * 17, line * 5)
             })
             .collect();
         let block = lines.concat();
-        assert_eq!(
-            findings(&default(), &block.repeat(5)),
-            [Finding::Repetition]
-        );
+        assert_eq!(findings(&default(), &block.repeat(5)), [Finding::Repetition]);
     }
 
     #[test]
     fn what_grows_while_it_repeats_itself_is_no_loop() {
-        let counting: Vec<_> = (0..400)
-            .map(|number| format!("Step {number} is done. "))
-            .collect();
+        let counting: Vec<_> = (0..400).map(|number| format!("Step {number} is done. ")).collect();
         let counting = counting.concat();
         let table = format!("| {} |\n", ["0"; 40].join(" | ")).repeat(30);
         let ruler = "=".repeat(3_000);
@@ -487,25 +448,16 @@ mod tests {
     #[test]
     fn one_loop_is_one_warning_and_the_next_another() {
         let set = warning(repetition(3, 40));
-        let text = format!(
-            "{}and then {}",
-            "round and round we go ".repeat(20),
-            "up and down the hill ".repeat(20)
-        );
+        let text =
+            format!("{}and then {}", "round and round we go ".repeat(20), "up and down the hill ".repeat(20));
         assert_eq!(findings(&set, &text).len(), 2);
     }
 
     #[test]
     fn bounds_that_make_no_sense_are_refused() {
         for (check, message) in [
-            (
-                repetition(1, 100),
-                "`min_repeats` is 1; allowed are 2 to 1000",
-            ),
-            (
-                repetition(4, 3),
-                "`min_chars` is 3; allowed are 16 to 1000000",
-            ),
+            (repetition(1, 100), "`min_repeats` is 1; allowed are 2 to 1000"),
+            (repetition(4, 3), "`min_chars` is 3; allowed are 16 to 1000000"),
         ] {
             let refusal = crate::guards::testing::refusal(GuardSpec::new(check));
             assert!(refusal.contains(message), "{refusal}");

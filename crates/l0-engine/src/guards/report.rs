@@ -50,12 +50,8 @@ pub(super) struct Masks {
 
 impl Masks {
     fn add(&mut self, mut mask: Mask) {
-        let start = self
-            .waiting
-            .partition_point(|other| other.span.end <= mask.span.start);
-        let end = self
-            .waiting
-            .partition_point(|other| other.span.start < mask.span.end);
+        let start = self.waiting.partition_point(|other| other.span.end <= mask.span.start);
+        let end = self.waiting.partition_point(|other| other.span.start < mask.span.end);
         for other in self.waiting.drain(start..end.max(start)) {
             if other.span.start <= mask.span.start {
                 mask.rule = other.rule;
@@ -110,11 +106,7 @@ impl Report<'_> {
             return;
         };
         let masked = rule.mask.is_some() && whole;
-        let severity = if rule.mask.is_some() && !whole {
-            Severity::Error
-        } else {
-            rule.severity
-        };
+        let severity = if rule.mask.is_some() && !whole { Severity::Error } else { rule.severity };
         let most = match severity {
             _ if masked => u16::MAX,
             Severity::Warn => WARNINGS_MAX,
@@ -126,13 +118,6 @@ impl Report<'_> {
             return;
         }
         *count = count.saturating_add(1);
-        self.hits.push(Hit {
-            rule: number,
-            finding,
-            span,
-            severity,
-            recoverable: rule.recoverable,
-            masked,
-        });
+        self.hits.push(Hit { rule: number, finding, span, severity, recoverable: rule.recoverable, masked });
     }
 }

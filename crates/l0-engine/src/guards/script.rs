@@ -50,9 +50,7 @@ impl Script {
             }
             '\u{10A0}'..='\u{10FF}' => Self::Georgian,
             '\u{1200}'..='\u{139F}' => Self::Ethiopic,
-            '\u{1100}'..='\u{11FF}' | '\u{3130}'..='\u{318F}' | '\u{AC00}'..='\u{D7A3}' => {
-                Self::Hangul
-            }
+            '\u{1100}'..='\u{11FF}' | '\u{3130}'..='\u{318F}' | '\u{AC00}'..='\u{D7A3}' => Self::Hangul,
             '\u{3041}'..='\u{30FA}' | '\u{31F0}'..='\u{31FF}' => Self::Kana,
             '\u{3400}'..='\u{4DBF}'
             | '\u{4E00}'..='\u{9FFF}'
@@ -73,9 +71,6 @@ impl Script {
 
     /// Whether it puts no spaces between words, so that a letter says more.
     pub(super) const fn is_unspaced(self) -> bool {
-        matches!(
-            self,
-            Self::Thai | Self::OtherSoutheastAsian | Self::Kana | Self::Han
-        )
+        matches!(self, Self::Thai | Self::OtherSoutheastAsian | Self::Kana | Self::Han)
     }
 }

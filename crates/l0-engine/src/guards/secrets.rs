@@ -23,16 +23,9 @@ pub struct SecretsSpec {
 impl SecretsSpec {
     pub(super) fn compile(&self, rule: u16, choice: Choice) -> Result<Vec<Needle>, Problem> {
         if self.kinds.as_ref().is_some_and(Vec::is_empty) {
-            return Err(Problem::new(
-                "kinds",
-                "is empty; leave it out to look for all",
-            ));
+            return Err(Problem::new("kinds", "is empty; leave it out to look for all"));
         }
-        let wanted = |kind| {
-            self.kinds
-                .as_ref()
-                .is_none_or(|kinds| kinds.contains(&kind))
-        };
+        let wanted = |kind| self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind));
         let formats = FORMATS.iter().filter(|format| wanted(format.kind));
         let needles = formats.filter_map(|format| {
             let finding = Finding::Secret(format.kind);
@@ -104,11 +97,7 @@ struct Format {
 }
 
 const fn format(kind: SecretKind, regex: &'static str, verify: Verify) -> Format {
-    Format {
-        kind,
-        regex,
-        verify,
-    }
+    Format { kind, regex, verify }
 }
 
 const MIXED: Verify = Verify::Once(mixed);
@@ -117,53 +106,25 @@ const CHECKED: Verify = Verify::Each(checked);
 
 /// The formats, each as its issuer publishes it.
 const FORMATS: &[Format] = &[
-    format(
-        SecretKind::Aws,
-        r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b",
-        ANY,
-    ),
+    format(SecretKind::Aws, r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b", ANY),
     format(
         SecretKind::Aws,
         r#"(?i:secret_?access_?key)["']?[ \t]{0,3}(?:[=:]|=>)[ \t]{0,3}["']?[A-Za-z0-9/+]{40}(?:[^A-Za-z0-9/+=]|$)"#,
         Verify::Each(assigned),
     ),
-    format(
-        SecretKind::Azure,
-        r"\b(?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{43,86}={1,2}",
-        MIXED,
-    ),
+    format(SecretKind::Azure, r"\b(?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{43,86}={1,2}", MIXED),
     format(SecretKind::Google, r"\bAIza[A-Za-z0-9_-]{35}", MIXED),
     format(SecretKind::Google, r"\bya29\.[A-Za-z0-9_-]{30,}", MIXED),
     format(SecretKind::Google, r"\bGOCSPX-[A-Za-z0-9_-]{28}", MIXED),
     format(SecretKind::Forge, r"\bgh[pousr]_[A-Za-z0-9]{36}\b", CHECKED),
-    format(
-        SecretKind::Forge,
-        r"\bgithub_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}\b",
-        MIXED,
-    ),
-    format(
-        SecretKind::Forge,
-        r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-[A-Za-z0-9_-]{20,}",
-        MIXED,
-    ),
+    format(SecretKind::Forge, r"\bgithub_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}\b", MIXED),
+    format(SecretKind::Forge, r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-[A-Za-z0-9_-]{20,}", MIXED),
     format(SecretKind::Registry, r"\bnpm_[A-Za-z0-9]{36}\b", CHECKED),
-    format(
-        SecretKind::Registry,
-        r"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{40,}",
-        MIXED,
-    ),
+    format(SecretKind::Registry, r"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{40,}", MIXED),
     format(SecretKind::Registry, r"\bcio[A-Za-z0-9]{32}\b", MIXED),
     format(SecretKind::Registry, r"\bdckr_pat_[A-Za-z0-9_-]{27}", MIXED),
-    format(
-        SecretKind::Model,
-        r"\bsk-[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]*",
-        MIXED,
-    ),
-    format(
-        SecretKind::Model,
-        r"\bsk-ant-(?:api|admin|oat|sid)\d\d-[A-Za-z0-9_-]{40,}",
-        MIXED,
-    ),
+    format(SecretKind::Model, r"\bsk-[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]*", MIXED),
+    format(SecretKind::Model, r"\bsk-ant-(?:api|admin|oat|sid)\d\d-[A-Za-z0-9_-]{40,}", MIXED),
     format(SecretKind::Model, r"\bsk-or-v1-[0-9a-f]{64}\b", ANY),
     format(SecretKind::Model, r"\bsk-[0-9a-f]{32}\b", ANY),
     format(SecretKind::Model, r"\bsk-[A-Za-z0-9]{48}\b", MIXED),
@@ -172,21 +133,9 @@ const FORMATS: &[Format] = &[
     format(SecretKind::Model, r"\bhf_[A-Za-z]{34}\b", MIXED),
     format(SecretKind::Model, r"\br8_[A-Za-z0-9]{37}\b", MIXED),
     format(SecretKind::Model, r"\bpplx-[A-Za-z0-9]{40,}", MIXED),
-    format(
-        SecretKind::Model,
-        r"\blsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}\b",
-        ANY,
-    ),
-    format(
-        SecretKind::Chat,
-        r"\bxox[abeoprs]-(?:\d{8,14}-){1,3}[A-Za-z0-9]{24,}",
-        Verify::Once(slack),
-    ),
-    format(
-        SecretKind::Chat,
-        r"\bxapp-\d-[A-Z0-9]{8,14}-\d{8,16}-[0-9a-f]{32,}",
-        ANY,
-    ),
+    format(SecretKind::Model, r"\blsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}\b", ANY),
+    format(SecretKind::Chat, r"\bxox[abeoprs]-(?:\d{8,14}-){1,3}[A-Za-z0-9]{24,}", Verify::Once(slack)),
+    format(SecretKind::Chat, r"\bxapp-\d-[A-Z0-9]{8,14}-\d{8,16}-[0-9a-f]{32,}", ANY),
     format(
         SecretKind::Chat,
         r"\bhooks\.slack\.com/services/T[A-Z0-9]{7,12}/B[A-Z0-9]{7,12}/[A-Za-z0-9]{20,}",
@@ -200,21 +149,9 @@ const FORMATS: &[Format] = &[
     format(SecretKind::Chat, r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}", MIXED),
     format(SecretKind::Payment, r"\b[sr]k_live_[A-Za-z0-9]{20,}", MIXED),
     format(SecretKind::Payment, r"\bwhsec_[A-Za-z0-9+/]{32,}", MIXED),
-    format(
-        SecretKind::Payment,
-        r"\bsq0(?:atp|csp)-[A-Za-z0-9_-]{22,43}",
-        MIXED,
-    ),
-    format(
-        SecretKind::Payment,
-        r"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}\b",
-        ANY,
-    ),
-    format(
-        SecretKind::Mail,
-        r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}",
-        MIXED,
-    ),
+    format(SecretKind::Payment, r"\bsq0(?:atp|csp)-[A-Za-z0-9_-]{22,43}", MIXED),
+    format(SecretKind::Payment, r"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}\b", ANY),
+    format(SecretKind::Mail, r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}", MIXED),
     format(SecretKind::Mail, r"\bkey-[0-9a-f]{32}\b", ANY),
     format(SecretKind::Mail, r"\b[0-9a-f]{32}-us\d{1,2}\b", ANY),
     format(SecretKind::Mail, r"\bSK[0-9a-f]{32}\b", ANY),
@@ -224,17 +161,9 @@ const FORMATS: &[Format] = &[
     format(SecretKind::Service, r"\blin_api_[A-Za-z0-9]{40}\b", MIXED),
     format(SecretKind::Service, r"\bntn_[A-Za-z0-9]{40,}", MIXED),
     format(SecretKind::Service, r"\bfigd_[A-Za-z0-9_-]{40}", MIXED),
-    format(
-        SecretKind::Service,
-        r"\bPMAK-[0-9a-f]{24}-[0-9a-f]{34}\b",
-        ANY,
-    ),
+    format(SecretKind::Service, r"\bPMAK-[0-9a-f]{24}-[0-9a-f]{34}\b", ANY),
     format(SecretKind::Service, r"\bATATT3[A-Za-z0-9_=-]{50,}", MIXED),
-    format(
-        SecretKind::Service,
-        r"\bglsa_[A-Za-z0-9]{32}_[0-9a-f]{8}\b",
-        ANY,
-    ),
+    format(SecretKind::Service, r"\bglsa_[A-Za-z0-9]{32}_[0-9a-f]{8}\b", ANY),
     format(SecretKind::Service, r"\bNRAK-[A-Z0-9]{27}\b", ANY),
     format(SecretKind::Service, r"\bdp\.pt\.[A-Za-z0-9]{40,}", MIXED),
     format(
@@ -250,11 +179,7 @@ const FORMATS: &[Format] = &[
         ),
         Verify::Once(pem),
     ),
-    format(
-        SecretKind::PrivateKey,
-        r"\bAGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}\b",
-        ANY,
-    ),
+    format(SecretKind::PrivateKey, r"\bAGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}\b", ANY),
     format(
         SecretKind::UrlPassword,
         r#"\b[a-z][a-z0-9+]{1,20}://[^\s/:@"'<>]{1,64}:[^\s/:@"'<>]{6,128}@[A-Za-z0-9.-]+[A-Za-z0-9](?:[^A-Za-z0-9.-]|$)"#,
@@ -270,10 +195,7 @@ const FORMATS: &[Format] = &[
     ),
 ];
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "one of the verifiers, which may say no"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "one of the verifiers, which may say no")]
 fn whole(text: &str) -> Option<Range<usize>> {
     Some(0..text.len())
 }
@@ -281,9 +203,7 @@ fn whole(text: &str) -> Option<Range<usize>> {
 /// What follows the prefix of a token: from its last sign on that ends a prefix, if it is long enough.
 fn body(token: &str) -> &str {
     let prefix = token.get(..token.len().min(16)).unwrap_or_default();
-    let end = prefix
-        .rfind(['-', '_', '.', '=', ':'])
-        .map_or(0, |end| end + 1);
+    let end = prefix.rfind(['-', '_', '.', '=', ':']).map_or(0, |end| end + 1);
     token.get(end..).unwrap_or(token)
 }
 
@@ -310,9 +230,7 @@ fn checked(token: &str) -> Option<Range<usize>> {
 
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            crc >> 1 ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
     };
     !bytes.iter().fold(!0, step)
 }
@@ -356,9 +274,7 @@ fn assigned(text: &str) -> Option<Range<usize>> {
     let is_value = |ch: char| ch.is_ascii_alphanumeric() || "+/=_.~-".contains(ch);
     let end = text.trim_end_matches(|ch| !is_value(ch)).len();
     let text = text.get(..end)?;
-    let start = text
-        .rfind([' ', '\t', '"', '\'', ':', '>'])
-        .map_or(0, |place| place + 1);
+    let start = text.rfind([' ', '\t', '"', '\'', ':', '>']).map_or(0, |place| place + 1);
     let value = text.get(start..)?;
     let value = match value.split_once('=') {
         // The sign that gives the value, as opposed to one that pads it.
@@ -366,8 +282,7 @@ fn assigned(text: &str) -> Option<Range<usize>> {
         _ => value.trim_start_matches('='),
     };
     let has_digit = value.bytes().any(|byte| byte.is_ascii_digit());
-    let real =
-        (16..=VALUE_CHARS_MAX).contains(&value.len()) && has_digit && is_random(value, Draw::Mixed);
+    let real = (16..=VALUE_CHARS_MAX).contains(&value.len()) && has_digit && is_random(value, Draw::Mixed);
     real.then(|| end - value.len()..end)
 }
 
@@ -426,13 +341,7 @@ mod tests {
     #[test]
     fn every_format_is_an_expression() {
         for format in FORMATS {
-            let needle = Needle::of_format(
-                0,
-                Choice::First,
-                Finding::Empty,
-                format.regex,
-                format.verify,
-            );
+            let needle = Needle::of_format(0, Choice::First, Finding::Empty, format.regex, format.verify);
             assert!(needle.is_some(), "{}", format.regex);
         }
     }
@@ -474,11 +383,8 @@ mod tests {
         let text = format!("Here:\n{block}\nThat was it.");
         let [_, set] = &*SETS;
         let outcome = follow(set, [text.as_str()]);
-        let masked: Vec<_> = outcome
-            .masks
-            .iter()
-            .map(|mask| &text[mask.span.start.byte..mask.span.end.byte])
-            .collect();
+        let masked: Vec<_> =
+            outcome.masks.iter().map(|mask| &text[mask.span.start.byte..mask.span.end.byte]).collect();
         assert_eq!(masked, [block.as_str()]);
     }
 

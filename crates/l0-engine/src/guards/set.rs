@@ -55,11 +55,7 @@ impl GuardSet {
     pub fn compile(specs: &[GuardSpec], drift: Option<&DriftSpec>) -> Result<Self, GuardError> {
         if specs.len() > GUARDS_MAX {
             let message = format!("has {} guards; allowed are up to {GUARDS_MAX}", specs.len());
-            return Err(GuardError {
-                rule: None,
-                guard: "guards",
-                problem: Problem::new("guards", message),
-            });
+            return Err(GuardError { rule: None, guard: "guards", problem: Problem::new("guards", message) });
         }
         let mut compiler = Compiler::default();
         for (rule, spec) in specs.iter().enumerate() {
@@ -71,11 +67,7 @@ impl GuardSet {
             })?;
         }
         let drift = drift.map(DriftSpec::compile).transpose();
-        let drift = drift.map_err(|problem| GuardError {
-            rule: None,
-            guard: "drift",
-            problem,
-        })?;
+        let drift = drift.map_err(|problem| GuardError { rule: None, guard: "drift", problem })?;
         compiler.finish(specs, drift)
     }
 
@@ -114,10 +106,7 @@ impl GuardSet {
     #[must_use]
     pub fn start(&self) -> GuardState {
         let compiled = &*self.compiled;
-        let repeats = compiled
-            .drift
-            .as_ref()
-            .is_some_and(|drift| drift.repetition.is_some());
+        let repeats = compiled.drift.as_ref().is_some_and(|drift| drift.repetition.is_some());
         let repetition = !compiled.repetitions.is_empty() || repeats;
         GuardState {
             at: At::default(),
@@ -126,10 +115,7 @@ impl GuardSet {
             watchers: compiled.watchers.clone(),
             repetition: repetition.then(|| Box::new(Repetition::new())),
             repetitions: compiled.repetitions.clone(),
-            search: compiled
-                .searcher
-                .as_ref()
-                .map(|searcher| Box::new(searcher.start())),
+            search: compiled.searcher.as_ref().map(|searcher| Box::new(searcher.start())),
             drift: compiled.drift.clone().map(Box::new),
             counts: SmallVec::from_elem(0, compiled.rules.len()),
             masks: Masks::default(),
@@ -200,10 +186,7 @@ impl GuardState {
         if std::mem::replace(&mut self.ended, true) {
             return verdict;
         }
-        let end = End {
-            at: self.at,
-            other_content: self.other_content,
-        };
+        let end = End { at: self.at, other_content: self.other_content };
         let drifts = &mut verdict.drifts;
         let mut report = Report {
             rules: &set.compiled.rules,
@@ -261,10 +244,7 @@ impl GuardState {
     /// How much each signal of drift amounts to so far.
     #[must_use]
     pub fn scores(&self) -> Scores {
-        self.drift
-            .as_ref()
-            .map(|drift| drift.scores)
-            .unwrap_or_default()
+        self.drift.as_ref().map(|drift| drift.scores).unwrap_or_default()
     }
 }
 
@@ -293,11 +273,7 @@ impl Compiler {
         spec.validate()?;
         self.rules.push(Rule::new(spec));
         // What merely warns or masks can wait for the longest match; what stops the attempt cannot.
-        let choice = if spec.severity == super::Severity::Warn {
-            Choice::Longest
-        } else {
-            Choice::First
-        };
+        let choice = if spec.severity == super::Severity::Warn { Choice::Longest } else { Choice::First };
         let watcher = match &spec.check {
             Check::Json(json) => Watcher::Json(json.compile()),
             Check::JsonSchema(schema) => Watcher::JsonSchema(schema.compile()?),
@@ -310,8 +286,7 @@ impl Compiler {
             Check::Pii(pii) => return self.look_for(pii.compile(rule, choice)?),
             Check::Repetition(repetition) => {
                 repetition.validate()?;
-                self.repetitions
-                    .push(RepetitionGuard::new(rule, *repetition));
+                self.repetitions.push(RepetitionGuard::new(rule, *repetition));
                 return Ok(());
             }
         };
@@ -322,20 +297,13 @@ impl Compiler {
     fn look_for(&mut self, needles: Vec<Needle>) -> Result<(), Problem> {
         self.needles.extend(needles);
         if self.needles.len() > Self::NEEDLES_MAX {
-            let message = format!(
-                "bring all guards to more than {} expressions",
-                Self::NEEDLES_MAX
-            );
+            let message = format!("bring all guards to more than {} expressions", Self::NEEDLES_MAX);
             return Err(Problem::new("literals", message));
         }
         Ok(())
     }
 
-    fn finish(
-        self,
-        specs: &[GuardSpec],
-        drift: Option<DriftGuard>,
-    ) -> Result<GuardSet, GuardError> {
+    fn finish(self, specs: &[GuardSpec], drift: Option<DriftGuard>) -> Result<GuardSet, GuardError> {
         let searcher = if self.needles.is_empty() {
             None
         } else {
@@ -368,17 +336,13 @@ impl Compiler {
 mod tests {
     use crate::guards::testing::{follow, guards, hits};
     use crate::guards::{
-        Finding, JsonSpec, MaxLengthSpec, NotEmptySpec, PatternsSpec, PiiSpec, SecretsSpec,
-        Severity, Signal,
+        Finding, JsonSpec, MaxLengthSpec, NotEmptySpec, PatternsSpec, PiiSpec, SecretsSpec, Severity, Signal,
     };
 
     use super::*;
 
     fn literal(literal: &str) -> Check {
-        Check::Patterns(PatternsSpec {
-            literals: vec![literal.to_owned()],
-            ..PatternsSpec::default()
-        })
+        Check::Patterns(PatternsSpec { literals: vec![literal.to_owned()], ..PatternsSpec::default() })
     }
 
     #[test]
@@ -399,18 +363,12 @@ mod tests {
         let mut error = GuardSpec::new(literal("a"));
         error.recoverable = false;
         let set = guards(&[error, fatal, GuardSpec::new(literal("c")).masking("*")]);
-        assert_eq!(
-            (set.name(0), set.name(1), set.name(2)),
-            ("patterns", "no-b", "patterns")
-        );
+        assert_eq!((set.name(0), set.name(1), set.name(2)), ("patterns", "no-b", "patterns"));
         assert_eq!((set.replacement(1), set.replacement(2)), (None, Some("*")));
         assert!(set.masks());
         let verdict = set.start().feed(&set, "abc");
-        let hits: Vec<_> = verdict
-            .hits
-            .iter()
-            .map(|hit| (hit.rule, hit.severity, hit.recoverable, hit.masked))
-            .collect();
+        let hits: Vec<_> =
+            verdict.hits.iter().map(|hit| (hit.rule, hit.severity, hit.recoverable, hit.masked)).collect();
         assert_eq!(
             hits,
             [
@@ -465,10 +423,7 @@ mod tests {
 
     #[test]
     fn drift_is_reported_once_with_what_becomes_of_it() {
-        let drift = DriftSpec {
-            action: DriftAction::Fallback,
-            ..DriftSpec::default()
-        };
+        let drift = DriftSpec { action: DriftAction::Fallback, ..DriftSpec::default() };
         let set = GuardSet::compile(&[], Some(&drift)).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(set.drift_action(), Some(DriftAction::Fallback));
         let mut state = set.start();
@@ -479,10 +434,7 @@ mod tests {
         let [drifted] = drifts.as_slice() else {
             panic!("{drifts:?}");
         };
-        assert_eq!(
-            (drifted.signal, drifted.score_permille),
-            (Signal::Repetition, 1_000)
-        );
+        assert_eq!((drifted.signal, drifted.score_permille), (Signal::Repetition, 1_000));
         assert_eq!(state.scores().repetition, 1_000);
     }
 
@@ -503,32 +455,19 @@ mod tests {
             "guard 0 (not_empty): `mask` only patterns, secrets and pii can mask"
         );
         assert_eq!(
-            refusal(&[GuardSpec::new(literal("a"))
-                .masking("*")
-                .severity(Severity::Error)]),
+            refusal(&[GuardSpec::new(literal("a")).masking("*").severity(Severity::Error)]),
             "guard 0 (patterns): `severity` must be `warn` where `mask` is set, because a masked attempt goes on"
         );
         let mut unnamed = not_empty();
         unnamed.name = Some(String::new());
-        assert_eq!(
-            refusal(&[unnamed]),
-            "guard 0 (not_empty): `name` must have 1 to 64 characters"
-        );
+        assert_eq!(refusal(&[unnamed]), "guard 0 (not_empty): `name` must have 1 to 64 characters");
         assert_eq!(
             refusal(&vec![not_empty(); GUARDS_MAX + 1]),
             "guards: `guards` has 257 guards; allowed are up to 256"
         );
-        let drift = DriftSpec {
-            signals: vec![Signal::Length],
-            ..DriftSpec::default()
-        };
-        let error = GuardSet::compile(&[], Some(&drift))
-            .map(|_| ())
-            .map_err(|error| error.to_string());
-        assert_eq!(
-            error,
-            Err("drift: `expected_chars` is needed where `signals` has length".to_owned())
-        );
+        let drift = DriftSpec { signals: vec![Signal::Length], ..DriftSpec::default() };
+        let error = GuardSet::compile(&[], Some(&drift)).map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(error, Err("drift: `expected_chars` is needed where `signals` has length".to_owned()));
     }
 
     #[test]
@@ -539,13 +478,9 @@ mod tests {
             GuardSpec::new(Check::Pii(PiiSpec::default())).severity(Severity::Fatal),
         ];
         let json = serde_json::to_string(&specs).expect("specs are JSON");
-        assert_eq!(
-            serde_json::from_str::<Vec<GuardSpec>>(&json).expect("as written"),
-            specs
-        );
+        assert_eq!(serde_json::from_str::<Vec<GuardSpec>>(&json).expect("as written"), specs);
         let short: GuardSpec =
-            serde_json::from_str(r#"{"check": {"patterns": {"literals": ["x"]}}}"#)
-                .expect("defaults");
+            serde_json::from_str(r#"{"check": {"patterns": {"literals": ["x"]}}}"#).expect("defaults");
         assert_eq!(short, GuardSpec::new(literal("x")));
         for unknown in [
             r#"{"check": {"patterns": {"literal": ["x"]}}}"#,
@@ -553,10 +488,7 @@ mod tests {
             r#"{"check": {"json": {}}, "severty": "warn"}"#,
             r#"{"check": {"json": {"root": "list"}}}"#,
         ] {
-            assert!(
-                serde_json::from_str::<GuardSpec>(unknown).is_err(),
-                "{unknown}"
-            );
+            assert!(serde_json::from_str::<GuardSpec>(unknown).is_err(), "{unknown}");
         }
     }
 
@@ -566,10 +498,7 @@ mod tests {
         let hits = hits(&set, "né");
         let json = serde_json::to_string(&hits).expect("hits are JSON");
         assert!(!json.contains('é'), "a hit never quotes: {json}");
-        assert_eq!(
-            serde_json::from_str::<Vec<Hit>>(&json).expect("as written"),
-            hits
-        );
+        assert_eq!(serde_json::from_str::<Vec<Hit>>(&json).expect("as written"), hits);
         assert_eq!(hits[0].finding, Finding::Literal(0));
     }
 }

@@ -46,13 +46,7 @@ impl GuardSpec {
     /// `check` with the defaults: an error from which another attempt may recover.
     #[must_use]
     pub fn new(check: Check) -> Self {
-        Self {
-            name: None,
-            check,
-            severity: Severity::default(),
-            recoverable: recoverable(),
-            mask: None,
-        }
+        Self { name: None, check, severity: Severity::default(), recoverable: recoverable(), mask: None }
     }
 
     /// The same guard with another severity.
@@ -77,10 +71,7 @@ impl GuardSpec {
         }
         if let Some(mask) = &self.mask {
             if !self.check.can_mask() {
-                return Err(Problem::new(
-                    "mask",
-                    "only patterns, secrets and pii can mask",
-                ));
+                return Err(Problem::new("mask", "only patterns, secrets and pii can mask"));
             }
             if self.severity != Severity::Warn {
                 return Err(Problem::new(
@@ -95,9 +86,7 @@ impl GuardSpec {
 }
 
 /// What becomes of an attempt in which something was found.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// It is recorded and goes on.
@@ -182,10 +171,7 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(field: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-        }
+        Self { field: field.into(), message: message.into() }
     }
 
     /// `Ok` where `value` is one of `allowed`.
@@ -198,10 +184,7 @@ impl Problem {
             return Ok(());
         }
         let (least, most) = allowed.into_inner();
-        Err(Self::new(
-            field,
-            format!("is {value}; allowed are {least} to {most}"),
-        ))
+        Err(Self::new(field, format!("is {value}; allowed are {least} to {most}")))
     }
 }
 
@@ -225,10 +208,7 @@ const fn recoverable() -> bool {
 
 fn validate_label(field: &str, label: &str) -> Result<(), Problem> {
     if label.is_empty() || label.chars().count() > LABEL_CHARS_MAX {
-        return Err(Problem::new(
-            field,
-            format!("must have 1 to {LABEL_CHARS_MAX} characters"),
-        ));
+        return Err(Problem::new(field, format!("must have 1 to {LABEL_CHARS_MAX} characters")));
     }
     if label.chars().any(char::is_control) {
         return Err(Problem::new(field, "must not hold control characters"));

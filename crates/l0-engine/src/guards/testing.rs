@@ -1,8 +1,6 @@
 //! What the tests of every guard share.
 
-use super::{
-    At, Check, DriftSpec, Drifted, Finding, GuardSet, GuardSpec, Hit, Mask, Severity, Signal,
-};
+use super::{At, Check, DriftSpec, Drifted, Finding, GuardSet, GuardSpec, Hit, Mask, Severity, Signal};
 
 /// A set of one guard, which stops at its first hit.
 pub(super) fn guard(check: Check) -> GuardSet {
@@ -37,11 +35,7 @@ pub(super) fn findings(set: &GuardSet, text: &str) -> Vec<Finding> {
 
 pub(super) fn drifts(set: &GuardSet, text: &str) -> Vec<Signal> {
     let outcome = follow(set, [text]);
-    outcome
-        .drifts
-        .into_iter()
-        .map(|drift| drift.signal)
-        .collect()
+    outcome.drifts.into_iter().map(|drift| drift.signal).collect()
 }
 
 /// The error that a set cannot be compiled for.
@@ -63,11 +57,7 @@ pub(super) struct Outcome {
 /// Follows a text, and checks on the way that nothing that could be shown turns out to be part of a hit.
 pub(super) fn follow<'a>(set: &GuardSet, pieces: impl IntoIterator<Item = &'a str>) -> Outcome {
     let mut state = set.start();
-    let mut outcome = Outcome {
-        hits: Vec::new(),
-        drifts: Vec::new(),
-        masks: Vec::new(),
-    };
+    let mut outcome = Outcome { hits: Vec::new(), drifts: Vec::new(), masks: Vec::new() };
     let mut shown = At::default();
     for piece in pieces.into_iter().map(Some).chain([None]) {
         let verdict = match piece {
@@ -90,10 +80,7 @@ pub(super) fn follow<'a>(set: &GuardSet, pieces: impl IntoIterator<Item = &'a st
         assert!(open <= state.at());
         assert!(state.at().char - open.char <= super::HOLD_CHARS_MAX);
         for mask in state.take_masks(set) {
-            let last = outcome
-                .masks
-                .last()
-                .map_or_else(At::default, |mask: &Mask| mask.span.end);
+            let last = outcome.masks.last().map_or_else(At::default, |mask: &Mask| mask.span.end);
             assert!(mask.span.start >= last && mask.span.start >= shown);
             outcome.masks.push(mask);
         }
@@ -107,11 +94,7 @@ pub(super) fn follow<'a>(set: &GuardSet, pieces: impl IntoIterator<Item = &'a st
 /// Checks that a text gives the same however it is cut: whole, at the places given, and after every character.
 pub(super) fn same_however_split(set: &GuardSet, text: &str, cuts: &[usize]) {
     let whole = follow(set, [text]);
-    let mut cuts: Vec<usize> = cuts
-        .iter()
-        .copied()
-        .filter(|cut| text.is_char_boundary(*cut))
-        .collect();
+    let mut cuts: Vec<usize> = cuts.iter().copied().filter(|cut| text.is_char_boundary(*cut)).collect();
     cuts.sort_unstable();
     let starts = [0].into_iter().chain(cuts.iter().copied());
     let ends = cuts.iter().copied().chain([text.len()]);

@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::number::Number;
+
 /// The deepest nesting accepted unless a caller asks for another bound: far beyond what a model means to write, and
 /// small enough that no consumer that walks the value recursively runs out of stack.
 pub const MAX_DEPTH: usize = 512;
@@ -95,22 +97,8 @@ enum State {
     Literal {
         rest: &'static [u8],
     },
-    /// After the minus sign.
-    Minus,
-    /// After a leading zero, which no digit may follow.
-    Zero,
-    /// Inside the digits before the point.
-    Integer,
-    /// After the point, a digit must come.
-    Point,
-    /// Inside the digits after the point.
-    Fraction,
-    /// After `e`, a sign or a digit must come.
-    Exponent,
-    /// After the sign of the exponent, a digit must come.
-    ExponentSign,
-    /// Inside the digits of the exponent.
-    ExponentDigits,
+    /// Inside a number.
+    Number(Number),
     /// The root value is closed.
     End,
     Invalid {
@@ -134,14 +122,7 @@ impl Scanner {
     /// A scanner that refuses the opener of a container nested deeper than `depth_max`.
     #[must_use]
     pub fn with_max_depth(depth_max: usize) -> Self {
-        Self {
-            state: State::Root,
-            root: None,
-            objects: SmallVec::new(),
-            depth: 0,
-            depth_max,
-            position: 0,
-        }
+        Self { state: State::Root, root: None, objects: SmallVec::new(), depth: 0, depth_max, position: 0 }
     }
 
     /// Takes the next piece of the text. Once invalid, the rest costs nothing, whatever its length.
@@ -160,9 +141,7 @@ impl Scanner {
             match self.step(byte) {
                 Some(state) => self.state = state,
                 None => {
-                    self.state = State::Invalid {
-                        at: self.position + (bytes.len() - rest.len()),
-                    };
+                    self.state = State::Invalid { at: self.position + (bytes.len() - rest.len()) };
                 }
             }
             if let State::Invalid { .. } = self.state {
@@ -177,7 +156,10 @@ impl Scanner {
     /// Says that no more text follows, which is what ends a bare number. A document still open stays open: it was
     /// cut, and is not wrong.
     pub fn finish(&mut self) -> Status {
-        if self.depth == 0 && self.state.ends_number() {
+        if let State::Number(number) = self.state
+            && self.depth == 0
+            && number.is_whole()
+        {
             self.state = State::End;
         }
         self.status()
@@ -203,10 +185,7 @@ impl Scanner {
     /// Whether the text so far ends inside a string, be it a key or a value.
     #[must_use]
     pub fn in_string(&self) -> bool {
-        matches!(
-            self.state,
-            State::Text { .. } | State::Escape { .. } | State::Hex { .. }
-        )
+        matches!(self.state, State::Text { .. } | State::Escape { .. } | State::Hex { .. })
     }
 
     /// How many containers are open.
@@ -239,10 +218,7 @@ impl Scanner {
             },
             State::Hex { key, left } => match (byte.is_ascii_hexdigit(), left) {
                 (true, 1) => Some(State::Text { key }),
-                (true, _) => Some(State::Hex {
-                    key,
-                    left: left - 1,
-                }),
+                (true, _) => Some(State::Hex { key, left: left - 1 }),
                 (false, _) => None,
             },
             State::Literal { rest } => match rest.split_first() {
@@ -250,37 +226,13 @@ impl Scanner {
                 Some((&expected, rest)) if expected == byte => Some(State::Literal { rest }),
                 _ => None,
             },
-            State::Minus => match byte {
-                b'0' => Some(State::Zero),
-                b'1'..=b'9' => Some(State::Integer),
-                _ => None,
-            },
-            State::Zero => match byte {
-                b'.' => Some(State::Point),
-                b'e' | b'E' => Some(State::Exponent),
-                _ => self.step_after_number(byte),
-            },
-            State::Integer => match byte {
-                b'0'..=b'9' => Some(State::Integer),
-                b'.' => Some(State::Point),
-                b'e' | b'E' => Some(State::Exponent),
-                _ => self.step_after_number(byte),
-            },
-            State::Point => byte.is_ascii_digit().then_some(State::Fraction),
-            State::Fraction => match byte {
-                b'0'..=b'9' => Some(State::Fraction),
-                b'e' | b'E' => Some(State::Exponent),
-                _ => self.step_after_number(byte),
-            },
-            State::Exponent => match byte {
-                b'+' | b'-' => Some(State::ExponentSign),
-                b'0'..=b'9' => Some(State::ExponentDigits),
-                _ => None,
-            },
-            State::ExponentSign => byte.is_ascii_digit().then_some(State::ExponentDigits),
-            State::ExponentDigits => match byte {
-                b'0'..=b'9' => Some(State::ExponentDigits),
-                _ => self.step_after_number(byte),
+            State::Number(number) => match number.step(byte) {
+                Some(number) => Some(State::Number(number)),
+                None if number.is_whole() => {
+                    self.state = self.after_value();
+                    self.step_between(byte)
+                }
+                None => None,
             },
             _ => self.step_between(byte),
         }
@@ -291,9 +243,9 @@ impl Scanner {
         match (self.state, byte) {
             (State::Invalid { .. }, _) => None,
             (state, b' ' | b'\t' | b'\n' | b'\r') => Some(state),
-            (State::FirstItem, b']')
-            | (State::FirstKey, b'}')
-            | (State::AfterItem, b']' | b'}') => self.close(byte),
+            (State::FirstItem, b']') | (State::FirstKey, b'}') | (State::AfterItem, b']' | b'}') => {
+                self.close(byte)
+            }
             (State::Root | State::Value | State::FirstItem, _) => self.begin_value(byte),
             (State::FirstKey | State::Key, b'"') => Some(State::Text { key: true }),
             (State::AfterItem, b',') if self.in_object() => Some(State::Key),
@@ -302,23 +254,15 @@ impl Scanner {
         }
     }
 
-    fn step_after_number(&mut self, byte: u8) -> Option<State> {
-        self.state = self.after_value();
-        self.step_between(byte)
-    }
-
     fn begin_value(&mut self, byte: u8) -> Option<State> {
         let (kind, state) = match byte {
             b'{' => (Kind::Object, State::FirstKey),
             b'[' => (Kind::Array, State::FirstItem),
             b'"' => (Kind::String, State::Text { key: false }),
-            b'-' => (Kind::Number, State::Minus),
-            b'0' => (Kind::Number, State::Zero),
-            b'1'..=b'9' => (Kind::Number, State::Integer),
             b't' => (Kind::Literal, State::Literal { rest: b"rue" }),
             b'f' => (Kind::Literal, State::Literal { rest: b"alse" }),
             b'n' => (Kind::Literal, State::Literal { rest: b"ull" }),
-            _ => return None,
+            _ => (Kind::Number, State::Number(Number::begin(byte)?)),
         };
         if self.state == State::Root {
             self.root = Some(kind);
@@ -364,20 +308,7 @@ impl Scanner {
     }
 
     fn after_value(&self) -> State {
-        if self.depth == 0 {
-            State::End
-        } else {
-            State::AfterItem
-        }
-    }
-}
-
-impl State {
-    fn ends_number(self) -> bool {
-        matches!(
-            self,
-            Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits
-        )
+        if self.depth == 0 { State::End } else { State::AfterItem }
     }
 }
 
@@ -388,20 +319,13 @@ pub(super) fn plain_len(bytes: &[u8]) -> usize {
     let mut plain = 0;
     // A whole block is judged without a branch per byte, which the compiler turns into vector instructions.
     for block in bytes.chunks_exact(BLOCK) {
-        if block
-            .iter()
-            .fold(false, |special, &byte| special | ends_plain(byte))
-        {
+        if block.iter().fold(false, |special, &byte| special | ends_plain(byte)) {
             break;
         }
         plain += BLOCK;
     }
     let tail = bytes.get(plain..).unwrap_or_default();
-    plain
-        + tail
-            .iter()
-            .position(|&byte| ends_plain(byte))
-            .unwrap_or(tail.len())
+    plain + tail.iter().position(|&byte| ends_plain(byte)).unwrap_or(tail.len())
 }
 
 #[inline]
@@ -415,6 +339,7 @@ mod tests {
     use serde::de::IgnoredAny;
 
     use super::*;
+    use crate::json::samples::{any_text, document, mutated};
 
     fn scan(text: &str) -> Status {
         let mut scanner = Scanner::new();
@@ -561,11 +486,7 @@ mod tests {
         }
         assert_eq!(scan(&text), Status::Complete);
         let wrong = text.len() - 70;
-        let flipped = if text.as_bytes()[wrong] == b']' {
-            "}"
-        } else {
-            "]"
-        };
+        let flipped = if text.as_bytes()[wrong] == b']' { "}" } else { "]" };
         text.replace_range(wrong..=wrong, flipped);
         assert_eq!(scan(&text), invalid(wrong));
     }
@@ -586,97 +507,6 @@ mod tests {
         scanner.feed("1");
         scanner.finish();
         assert_eq!(scanner.feed("2"), invalid(1));
-    }
-
-    /// JSON text of any shape, written with the freedoms the grammar gives: whitespace, escapes, number forms.
-    fn document() -> impl Strategy<Value = String> {
-        let space = || prop::sample::select(vec!["", "", " ", "\n\t", "\r\n "]);
-        let string = prop::collection::vec(
-            prop_oneof![
-                "[a-zA-Z0-9 é漢🙂/{}\\[\\],:']{1,40}",
-                prop::sample::select(vec![
-                    "\\n",
-                    "\\\"",
-                    "\\\\",
-                    "\\/",
-                    "\\u00e9",
-                    "\\ud83d\\ude00",
-                    "\\uD800"
-                ])
-                .prop_map(str::to_owned),
-            ],
-            0..4,
-        )
-        .prop_map(|parts| format!("\"{}\"", parts.concat()))
-        .boxed();
-        let number = "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,5})?([eE][+-]?[0-9]{1,3})?";
-        let leaf = prop_oneof![
-            string.clone(),
-            number,
-            prop::sample::select(vec!["true", "false", "null", "[]", "{}"]).prop_map(str::to_owned),
-        ];
-        let value = leaf.prop_recursive(5, 48, 6, move |inner| {
-            prop_oneof![
-                (prop::collection::vec(inner.clone(), 0..6), space()).prop_map(
-                    |(items, space)| format!(
-                        "[{space}{}{space}]",
-                        items.join(&format!("{space},"))
-                    )
-                ),
-                (
-                    prop::collection::vec((string.clone(), inner), 0..6),
-                    space()
-                )
-                    .prop_map(|(members, space)| {
-                        let members: Vec<_> = members
-                            .iter()
-                            .map(|(key, value)| format!("{key}{space}:{value}"))
-                            .collect();
-                        format!("{{{space}{}{space}}}", members.join(&format!(",{space}")))
-                    }),
-            ]
-        });
-        (space(), value, space())
-            .prop_map(|(before, value, after)| format!("{before}{value}{after}"))
-    }
-
-    /// A document with one place broken: a stretch cut out, or something put in.
-    fn mutated() -> impl Strategy<Value = String> {
-        let inserted = prop::sample::select(vec![
-            "", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "e", "\n", " ", "t",
-            "\u{1}", "é", "\\u12",
-        ]);
-        (
-            document(),
-            any::<prop::sample::Index>(),
-            0..3_usize,
-            inserted,
-        )
-            .prop_map(|(text, place, cut, inserted)| {
-                let mut chars: Vec<char> = text.chars().collect();
-                let at = place.index(chars.len());
-                let end = (at + cut).min(chars.len());
-                chars.splice(at..end, inserted.chars());
-                chars.into_iter().collect()
-            })
-    }
-
-    /// Mostly tokens, so that runs get somewhere before they go wrong.
-    fn soup() -> impl Strategy<Value = String> {
-        let token = prop::sample::select(vec![
-            "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\\", "true", "null", "0", "12", "-",
-            ".5", "e3", " ", "\n", "é",
-        ]);
-        prop_oneof![
-            prop::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat()),
-            any::<String>(),
-            prop::collection::vec(any::<u8>(), 0..64)
-                .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        ]
-    }
-
-    fn any_text() -> impl Strategy<Value = String> {
-        prop_oneof![document(), mutated(), soup()]
     }
 
     proptest! {

@@ -42,9 +42,7 @@ fn json(scores: &mut Vec<Score>) {
         let (before, after) = text.split_at(place);
         let mut rest = after.chars();
         rest.next();
-        let other = *draw.pick(&[
-            "{", "}", "[", "]", ",", ":", "\"", "\\", "0", "e", "n", " ", "\n", "'",
-        ]);
+        let other = *draw.pick(&["{", "}", "[", "]", ",", ":", "\"", "\\", "0", "e", "n", " ", "\n", "'"]);
         let changed = match draw.below(5) {
             0 => format!("{before}{}", rest.as_str()),
             1 => format!("{before}{other}{after}"),
@@ -57,22 +55,8 @@ fn json(scores: &mut Vec<Score>) {
             Err(_) => wrong.push(changed),
         }
     }
-    score(
-        scores,
-        "json",
-        &set,
-        "documents by rule, some changed and still valid",
-        Should::Pass,
-        &right,
-    );
-    score(
-        scores,
-        "json",
-        &set,
-        "documents by rule, one character changed or cut",
-        Should::Flag,
-        &wrong,
-    );
+    score(scores, "json", &set, "documents by rule, some changed and still valid", Should::Pass, &right);
+    score(scores, "json", &set, "documents by rule, one character changed or cut", Should::Flag, &wrong);
 }
 
 /// Answers with fences and tables, whole and cut inside a fence.
@@ -87,30 +71,18 @@ fn markdown(scores: &mut Vec<Score>) {
         let after = draw.prose(words);
         let words = draw.between(5, 60);
         let code = draw.prose(words).replace(". ", "\n");
-        let (open, close) = *draw.pick(&[
-            ("```python", "```"),
-            ("```", "```"),
-            ("~~~", "~~~"),
-            ("````md", "````"),
-        ]);
+        let (open, close) =
+            *draw.pick(&[("```python", "```"), ("```", "```"), ("~~~", "~~~"), ("````md", "````")]);
         let indent = *draw.pick(&["", "", "   ", "> "]);
         let code = code.replace('\n', &format!("\n{indent}"));
         let inside = format!("{before}\n\n{indent}{open}\n{indent}{code}");
         whole.push(format!("{inside}\n{indent}{close}\n\n{after}"));
         let places: Vec<usize> = inside.char_indices().map(|(place, _)| place).collect();
         let first = inside.len() - code.len();
-        let place = *places
-            .iter()
-            .filter(|place| **place > first)
-            .nth(draw.below(4))
-            .unwrap_or(&first);
+        let place = *places.iter().filter(|place| **place > first).nth(draw.below(4)).unwrap_or(&first);
         cut.push(inside[..=place].to_owned());
         let columns = draw.between(2, 6);
-        let other = if draw.below(2) == 0 {
-            columns - 1
-        } else {
-            columns + 1
-        };
+        let other = if draw.below(2) == 0 { columns - 1 } else { columns + 1 };
         let row = |cell: &str, count: usize| format!("|{}\n", format!(" {cell} |").repeat(count));
         whole.push(format!(
             "{before}\n\n{}{}{}\n{after}",
@@ -125,30 +97,9 @@ fn markdown(scores: &mut Vec<Score>) {
             row("1", columns)
         ));
     }
-    score(
-        scores,
-        "markdown",
-        &set,
-        "answers by rule, with fences and tables",
-        Should::Pass,
-        &whole,
-    );
-    score(
-        scores,
-        "markdown",
-        &set,
-        "the same, cut inside a fence",
-        Should::Flag,
-        &cut,
-    );
-    score(
-        scores,
-        "markdown",
-        &set,
-        "the same, a table's ruler too long or short",
-        Should::Flag,
-        &broken,
-    );
+    score(scores, "markdown", &set, "answers by rule, with fences and tables", Should::Pass, &whole);
+    score(scores, "markdown", &set, "the same, cut inside a fence", Should::Flag, &cut);
+    score(scores, "markdown", &set, "the same, a table's ruler too long or short", Should::Flag, &broken);
 }
 
 /// Answers with environments and display math, whole and cut inside.
@@ -175,48 +126,19 @@ fn latex(scores: &mut Vec<Score>) {
         whole.push(format!("{before}\n\n{open}{formula}{close}\n\n{after}"));
         let place = formula.len() - draw.below(4);
         cut.push(format!("{before}\n\n{open}{}", &formula[..place]));
-        crossed.push(format!(
-            "{before}\n\n\\begin{{align}}\n{formula}\n\\end{{equation}}\n\n{after}"
-        ));
+        crossed.push(format!("{before}\n\n\\begin{{align}}\n{formula}\n\\end{{equation}}\n\n{after}"));
     }
-    score(
-        scores,
-        "latex",
-        &set,
-        "answers by rule, with environments and display math",
-        Should::Pass,
-        &whole,
-    );
-    score(
-        scores,
-        "latex",
-        &set,
-        "the same, cut inside",
-        Should::Flag,
-        &cut,
-    );
-    score(
-        scores,
-        "latex",
-        &set,
-        "the same, another environment ended",
-        Should::Flag,
-        &crossed,
-    );
+    score(scores, "latex", &set, "answers by rule, with environments and display math", Should::Pass, &whole);
+    score(scores, "latex", &set, "the same, cut inside", Should::Flag, &cut);
+    score(scores, "latex", &set, "the same, another environment ended", Should::Flag, &crossed);
 }
 
 /// Answers that get caught in a loop, and such that repeat themselves only so far.
 fn repetition(scores: &mut Vec<Score>) {
     let mut draw = Draw::new(40);
     let set = warning(Check::Repetition(RepetitionSpec::default()));
-    let (mut words, mut lines, mut unspaced, mut signs, mut few, mut short) = (
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-    );
+    let (mut words, mut lines, mut unspaced, mut signs, mut few, mut short) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..DRAWN {
         let lead = draw.between(5, 300);
         let lead = draw.prose(lead);
@@ -238,28 +160,18 @@ fn repetition(scores: &mut Vec<Score>) {
         unspaced.push(format!("{lead}{}", block.repeat(2_000 / length + 4)));
         let length = draw.between(1, 4);
         let block = draw.chars("!0. -=*1\n", length);
-        signs.push(format!(
-            "{lead} {}",
-            format!("{block}!").repeat(16_000 / (length + 1))
-        ));
+        signs.push(format!("{lead} {}", format!("{block}!").repeat(16_000 / (length + 1))));
         let length = draw.between(1, 80);
         let block = draw.prose(length);
         few.push(format!("{lead} {block} {block} {block} and so on. {lead}"));
         let length = draw.between(1, 6);
         let block = draw.prose(length);
-        short.push(format!(
-            "{lead} {} {lead}",
-            format!("{block} ").repeat(900 / (block.len() + 1))
-        ));
+        short.push(format!("{lead} {} {lead}", format!("{block} ").repeat(900 / (block.len() + 1))));
     }
     for (corpus, should, texts) in [
         ("1 to 80 words, without end", Should::Flag, &words),
         ("1 to 6 lines, without end", Should::Flag, &lines),
-        (
-            "1 to 30 Han characters, without end",
-            Should::Flag,
-            &unspaced,
-        ),
+        ("1 to 30 Han characters, without end", Should::Flag, &unspaced),
         ("signs and digits, without end", Should::Flag, &signs),
         ("1 to 80 words, three times", Should::Pass, &few),
         ("1 to 6 words, over 900 characters", Should::Pass, &short),
@@ -270,15 +182,7 @@ fn repetition(scores: &mut Vec<Score>) {
 
 fn drift(scores: &mut Vec<Score>) {
     let mut draw = Draw::new(50);
-    let only = |signal| {
-        compile(
-            &[],
-            Some(&DriftSpec {
-                signals: vec![signal],
-                ..DriftSpec::default()
-            }),
-        )
-    };
+    let only = |signal| compile(&[], Some(&DriftSpec { signals: vec![signal], ..DriftSpec::default() }));
     let set = only(Signal::Script);
     let (mut changed, mut announced) = (Vec::new(), Vec::new());
     for _ in 0..DRAWN {
@@ -298,56 +202,22 @@ fn drift(scores: &mut Vec<Score>) {
         let sign = *draw.pick(&[": ", "\n\n", " (", " “", "\n> ", " **", " – ", "\n- "]);
         announced.push(format!("{lead}{sign}{foreign}"));
     }
-    score(
-        scores,
-        "drift",
-        &set,
-        "another script in the middle of a sentence",
-        Should::Flag,
-        &changed,
-    );
-    score(
-        scores,
-        "drift",
-        &set,
-        "another script, announced",
-        Should::Pass,
-        &announced,
-    );
+    score(scores, "drift", &set, "another script in the middle of a sentence", Should::Flag, &changed);
+    score(scores, "drift", &set, "another script, announced", Should::Pass, &announced);
 
     let set = only(Signal::Format);
     let (mut collapsed, mut followed) = (Vec::new(), Vec::new());
     while collapsed.len() < DRAWN {
-        let items: Vec<String> = (0..draw.between(4, 12))
-            .map(|_| json_object(&mut draw, 3))
-            .collect();
+        let items: Vec<String> = (0..draw.between(4, 12)).map(|_| json_object(&mut draw, 3)).collect();
         let document = format!("[{}]", items.join(","));
         let prose = draw.prose(40);
         followed.push(format!("{document}\n\n{prose}"));
         // Between two items, where an item is due and prose comes.
-        let end: usize = items
-            .iter()
-            .take(items.len() / 2)
-            .map(|item| item.len() + 1)
-            .sum();
+        let end: usize = items.iter().take(items.len() / 2).map(|item| item.len() + 1).sum();
         if end >= 64 {
             collapsed.push(format!("{} {prose}", &document[..=end]));
         }
     }
-    score(
-        scores,
-        "drift",
-        &set,
-        "JSON that turns into prose between two items",
-        Should::Flag,
-        &collapsed,
-    );
-    score(
-        scores,
-        "drift",
-        &set,
-        "JSON that is followed by prose",
-        Should::Pass,
-        &followed,
-    );
+    score(scores, "drift", &set, "JSON that turns into prose between two items", Should::Flag, &collapsed);
+    score(scores, "drift", &set, "JSON that is followed by prose", Should::Pass, &followed);
 }

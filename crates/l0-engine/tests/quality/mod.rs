@@ -11,8 +11,8 @@ mod ordinary;
 mod recorded;
 
 use l0_engine::guards::{
-    Check, DriftSpec, Finding, GuardSet, GuardSpec, JsonSpec, LatexSpec, MarkdownSpec,
-    NotEmptySpec, PiiSpec, RepetitionSpec, SecretsSpec, Severity,
+    Check, DriftSpec, Finding, GuardSet, GuardSpec, JsonSpec, LatexSpec, MarkdownSpec, NotEmptySpec, PiiSpec,
+    RepetitionSpec, SecretsSpec, Severity,
 };
 
 use self::draw::Draw;
@@ -103,17 +103,10 @@ pub(crate) fn findings(set: &GuardSet, text: &str) -> Vec<Option<Finding>> {
     let mut found = Vec::new();
     let mut rest = text;
     for length in [4, 1, 7, 3, 5].into_iter().cycle() {
-        let end = rest
-            .char_indices()
-            .nth(length)
-            .map_or(rest.len(), |(end, _)| end);
+        let end = rest.char_indices().nth(length).map_or(rest.len(), |(end, _)| end);
         let (chunk, others) = rest.split_at(end);
         rest = others;
-        let verdict = if chunk.is_empty() {
-            state.finish(set)
-        } else {
-            state.feed(set, chunk)
-        };
+        let verdict = if chunk.is_empty() { state.finish(set) } else { state.feed(set, chunk) };
         found.extend(verdict.hits.iter().map(|hit| Some(hit.finding)));
         found.extend(verdict.drifts.iter().map(|_| None));
         if chunk.is_empty() {
@@ -134,25 +127,14 @@ fn secrets(scores: &mut Vec<Score>) {
             })
             .collect();
         let kind = Finding::Secret(secret.kind);
-        let found = texts
-            .iter()
-            .map(|text| (text.as_str(), findings(&set, text).contains(&Some(kind))));
-        scores.push(Score::of(
-            "secrets",
-            &format!("{}, by rule", secret.name),
-            Should::Flag,
-            found,
-        ));
+        let found = texts.iter().map(|text| (text.as_str(), findings(&set, text).contains(&Some(kind))));
+        scores.push(Score::of("secrets", &format!("{}, by rule", secret.name), Should::Flag, found));
         if secret.checked {
             let texts: Vec<String> = (0..DRAWN)
                 .map(|_| {
                     let token = (secret.make)(&mut draw);
                     let place = draw.between(5, token.len() - 1);
-                    let other = if &token[place..=place] == "Q" {
-                        "W"
-                    } else {
-                        "Q"
-                    };
+                    let other = if &token[place..=place] == "Q" { "W" } else { "Q" };
                     let token = format!("{}{other}{}", &token[..place], &token[place + 1..]);
                     formats::embed(&mut draw, &token)
                 })
@@ -177,23 +159,11 @@ fn pii(scores: &mut Vec<Score>) {
         };
         let real = texts(datum.make);
         let kind = Finding::Pii(datum.kind);
-        let found = real
-            .iter()
-            .map(|text| (text.as_str(), findings(&set, text).contains(&Some(kind))));
-        scores.push(Score::of(
-            "pii",
-            &format!("{}, by rule", datum.name),
-            Should::Flag,
-            found,
-        ));
+        let found = real.iter().map(|text| (text.as_str(), findings(&set, text).contains(&Some(kind))));
+        scores.push(Score::of("pii", &format!("{}, by rule", datum.name), Should::Flag, found));
         let broken = texts(datum.mutate);
         let found = broken.iter().map(|text| (text.as_str(), flags(&set, text)));
-        scores.push(Score::of(
-            "pii",
-            &format!("{}, rule broken", datum.name),
-            Should::Pass,
-            found,
-        ));
+        scores.push(Score::of("pii", &format!("{}, rule broken", datum.name), Should::Pass, found));
     }
     let mut draw = Draw::new(2_000);
     let texts: Vec<String> = (0..2_000)
@@ -216,10 +186,8 @@ fn ordinary_answers(scores: &mut Vec<Score>) {
         Check::Pii(PiiSpec::default()),
         Check::Repetition(RepetitionSpec::default()),
     ];
-    let mut sets: Vec<(&str, GuardSet)> = checks
-        .into_iter()
-        .map(|check| (check.kind(), warning(check)))
-        .collect();
+    let mut sets: Vec<(&str, GuardSet)> =
+        checks.into_iter().map(|check| (check.kind(), warning(check))).collect();
     sets.push(("drift", compile(&[], Some(&DriftSpec::default()))));
     let written = ordinary::written();
     let generated = ordinary::generated();
@@ -242,9 +210,7 @@ fn ordinary_answers(scores: &mut Vec<Score>) {
                     (format!("{}: {found:?}", answer.name), !found.is_empty())
                 })
                 .collect();
-            let found = found
-                .iter()
-                .map(|(name, flagged)| (name.as_str(), *flagged));
+            let found = found.iter().map(|(name, flagged)| (name.as_str(), *flagged));
             scores.push(Score::of(guard, corpus, Should::Pass, found));
         }
         let documents = answers.iter().filter(|answer| is_json(&answer.text));
@@ -252,14 +218,7 @@ fn ordinary_answers(scores: &mut Vec<Score>) {
         if documents.is_empty() {
             continue;
         }
-        let found = documents
-            .into_iter()
-            .map(|answer| (answer.name.as_str(), flags(&json, &answer.text)));
-        scores.push(Score::of(
-            "json",
-            &format!("{corpus}: those that are JSON"),
-            Should::Pass,
-            found,
-        ));
+        let found = documents.into_iter().map(|answer| (answer.name.as_str(), flags(&json, &answer.text)));
+        scores.push(Score::of("json", &format!("{corpus}: those that are JSON"), Should::Pass, found));
     }
 }

@@ -12,10 +12,7 @@ const WRITTEN: [(&str, &str); 6] = [
     ("prose", include_str!("../data/ordinary/prose.txt")),
     ("code", include_str!("../data/ordinary/code.txt")),
     ("maths", include_str!("../data/ordinary/maths.txt")),
-    (
-        "structured",
-        include_str!("../data/ordinary/structured.txt"),
-    ),
+    ("structured", include_str!("../data/ordinary/structured.txt")),
     ("languages", include_str!("../data/ordinary/languages.txt")),
     ("tricky", include_str!("../data/ordinary/tricky.txt")),
 ];
@@ -26,10 +23,7 @@ pub(crate) fn written() -> Vec<Answer> {
     for (file, texts) in WRITTEN {
         for answer in texts.split("%%%% ").skip(1) {
             let (name, text) = answer.split_once('\n').unwrap_or((answer, ""));
-            answers.push(Answer {
-                name: format!("{file}: {name}"),
-                text: text.trim_end().to_owned(),
-            });
+            answers.push(Answer { name: format!("{file}: {name}"), text: text.trim_end().to_owned() });
         }
     }
     answers
@@ -66,10 +60,7 @@ pub(crate) fn generated() -> Vec<Answer> {
     for (seed, (name, count, generator)) in (0..).zip(GENERATED) {
         let mut draw = Draw::new(0x5EED_0000 + seed);
         for number in 0..count {
-            answers.push(Answer {
-                name: format!("generated {name} {number}"),
-                text: generator(&mut draw),
-            });
+            answers.push(Answer { name: format!("generated {name} {number}"), text: generator(&mut draw) });
         }
     }
     answers
@@ -78,35 +69,18 @@ pub(crate) fn generated() -> Vec<Answer> {
 pub(crate) fn json_value(draw: &mut Draw, depth: usize) -> String {
     match draw.below(if depth == 0 { 5 } else { 8 }) {
         0 => draw.between(0, 99_999).to_string(),
-        1 => format!(
-            "-{}.{}e{}",
-            draw.between(1, 9),
-            draw.digits(2),
-            draw.below(9)
-        ),
+        1 => format!("-{}.{}e{}", draw.between(1, 9), draw.digits(2), draw.below(9)),
         2 => (*draw.pick(&["true", "false", "null"])).to_owned(),
         3 => format!(
             "\"{}\"",
-            draw.pick(&[
-                "",
-                "a, ]",
-                "{x}",
-                "say \\\"hi\\\"",
-                "\\u00e9",
-                "// no",
-                "```",
-                "日本",
-                "| a |"
-            ])
+            draw.pick(&["", "a, ]", "{x}", "say \\\"hi\\\"", "\\u00e9", "// no", "```", "日本", "| a |"])
         ),
         4 => {
             let words = draw.between(1, 8);
             format!("\"{}\"", draw.prose(words))
         }
         5 | 6 => {
-            let items: Vec<String> = (0..draw.below(6))
-                .map(|_| json_value(draw, depth - 1))
-                .collect();
+            let items: Vec<String> = (0..draw.below(6)).map(|_| json_value(draw, depth - 1)).collect();
             format!("[{}]", items.join(","))
         }
         _ => json_object(draw, depth - 1),
@@ -114,16 +88,13 @@ pub(crate) fn json_value(draw: &mut Draw, depth: usize) -> String {
 }
 
 pub(crate) fn json_object(draw: &mut Draw, depth: usize) -> String {
-    let members: Vec<String> = (0..draw.below(6))
-        .map(|index| format!("\"key{index}\":{}", json_value(draw, depth)))
-        .collect();
+    let members: Vec<String> =
+        (0..draw.below(6)).map(|index| format!("\"key{index}\":{}", json_value(draw, depth))).collect();
     format!("{{{}}}", members.join(","))
 }
 
 fn compact_json(draw: &mut Draw) -> String {
-    let items: Vec<String> = (0..draw.between(2, 12))
-        .map(|_| json_object(draw, 3))
-        .collect();
+    let items: Vec<String> = (0..draw.between(2, 12)).map(|_| json_object(draw, 3)).collect();
     format!("[{}]", items.join(","))
 }
 
@@ -133,13 +104,7 @@ fn number_table(draw: &mut Draw) -> String {
     let sparse = draw.below(2) == 0;
     let row = |draw: &mut Draw| -> String {
         let cells: Vec<String> = (0..columns)
-            .map(|_| {
-                if sparse {
-                    draw.below(2).to_string()
-                } else {
-                    draw.between(0, 9_999).to_string()
-                }
-            })
+            .map(|_| if sparse { draw.below(2).to_string() } else { draw.between(0, 9_999).to_string() })
             .collect();
         cells.join("\t")
     };
@@ -150,11 +115,7 @@ fn number_table(draw: &mut Draw) -> String {
 fn markdown_table(draw: &mut Draw) -> String {
     let columns = draw.between(2, 7);
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let mut text = line(
-        (0..columns)
-            .map(|index| format!("Column {index}"))
-            .collect(),
-    );
+    let mut text = line((0..columns).map(|index| format!("Column {index}")).collect());
     text.push_str(&line(vec!["---".to_owned(); columns]));
     for _ in 0..draw.between(2, 25) {
         let cells = (0..columns).map(|_| {
@@ -168,15 +129,8 @@ fn markdown_table(draw: &mut Draw) -> String {
 fn hex_dump(draw: &mut Draw) -> String {
     let lines: Vec<String> = (0..draw.between(4, 30))
         .map(|line| {
-            let bytes: Vec<String> = (0..16)
-                .map(|_| {
-                    if draw.below(3) == 0 {
-                        "00".to_owned()
-                    } else {
-                        draw.hex(2)
-                    }
-                })
-                .collect();
+            let bytes: Vec<String> =
+                (0..16).map(|_| if draw.below(3) == 0 { "00".to_owned() } else { draw.hex(2) }).collect();
             format!("{:08x}  {}  |................|", line * 16, bytes.join(" "))
         })
         .collect();
@@ -186,23 +140,13 @@ fn hex_dump(draw: &mut Draw) -> String {
 fn base64(draw: &mut Draw) -> String {
     let length = draw.between(40, 1_200) * 4;
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    format!(
-        "The image, encoded:\n\n{}\n\nPaste it into the page.",
-        draw.chars(alphabet, length)
-    )
+    format!("The image, encoded:\n\n{}\n\nPaste it into the page.", draw.chars(alphabet, length))
 }
 
 fn identifiers(draw: &mut Draw) -> String {
     let lines: Vec<String> = (0..draw.between(5, 40))
         .map(|_| {
-            format!(
-                "{}-{}-4{}-a{}-{}",
-                draw.hex(8),
-                draw.hex(4),
-                draw.hex(3),
-                draw.hex(3),
-                draw.hex(12)
-            )
+            format!("{}-{}-4{}-a{}-{}", draw.hex(8), draw.hex(4), draw.hex(3), draw.hex(3), draw.hex(12))
         })
         .collect();
     lines.join("\n")
@@ -240,7 +184,13 @@ fn commits(draw: &mut Draw) -> String {
 
 fn inserts(draw: &mut Draw) -> String {
     let lines: Vec<String> = (0..draw.between(5, 40))
-        .map(|number| format!("INSERT INTO items (id, name, price, tag) VALUES ({number}, 'item {number}', {}.{}, NULL);", draw.below(90), draw.digits(2)))
+        .map(|number| {
+            format!(
+                "INSERT INTO items (id, name, price, tag) VALUES ({number}, 'item {number}', {}.{}, NULL);",
+                draw.below(90),
+                draw.digits(2)
+            )
+        })
         .collect();
     format!("```sql\n{}\n```", lines.join("\n"))
 }
@@ -252,7 +202,9 @@ fn code(draw: &mut Draw) -> String {
             let (words, n) = (draw.prose(words), draw.between(1, 9));
             let signature = format!("def step_{number}(token, *, api_key=None, password=None):");
             let body = format!("values[{number}] = [[0] * {n} for _ in range({n})]");
-            format!("{signature}\n    # {words}\n    {body}\n    return {{\"a\": values, \"b\": \"{{}}\"}}\n\n")
+            format!(
+                "{signature}\n    # {words}\n    {body}\n    return {{\"a\": values, \"b\": \"{{}}\"}}\n\n"
+            )
         })
         .collect();
     format!("```python\n{}```\n\nThat is all.", functions.concat())
@@ -264,13 +216,9 @@ fn long_numbers(draw: &mut Draw) -> String {
             0 => format!("timestamp 17{}", draw.digits(14)),
             1 => format!("snowflake 1{}", draw.digits(18)),
             2 => format!("order {}", draw.digits(11)),
-            3 => format!(
-                "ISBN 978-{}-{}-{}-{}",
-                draw.below(9),
-                draw.digits(3),
-                draw.digits(5),
-                draw.below(9)
-            ),
+            3 => {
+                format!("ISBN 978-{}-{}-{}-{}", draw.below(9), draw.digits(3), draw.digits(5), draw.below(9))
+            }
             _ => format!("total {}.{}", draw.digits(7), draw.digits(2)),
         })
         .collect();
@@ -280,12 +228,7 @@ fn long_numbers(draw: &mut Draw) -> String {
 fn addresses(draw: &mut Draw) -> String {
     let lines: Vec<String> = (0..draw.between(5, 20))
         .map(|_| match draw.below(4) {
-            0 => format!(
-                "10.{}.{}.{}",
-                draw.below(256),
-                draw.below(256),
-                draw.below(256)
-            ),
+            0 => format!("10.{}.{}.{}", draw.below(256), draw.below(256), draw.below(256)),
             1 => format!("2001:db8:{}:{}::{}", draw.hex(4), draw.hex(4), draw.hex(4)),
             2 => format!(
                 "{}:{}:{}:{}:{}:{}",
@@ -319,9 +262,8 @@ fn decimals(draw: &mut Draw) -> String {
 fn repetitive_list(draw: &mut Draw) -> String {
     let words = draw.between(4, 9);
     let same = draw.prose(words);
-    let lines: Vec<String> = (1..draw.between(10, 60))
-        .map(|number| format!("{number}. {same} See part {number}."))
-        .collect();
+    let lines: Vec<String> =
+        (1..draw.between(10, 60)).map(|number| format!("{number}. {same} See part {number}.")).collect();
     lines.join("\n")
 }
 
@@ -350,9 +292,7 @@ fn mathematics(draw: &mut Draw) -> String {
                 0 => format!("{words}\n\n$$\n{formula}\n$$\n\n"),
                 1 => format!("{words}\n\n$${formula}$$\n\n"),
                 2 => format!("{words}\n\\[\n{formula}\n\\]\n"),
-                3 => format!(
-                    "{words}\n\\begin{{align}}\n{formula} \\\\[{n}pt]\n&= {m}\n\\end{{align}}\n"
-                ),
+                3 => format!("{words}\n\\begin{{align}}\n{formula} \\\\[{n}pt]\n&= {m}\n\\end{{align}}\n"),
                 4 => format!("{words} Here $x_{n} < \\alpha$ costs ${n}. "),
                 _ => format!("{words} so $${formula}$$ holds. "),
             }

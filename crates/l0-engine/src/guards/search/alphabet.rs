@@ -96,13 +96,7 @@ impl Alphabet {
         for (slot, class) in ascii.iter_mut().zip(pages.first()?) {
             *slot = *class;
         }
-        Some(Self {
-            ascii,
-            page_of,
-            pages,
-            changes,
-            classes,
-        })
+        Some(Self { ascii, page_of, pages, changes, classes })
     }
 
     #[inline]
@@ -113,8 +107,7 @@ impl Alphabet {
         }
         let page = self.page_of.get(code >> 8).map_or(0, |page| *page);
         let page = self.pages.get(usize::from(page));
-        page.and_then(|page| page.get(code & 0xff))
-            .map_or(0, |class| *class)
+        page.and_then(|page| page.get(code & 0xff)).map_or(0, |class| *class)
     }
 
     pub(super) fn classes(&self) -> &[u8] {
@@ -136,9 +129,7 @@ impl Alphabet {
                 Hir::repetition(repetition.with(self.translate(&repetition.sub)))
             }
             HirKind::Capture(capture) => self.translate(&capture.sub),
-            HirKind::Concat(parts) => {
-                Hir::concat(parts.iter().map(|part| self.translate(part)).collect())
-            }
+            HirKind::Concat(parts) => Hir::concat(parts.iter().map(|part| self.translate(part)).collect()),
             HirKind::Alternation(ways) => {
                 Hir::alternation(ways.iter().map(|way| self.translate(way)).collect())
             }
@@ -149,14 +140,9 @@ impl Alphabet {
     fn classes_within(&self, set: &Set) -> ClassBytes {
         let mut within = ClassBytes::empty();
         for &(start, end) in set {
-            let from = self
-                .changes
-                .partition_point(|(first, _)| *first < u32::from(start));
+            let from = self.changes.partition_point(|(first, _)| *first < u32::from(start));
             let changes = self.changes.get(from..).unwrap_or_default();
-            for (_, class) in changes
-                .iter()
-                .take_while(|(first, _)| *first <= u32::from(end))
-            {
+            for (_, class) in changes.iter().take_while(|(first, _)| *first <= u32::from(end)) {
                 within.push(ClassBytesRange::new(*class, *class));
             }
         }
@@ -215,10 +201,7 @@ fn ranges(class: &Class) -> Set {
         Class::Bytes(class) => class.to_unicode_class(),
     };
     let unicode = unicode.unwrap_or_else(ClassUnicode::empty);
-    unicode
-        .iter()
-        .map(|range| (range.start(), range.end()))
-        .collect()
+    unicode.iter().map(|range| (range.start(), range.end())).collect()
 }
 
 fn holds(set: &Set, ch: char) -> bool {
@@ -243,16 +226,12 @@ fn members(sets: &[Set]) -> Vec<(u32, Vec<u32>)> {
     edges.retain(|edge| *edge <= u32::from(char::MAX));
     edges.sort_unstable();
     edges.dedup();
-    let mut members: Vec<(u32, Vec<u32>)> =
-        edges.into_iter().map(|edge| (edge, Vec::new())).collect();
+    let mut members: Vec<(u32, Vec<u32>)> = edges.into_iter().map(|edge| (edge, Vec::new())).collect();
     for (number, set) in (0..).zip(sets) {
         for &(start, end) in set {
             let from = members.partition_point(|(first, _)| *first < u32::from(start));
             let stretches = members.get_mut(from..).unwrap_or_default();
-            for (_, sets_here) in stretches
-                .iter_mut()
-                .take_while(|(first, _)| *first <= u32::from(end))
-            {
+            for (_, sets_here) in stretches.iter_mut().take_while(|(first, _)| *first <= u32::from(end)) {
                 sets_here.push(number);
             }
         }
@@ -270,10 +249,7 @@ fn paginate(changes: &[(u32, u8)]) -> Option<(Vec<u16>, Vec<[u8; 256]>)> {
     for page_number in 0..=u32::from(char::MAX) >> 8 {
         let mut page = [class; 256];
         let codes = page_number << 8..(page_number + 1) << 8;
-        if changes
-            .peek()
-            .is_some_and(|(first, _)| codes.contains(first))
-        {
+        if changes.peek().is_some_and(|(first, _)| codes.contains(first)) {
             for (code, slot) in codes.zip(&mut page) {
                 if let Some((_, next)) = changes.next_if(|(first, _)| *first == code) {
                     class = *next;

@@ -86,10 +86,7 @@ impl Automaton {
     pub(super) fn new(expressions: &[(u16, &Hir)], words: Words, bytes_max: usize) -> Option<Self> {
         let hirs: Vec<&Hir> = expressions.iter().map(|(_, hir)| *hir).collect();
         let alphabet = Alphabet::new(&hirs, words)?;
-        let hirs: Vec<Hir> = hirs
-            .into_iter()
-            .map(|hir| alphabet.translate(hir))
-            .collect();
+        let hirs: Vec<Hir> = hirs.into_iter().map(|hir| alphabet.translate(hir)).collect();
         let nfa = thompson::Compiler::new()
             .configure(
                 thompson::Config::new()
@@ -112,20 +109,12 @@ impl Automaton {
             .ok()?;
         let mut starts = Vec::new();
         for behind in (0..=u8::MAX).map(Some).chain([None]) {
-            let config = start::Config::new()
-                .anchored(Anchored::Yes)
-                .look_behind(behind);
+            let config = start::Config::new().anchored(Anchored::Yes).look_behind(behind);
             starts.push(dfa.start_state(&config).ok()?);
         }
         let needles = expressions.iter().map(|(needle, _)| *needle).collect();
-        let mut automaton = Self {
-            alphabet,
-            dfa,
-            starts,
-            states: Vec::new(),
-            certain: vec![Vec::new()],
-            needles,
-        };
+        let mut automaton =
+            Self { alphabet, dfa, starts, states: Vec::new(), certain: vec![Vec::new()], needles };
         automaton.learn_states()?;
         Some(automaton)
     }
@@ -136,23 +125,13 @@ impl Automaton {
 
     /// Takes the character at `at`, calling `matched` for each match that it decides, with whether it was late.
     #[inline]
-    pub(super) fn step(
-        &self,
-        run: &mut Run,
-        ch: char,
-        at: At,
-        matched: &mut impl FnMut(Match, bool),
-    ) {
+    pub(super) fn step(&self, run: &mut Run, ch: char, at: At, matched: &mut impl FnMut(Match, bool)) {
         let class = self.alphabet.class(ch);
         let after = at.step(ch);
         let behind = run.behind.map_or(TEXT_START, usize::from);
         run.behind = Some(class);
         let start = self.starts.get(behind).copied().unwrap_or_default();
-        let fresh = Thread {
-            state: start,
-            start: at,
-            late: false,
-        };
+        let fresh = Thread { state: start, start: at, late: false };
         if run.threads.is_empty() {
             // The common case: nothing is open, and nothing begins here.
             let next = self.dfa.next_state(start, class);
@@ -241,32 +220,18 @@ impl Automaton {
         matched: &mut impl FnMut(Match, bool),
     ) {
         for pattern in self.certain_in(facts) {
-            let found = Match {
-                needle: self.needle(*pattern),
-                start: thread.start,
-                end,
-            };
+            let found = Match { needle: self.needle(*pattern), start: thread.start, end };
             matched(found, thread.late);
         }
     }
 
     /// The matches that were decided only by what follows them.
     #[cold]
-    fn late_matches(
-        &self,
-        thread: Thread,
-        next: StateID,
-        end: At,
-        matched: &mut impl FnMut(Match, bool),
-    ) {
+    fn late_matches(&self, thread: Thread, next: StateID, end: At, matched: &mut impl FnMut(Match, bool)) {
         let known = self.certain_in(self.facts(thread.state));
         for pattern in self.matches(next) {
             if !known.contains(&pattern) {
-                let found = Match {
-                    needle: self.needle(pattern),
-                    start: thread.start,
-                    end,
-                };
+                let found = Match { needle: self.needle(pattern), start: thread.start, end };
                 matched(found, thread.late);
             }
         }
@@ -310,27 +275,17 @@ impl Automaton {
     }
 
     fn matches(&self, state: StateID) -> impl Iterator<Item = PatternID> {
-        let count = if self.dfa.is_match_state(state) {
-            self.dfa.match_len(state)
-        } else {
-            0
-        };
+        let count = if self.dfa.is_match_state(state) { self.dfa.match_len(state) } else { 0 };
         (0..count).map(move |index| self.dfa.match_pattern(state, index))
     }
 
     fn needle(&self, pattern: PatternID) -> u16 {
-        self.needles
-            .get(pattern.as_usize())
-            .copied()
-            .unwrap_or_default()
+        self.needles.get(pattern.as_usize()).copied().unwrap_or_default()
     }
 
     #[inline]
     fn facts(&self, state: StateID) -> StateFacts {
-        self.states
-            .get(number(&self.dfa, state))
-            .copied()
-            .unwrap_or_default()
+        self.states.get(number(&self.dfa, state)).copied().unwrap_or_default()
     }
 
     fn certain_in(&self, facts: StateFacts) -> &[PatternID] {
@@ -370,19 +325,14 @@ impl Automaton {
             }
             let certain = certain.unwrap_or_default();
             let over = nexts.iter().all(|next| {
-                self.matches(*next)
-                    .all(|pattern| certain.contains(&pattern))
-                    && self.is_barren(*next)
+                self.matches(*next).all(|pattern| certain.contains(&pattern)) && self.is_barren(*next)
             });
             let known = self.certain.iter().position(|list| *list == certain);
             let list = known.unwrap_or(self.certain.len());
             if known.is_none() {
                 self.certain.push(certain);
             }
-            *self.states.get_mut(number)? = StateFacts {
-                certain: u16::try_from(list).ok()?,
-                over,
-            };
+            *self.states.get_mut(number)? = StateFacts { certain: u16::try_from(list).ok()?, over };
             todo.extend(nexts);
         }
         Some(())

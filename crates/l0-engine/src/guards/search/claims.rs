@@ -38,9 +38,7 @@ impl Claims {
     /// Takes a match; the longest of those that one rule has from one place is kept.
     pub(super) fn wait(&mut self, claim: Claim) {
         let key = |claim: &Claim| (claim.from.byte, claim.rule);
-        let place = self
-            .waiting
-            .partition_point(|other| key(other) < key(&claim));
+        let place = self.waiting.partition_point(|other| key(other) < key(&claim));
         match self.waiting.get_mut(place) {
             Some(other) if key(other) == key(&claim) => {
                 if claim.span.end > other.span.end {

@@ -54,18 +54,13 @@ impl Literals {
                 depth.bytes += ch.len_utf8();
                 depth.chars += 1;
             }
-            needles.push(Needle {
-                number: *number,
-                length: depth,
-            });
+            needles.push(Needle { number: *number, length: depth });
         }
         // At the end of a literal that begins no longer one, what is open is the longest literal that began inside it.
         let mut by_length: Vec<&str> = literals.iter().map(|(_, literal)| *literal).collect();
         by_length.sort_unstable_by_key(|literal| literal.len());
         for literal in by_length {
-            let end = literal
-                .chars()
-                .fold(start, |state, ch| advance(&trie, state, ch));
+            let end = literal.chars().fold(start, |state, ch| advance(&trie, state, ch));
             if !depths.contains_key(&end) {
                 let inner = literal.chars().skip(1);
                 let inner = inner.fold(start, |state, ch| advance(&trie, state, ch));
@@ -73,12 +68,7 @@ impl Literals {
                 depths.insert(end, depth.unwrap_or(Depth { bytes: 0, chars: 0 }));
             }
         }
-        Some(Self {
-            trie,
-            start,
-            depths,
-            needles,
-        })
+        Some(Self { trie, start, depths, needles })
     }
 
     pub(super) fn start(&self) -> StateID {
@@ -107,10 +97,7 @@ impl Literals {
             return None;
         }
         let depth = self.depths.get(&state).filter(|depth| depth.chars > 0)?;
-        Some(At {
-            byte: at.byte.saturating_sub(depth.bytes),
-            char: at.char.saturating_sub(depth.chars),
-        })
+        Some(At { byte: at.byte.saturating_sub(depth.bytes), char: at.char.saturating_sub(depth.chars) })
     }
 
     #[cold]
@@ -135,7 +122,5 @@ impl Literals {
 fn advance(trie: &contiguous::NFA, state: StateID, ch: char) -> StateID {
     let mut buffer = [0; 4];
     let bytes = ch.encode_utf8(&mut buffer).bytes();
-    bytes.fold(state, |state, byte| {
-        trie.next_state(Anchored::No, state, byte)
-    })
+    bytes.fold(state, |state, byte| trie.next_state(Anchored::No, state, byte))
 }

@@ -47,14 +47,7 @@ impl Needle {
     ) -> Option<Self> {
         let regex = regex.replace(r"\b", r"(?-u:\b)").replace(r"\d", "[0-9]");
         let hir = regex_syntax::parse(&regex).ok()?;
-        Some(Self {
-            rule,
-            finding,
-            undecided: None,
-            choice,
-            verify: Some(verify),
-            what: What::Regex(hir),
-        })
+        Some(Self { rule, finding, undecided: None, choice, verify: Some(verify), what: What::Regex(hir) })
     }
 }
 
@@ -88,10 +81,7 @@ impl What {
         if let HirKind::Literal(literal) = hir.kind()
             && let Ok(text) = String::from_utf8(literal.0.to_vec())
         {
-            return Self::Literal {
-                text,
-                ignore_case: false,
-            };
+            return Self::Literal { text, ignore_case: false };
         }
         Self::Regex(hir)
     }
@@ -156,12 +146,8 @@ impl Searcher {
         }
         let mut automata = Vec::new();
         let of = |meaning: Words| {
-            let regexes = regexes
-                .iter()
-                .filter(move |(_, _, words)| *words == meaning);
-            regexes
-                .map(|(number, hir, _)| (*number, *hir))
-                .collect::<Vec<_>>()
+            let regexes = regexes.iter().filter(move |(_, _, words)| *words == meaning);
+            regexes.map(|(number, hir, _)| (*number, *hir)).collect::<Vec<_>>()
         };
         for words in [Words::Unused, Words::Ascii, Words::Unicode] {
             compile_groups(&of(words), words, &mut automata)?;
@@ -183,33 +169,18 @@ impl Searcher {
 
     /// Decides what a match amounts to.
     #[cold]
-    fn judge(
-        &self,
-        found: Match,
-        late: bool,
-        recent: &mut Recent,
-        claims: &mut Claims,
-        report: &mut Report,
-    ) {
+    fn judge(&self, found: Match, late: bool, recent: &mut Recent, claims: &mut Claims, report: &mut Report) {
         let Some(needle) = self.needles.get(usize::from(found.needle)) else {
             return;
         };
-        let mut span = Span {
-            start: found.start,
-            end: found.end,
-        };
+        let mut span = Span { start: found.start, end: found.end };
         if let Some(verify) = needle.verify {
             match recent.verify(verify, found) {
                 Some(meant) => span = meant,
                 None => return,
             }
         }
-        let claim = Claim {
-            rule: needle.rule,
-            finding: needle.finding,
-            from: found.start,
-            span,
-        };
+        let claim = Claim { rule: needle.rule, finding: needle.finding, from: found.start, span };
         match needle.choice {
             Choice::First => report.hit(claim.rule, claim.finding, claim.span),
             Choice::Longest if late => claims.report(claim, report, true),
@@ -219,13 +190,7 @@ impl Searcher {
 }
 
 impl Search {
-    pub(super) fn feed(
-        &mut self,
-        searcher: &Searcher,
-        text: &str,
-        mut at: At,
-        report: &mut Report,
-    ) {
+    pub(super) fn feed(&mut self, searcher: &Searcher, text: &str, mut at: At, report: &mut Report) {
         if searcher.verifies {
             self.recent.text.push_str(text);
         }
@@ -317,10 +282,7 @@ impl Searcher {
                 Some(needle) => {
                     run.mark_overdue();
                     if let Some((rule, finding)) = needle.and_then(undecided) {
-                        let span = Span {
-                            start: thread.start,
-                            end: at,
-                        };
+                        let span = Span { start: thread.start, end: at };
                         report.late_hit(rule, finding, span);
                     }
                 }
@@ -351,11 +313,7 @@ impl Recent {
         let text = self.get(start, end)?;
         Some(Span {
             start: found.start.after(text.get(..meant.start)?),
-            end: if meant.end == text.len() {
-                found.end
-            } else {
-                found.start.after(text.get(..meant.end)?)
-            },
+            end: if meant.end == text.len() { found.end } else { found.start.after(text.get(..meant.end)?) },
         })
     }
 
@@ -381,11 +339,7 @@ impl Recent {
 
 /// Compiles `regexes` into few automata. Those that are heavy by themselves would multiply the weight of others, so
 /// they get one each; the index of one that is too heavy even for that is the error.
-fn compile_groups(
-    regexes: &[(u16, &Hir)],
-    words: Words,
-    automata: &mut Vec<Automaton>,
-) -> Result<(), usize> {
+fn compile_groups(regexes: &[(u16, &Hir)], words: Words, automata: &mut Vec<Automaton>) -> Result<(), usize> {
     let mut group = Vec::new();
     let mut group_states = 0;
     for regex in regexes {
@@ -408,11 +362,7 @@ fn compile_groups(
 }
 
 /// Compiles `regexes`, halving a group that does not fit into one automaton.
-fn compile_group(
-    regexes: &[(u16, &Hir)],
-    words: Words,
-    automata: &mut Vec<Automaton>,
-) -> Result<(), usize> {
+fn compile_group(regexes: &[(u16, &Hir)], words: Words, automata: &mut Vec<Automaton>) -> Result<(), usize> {
     if regexes.is_empty() {
         return Ok(());
     }
