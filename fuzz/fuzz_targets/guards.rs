@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 
 static SETS: LazyLock<[GuardSet; 2]> = LazyLock::new(|| [stopping(), masking()]);
 
-fuzz_target!(|input: (&[u8], &str)| {
+fuzz_target!(init: LazyLock::force(&SETS), |input: (&[u8], &str)| {
     let (cuts, text) = input;
     for set in &*SETS {
         let whole = follow(set, &[], text);

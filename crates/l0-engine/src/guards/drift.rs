@@ -460,7 +460,9 @@ fn announces(ch: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::guards::testing::{drifting, drifts};
+    use proptest::prelude::*;
+
+    use crate::guards::testing::{drifting, drifts, same_however_split};
 
     use super::*;
 
@@ -543,5 +545,57 @@ mod tests {
             last = scores;
         }
         assert_eq!(last.repetition, 1_000);
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let of = |change: fn(&mut DriftSpec)| {
+            let mut spec = DriftSpec::default();
+            change(&mut spec);
+            spec.compile().err().map(|problem| problem.to_string())
+        };
+        for (refusal, part) in [
+            (of(|_| ()), None),
+            (of(|spec| spec.signals.clear()), Some("`signals` is empty; allowed are repetition")),
+            (
+                of(|spec| spec.threshold_permille = 0),
+                Some("`threshold_permille` is 0; allowed are 1 to 1000"),
+            ),
+            (of(|spec| spec.script_letters = 1), Some("`script_letters` is 1; allowed are 8 to 10000")),
+            (of(|spec| spec.expected_chars = Some(0)), Some("`expected_chars` is 0")),
+            (of(|spec| spec.repetition.min_repeats = 0), Some("`min_repeats` is 0")),
+        ] {
+            assert_eq!(refusal.is_some(), part.is_some(), "{refusal:?}");
+            assert!(refusal.unwrap_or_default().contains(part.unwrap_or_default()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_drifts(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("{\"items\": [1, 2, 3, \"and some more, so that it is long enough to be JSON\", "),
+                    Just("as one would say, if one were to say anything at all here, "),
+                    Just("The capital of France lies on the Seine and has been the seat of kings. "),
+                    Just("法国最大的城市也是全国的政治经济和文化中心其历史可以追溯到公元前三世纪"),
+                    Just("столица страны и её самый большой город на берегу реки "),
+                    Just("<|im_end|>"),
+                    Just("\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}"),
+                    Just("`"),
+                    Just("```\n"),
+                    Just(": "),
+                ],
+                0..10,
+            ),
+            cuts in prop::collection::vec(0usize..600, 0..8),
+        ) {
+            let spec = DriftSpec {
+                signals: vec![Signal::Repetition, Signal::Format, Signal::Script, Signal::Length],
+                expected_chars: Some(100),
+                ..DriftSpec::default()
+            };
+            same_however_split(&drifting(&spec), &parts.concat(), &cuts);
+        }
     }
 }
