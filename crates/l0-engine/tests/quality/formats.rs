@@ -247,11 +247,7 @@ fn phone(draw: &mut Draw) -> String {
     let mut text = format!("+{code}");
     let mut lead = true;
     for length in groups {
-        if !(sign.is_empty() && *length > 4) {
-            text.push_str(sign);
-        } else {
-            text.push(' ');
-        }
+        text.push_str(if sign.is_empty() && *length > 4 { " " } else { sign });
         let body =
             format!("{}{}", if lead { *draw.pick(&["2", "3", "6", "7"]) } else { "" }, draw.digits(*length));
         text.push_str(&body[..*length]);
