@@ -117,6 +117,8 @@ pub enum Trouble {
     Unchained,
     /// The content or the records are gone, and no record says that they were removed.
     Vanished,
+    /// The database file contradicts itself: an index leads elsewhere than its table, or a page is not what it should be.
+    Structure,
     /// The noted head is not the hash at that place: the journal was cut or written anew.
     OtherHead,
 }
@@ -287,6 +289,7 @@ impl Trouble {
             Self::Mark => "the mark does not match its record",
             Self::Unchained => "the block does not follow the one before it",
             Self::Vanished => "something is gone, and no record says that it was removed",
+            Self::Structure => "the database file contradicts itself",
             Self::OtherHead => "the chain does not lead to the noted head",
         }
     }

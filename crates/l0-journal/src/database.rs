@@ -102,7 +102,9 @@ impl Database {
 
     fn open_reading(path: &Path, immutable: bool) -> Result<Self, Error> {
         let counted = Counted::new()?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        // Where writing is possible it is allowed for: a connection that may not write leaves SQLite's companions behind.
+        let access = if immutable { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let doing = "open the journal";
         let uri = uri(path, immutable).ok_or(Error::Invalid { what: "a journal's path is text" })?;
         let connection = Connection::open_with_flags(uri, flags);
@@ -110,6 +112,8 @@ impl Database {
         let database = Self { connection, _counted: counted, path: path.to_path_buf() };
         database.connection.busy_timeout(BUSY_WAIT).map_err(|error| Error::database(doing, path, &error))?;
         database.connection.set_prepared_statement_cache_capacity(64);
+        let forbidden = database.connection.pragma_update(None, "query_only", true);
+        forbidden.map_err(|error| Error::database(doing, path, &error))?;
         match database.version()? {
             Some(_) => Ok(database),
             None => Err(Error::NotAJournal { path: path.to_path_buf() }),
@@ -358,9 +362,12 @@ impl Put<'_> {
         }
         let mut tail = match tails.get(&id) {
             Some(tail) => tail.clone(),
-            None => match tail(self.transaction, self.path, id)? {
-                Some(tail) => tail,
-                None => self.stream(opening)?,
+            None => match tail(self.transaction, self.path, id) {
+                Ok(Some(tail)) => tail,
+                Ok(None) => self.stream(opening)?,
+                // One damaged stream must not keep the others out.
+                Err(error @ Error::Corrupt { .. }) => return Ok(Err(error)),
+                Err(error) => return Err(error),
             },
         };
         if tail.removed == Some(Removal::Records) {
@@ -479,6 +486,10 @@ impl Put<'_> {
             block.content_hash = Some(content_hash);
         }
         self.insert(&block, tail.no)?;
+        self.transaction
+            .prepare_cached("UPDATE streams SET records = ?2 WHERE no = ?1")
+            .and_then(|mut statement| statement.execute(params![tail.no, integer(draft.next_seq())]))
+            .map_err(|error| Error::database("count records", self.path, &error))?;
         self.head = Head { position: fields.position, hash };
         tail.number += 1;
         tail.next_seq = draft.next_seq();
@@ -590,9 +601,16 @@ impl View<'_> {
         let Some(tail) = self.tail(id)? else { return Ok(Vec::new()) };
         let mut records = Vec::new();
         let mut number = self.block_with(&tail, from)?;
-        while records.len() < limit
-            && let Some(block) = self.block_of(&tail, id, number)?
-        {
+        let mut next_seq = None;
+        while records.len() < limit && next_seq.unwrap_or(from) < tail.next_seq {
+            let block = self.block_of(&tail, id, number)?.filter(|block| match next_seq {
+                Some(next_seq) => block.fields.first_seq == next_seq,
+                None => block.fields.first_seq <= from,
+            });
+            let record = Some(next_seq.unwrap_or(from));
+            let place = Place { stream: Some(id), block: None, record };
+            let block = block.ok_or(Error::Corrupt { place, what: "the record is not there" })?;
+            next_seq = Some(block.fields.first_seq.saturating_add(block.fields.records));
             let before = self.hash_before(chain, block.fields.position)?;
             let troubles = block.troubles(chain, &before, tail.salt.as_ref(), tail.removed);
             if let Some(error) = block.error(&troubles) {
@@ -732,7 +750,7 @@ fn cursor_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
 fn tail(connection: &Connection, path: &Path, id: StreamId) -> Result<Option<Tail>, Error> {
     let fail = |error: rusqlite::Error| Error::database("find a stream", path, &error);
     let mut statement = connection
-        .prepare_cached("SELECT no, kind, opened_at_ms, salt, removed FROM streams WHERE id = ?1")
+        .prepare_cached("SELECT no, kind, opened_at_ms, records, salt, removed FROM streams WHERE id = ?1")
         .map_err(fail)?;
     let found = statement.query_row([id.0], |row| {
         let number = |name: &str| row.get::<_, Option<u8>>(name);
@@ -743,25 +761,28 @@ fn tail(connection: &Connection, path: &Path, id: StreamId) -> Result<Option<Tai
             salt: row.get("salt")?,
             removed: number("removed")?.and_then(Removal::from_number),
             number: 0,
-            next_seq: 0,
+            next_seq: natural(row.get("records")?),
             last_ns: 0,
         })
     });
-    let Some(tail) = found.optional().map_err(fail)? else { return Ok(None) };
+    let Some(mut tail) = found.optional().map_err(fail)? else { return Ok(None) };
     let mut statement = connection
         .prepare_cached(
             "SELECT number, first_seq, records, last_ns FROM blocks WHERE stream = ?1 ORDER BY number DESC LIMIT 1",
         )
         .map_err(fail)?;
     let last = statement.query_row([tail.no], |row| {
-        Ok(Tail {
-            number: natural(row.get(0)?).saturating_add(1),
-            next_seq: natural(row.get(1)?).saturating_add(natural(row.get(2)?)),
-            last_ns: row.get::<_, i64>(3)?.cast_unsigned(),
-            ..tail.clone()
-        })
+        tail.number = natural(row.get(0)?).saturating_add(1);
+        tail.last_ns = row.get::<_, i64>(3)?.cast_unsigned();
+        Ok(natural(row.get(1)?).saturating_add(natural(row.get(2)?)))
     });
-    Ok(Some(last.optional().map_err(fail)?.unwrap_or(tail)))
+    let next_seq = last.optional().map_err(fail)?.unwrap_or(0);
+    // The same count in two places: where only one of them is damaged, a stream that lost its end does not pass for whole.
+    if next_seq != tail.next_seq {
+        let place = Place { stream: Some(id), block: None, record: Some(next_seq.min(tail.next_seq)) };
+        return Err(Error::Corrupt { place, what: "the stream does not end where it should" });
+    }
+    Ok(Some(tail))
 }
 
 pub(crate) fn head(connection: &Connection, path: &Path, chain: &Chain) -> Result<Head, Error> {
@@ -848,6 +869,6 @@ fn uri(path: &Path, immutable: bool) -> Option<String> {
             _ => uri.push_str(&format!("%{byte:02x}")),
         }
     }
-    uri.push_str(if immutable { "?immutable=1" } else { "?mode=ro" });
+    uri.push_str(if immutable { "?immutable=1" } else { "" });
     Some(uri)
 }

@@ -55,8 +55,10 @@ struct World {
     durable: BTreeMap<PathBuf, Arc<Mutex<Contents>>>,
     log: Vec<Operation>,
     faults: BTreeMap<usize, Fault>,
-    /// A fault for every write and sync from now on.
+    /// A fault for every operation on files from now on.
     broken: Option<io::ErrorKind>,
+    /// A fault for every commit from now on.
+    broken_commits: Option<io::ErrorKind>,
     dead: bool,
     process: u32,
     watcher: Option<Watcher>,
@@ -88,6 +90,11 @@ impl FaultyDisk {
         lock(&self.world).broken = kind;
     }
 
+    /// Lets every commit of the database fail from now on, until `None` mends it.
+    pub fn break_commits(&self, kind: Option<io::ErrorKind>) {
+        lock(&self.world).broken_commits = kind;
+    }
+
     /// Calls `watcher` at every [`Point`], to take an image of the database for one.
     pub fn watch(&self, watcher: impl Fn(Point) + Send + Sync + 'static) {
         lock(&self.world).watcher = Some(Arc::new(watcher));
@@ -115,6 +122,7 @@ impl FaultyDisk {
         world.faults.clear();
         world.log.clear();
         world.broken = None;
+        world.broken_commits = None;
         world.dead = false;
         world.watcher = None;
         world.process += 1;
@@ -192,7 +200,7 @@ impl FaultyDisk {
         let number = world.log.len();
         let is_point = matches!(operation, Operation::Point(_));
         world.log.push(operation);
-        if let Some(kind) = world.broken.filter(|_| !is_point) {
+        if let Some(kind) = if is_point { world.broken_commits } else { world.broken } {
             return Err((0, kind.into()));
         }
         match world.faults.get(&number).copied() {

@@ -235,6 +235,7 @@ impl Store for Memory {
                 block,
                 salt: entity.filter(|entity| entity.info.removed.is_none()).map(|entity| entity.salt),
                 removed: entity.and_then(|entity| entity.info.removed),
+                stream_records: entity.map_or(0, |entity| entity.info.records),
                 known: entity.is_some(),
             });
         }
