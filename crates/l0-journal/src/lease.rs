@@ -72,8 +72,20 @@ impl Lease {
         Self { held, _keeper: keeper }
     }
 
-    pub(crate) fn held(&self) -> Arc<Held> {
-        Arc::clone(&self.held)
+    /// What a stream is opened with, so that nothing is written to it once the lease is over.
+    #[must_use]
+    pub fn holding(&self) -> Holding {
+        Holding(Arc::clone(&self.held))
+    }
+}
+
+/// A lease as a stream knows it: it says whether the lease is still good, and does not keep it.
+#[derive(Clone)]
+pub struct Holding(pub(crate) Arc<Held>);
+
+impl std::fmt::Debug for Holding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Holding").field("run", &self.0.run).field("fence", &self.0.fence).finish()
     }
 }
 

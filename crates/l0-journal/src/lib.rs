@@ -38,7 +38,7 @@ pub use chain::{Head, Key};
 pub use error::{Error, Place};
 pub use id::StreamId;
 pub use journal::{Drive, Journal, Options};
-pub use lease::Lease;
+pub use lease::{Holding, Lease};
 pub use memory::Memory;
 pub use record::{Body, Chunk, Class, Content, Entry, Kind, Level, Record, Redaction, Removal, Stored, StreamInfo};
 pub use recovery::Recovery;

@@ -131,7 +131,7 @@ impl Store for Memory {
             return Err(Error::Removed { stream: id });
         }
         drop(state);
-        let lease = options.lease.clone();
+        let lease = options.lease.as_ref().map(|holding| Arc::clone(&holding.0));
         Ok(Stream::new(id, Arc::new(Writer { id, inner: Arc::clone(&self.inner), redaction: options.redaction, lease })))
     }
 

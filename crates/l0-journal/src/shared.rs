@@ -347,10 +347,13 @@ impl Shared {
             self.database(database)?.sync(&*self.disk)?;
         }
         for segment in over {
-            if self.spool.remove(&segment, promised)? {
-                cursors.remove(&segment.number);
-                feed.forget_segment(segment.number);
+            if !self.spool.remove(&segment, promised)? {
+                // Promised a moment ago.
+                self.database(database)?.sync(&*self.disk)?;
+                self.spool.remove(&segment, true)?;
             }
+            cursors.remove(&segment.number);
+            feed.forget_segment(segment.number);
         }
         Ok(())
     }

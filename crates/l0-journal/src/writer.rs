@@ -94,8 +94,8 @@ impl StreamState {
 impl Inner {
     fn apply(&mut self, options: &StreamOptions) {
         self.redaction = options.redaction;
-        self.lease.clone_from(&options.lease);
-        self.opening.lease = options.lease.as_ref().map(|held| (held.run, held.fence));
+        self.lease = options.lease.as_ref().map(|holding| Arc::clone(&holding.0));
+        self.opening.lease = self.lease.as_ref().map(|held| (held.run, held.fence));
     }
 }
 

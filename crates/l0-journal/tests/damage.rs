@@ -11,6 +11,8 @@ use l0_journal::{
     SessionRow, Store, StreamId, StreamOptions, Trouble,
 };
 
+mod scratch;
+
 const STREAMS: u8 = 4;
 
 fn id(stream: u8) -> StreamId {
@@ -79,7 +81,7 @@ fn stride(default: usize) -> usize {
 
 #[test]
 fn any_flipped_byte_of_the_file() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let path = journal(folder.path(), &Options::default());
     let good = contents(&Archive::open(&path, None).unwrap());
     let bytes = std::fs::read(&path).unwrap();
@@ -111,7 +113,7 @@ fn any_flipped_byte_of_the_file() {
 
 #[test]
 fn a_file_cut_anywhere() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let path = journal(folder.path(), &Options::default());
     let good = contents(&Archive::open(&path, None).unwrap());
     let bytes = std::fs::read(&path).unwrap();
@@ -147,12 +149,12 @@ fn any_flipped_byte_of_a_spool() {
         let path = next.files().into_iter().find(|path| path.extension().is_some_and(|end| end == "spool")).unwrap();
         (next, path)
     };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let (disk, path) = spool(folder.path());
     let bytes = disk.content(&path).unwrap();
     let mut lost = 0;
     for index in 0..bytes.len() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch::folder();
         let (disk, path) = spool(folder.path());
         let mut bad = disk.content(&path).unwrap();
         bad[index] ^= 4;
@@ -170,7 +172,7 @@ fn any_flipped_byte_of_a_spool() {
 /// What somebody with SQL can do to a journal, and what verification says of it.
 #[test]
 fn tampering_is_named_at_its_place() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let path = journal(folder.path(), &Options::default());
     let noted = Archive::open(&path, None).unwrap().head().unwrap();
     let tamper = |sql: &str| -> Vec<(Option<StreamId>, Option<u64>, Option<u64>, Trouble)> {
@@ -211,7 +213,7 @@ fn tampering_is_named_at_its_place() {
 /// With a key, who rewrites the whole chain still cannot make it pass.
 #[test]
 fn a_keyed_chain_cannot_be_forged() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let options = Options { key: Some(Key([9; 32])), ..Options::default() };
     let path = journal(folder.path(), &options);
     let keyed = Archive::open(&path, options.key.as_ref()).unwrap();
@@ -235,7 +237,7 @@ fn a_keyed_chain_cannot_be_forged() {
 
 #[test]
 fn a_head_that_was_noted_is_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let path = journal(folder.path(), &Options::default());
     let archive = Archive::open(&path, None).unwrap();
     let head = archive.head().unwrap();
@@ -248,7 +250,7 @@ fn a_head_that_was_noted_is_asked_for() {
 
 #[test]
 fn what_is_not_a_journal_is_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let path = folder.path().join("other.db");
     std::fs::write(&path, "this is a letter, not a database, and long enough to be taken for one".repeat(20)).unwrap();
     assert!(matches!(Journal::open(&path, &Options::default()), Err(Error::NotAJournal { .. })));

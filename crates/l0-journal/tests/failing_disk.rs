@@ -9,6 +9,8 @@ use l0_journal::{
     Archive, Before, Chunk, Class, Drive, Error, Journal, Kind, Options, Store, Stream, StreamId, StreamOptions,
 };
 
+mod scratch;
+
 struct World {
     _folder: tempfile::TempDir,
     disk: FaultyDisk,
@@ -17,7 +19,7 @@ struct World {
 }
 
 fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let disk = FaultyDisk::default();
     let clock = Arc::new(VirtualClock::at(1_760_000_000_000));
     let options = Options { drive: Drive::Caller, disk: Arc::new(disk.clone()), clock, ..Options::default() };
