@@ -9,17 +9,32 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use l0_journal::{
-    Before, Chunk, Class, Durability, Filter, Journal, Kind, Options, Row, SessionRow, Store, StreamId, StreamOptions,
+    Before, Chunk, Class, Durability, Filter, Journal, Kind, Options, Row, SessionRow, Store,
+    StreamId, StreamOptions,
 };
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Ordinary English, in pieces about as long as models send.
-const PIECES: [&str; 12] =
-    ["The", " capital", " of", " France", " is", " Paris", ",", " which", " lies", " on", " the Seine", ".\n"];
+const PIECES: [&str; 12] = [
+    "The",
+    " capital",
+    " of",
+    " France",
+    " is",
+    " Paris",
+    ",",
+    " which",
+    " lies",
+    " on",
+    " the Seine",
+    ".\n",
+];
 
 fn main() -> Outcome {
-    let folder = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = std::env::args_os()
+        .nth(1)
+        .map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = folder.join(format!("l0-journal-throughput-{}", std::process::id()));
     std::fs::create_dir(&folder)?;
     let result = measure(&folder);
@@ -36,14 +51,27 @@ fn measure(folder: &Path) -> Outcome {
 }
 
 fn open(path: &Path, durability: Durability) -> Outcome<Journal> {
-    Ok(Journal::open(path, &Options { durability, ..Options::default() })?)
+    Ok(Journal::open(
+        path,
+        &Options {
+            durability,
+            ..Options::default()
+        },
+    )?)
 }
 
 fn chunk(number: u64) -> Chunk<'static> {
     let text = PIECES[usize::try_from(number % 12).unwrap_or_default()];
     // 20 milliseconds apart, with the jitter a network has.
     let at_ns = number * 20_000_000 + number.wrapping_mul(0x9e37_79b9) % 4_000_000;
-    Chunk { at_ns, attempt: 1, signal: 0, class: Class::Completion, text, object: None }
+    Chunk {
+        at_ns,
+        attempt: 1,
+        signal: 0,
+        class: Class::Completion,
+        text,
+        object: None,
+    }
 }
 
 fn per(duration: Duration, count: u64) -> f64 {
@@ -66,7 +94,13 @@ fn hot_path(folder: &Path) -> Outcome {
     }
     took.sort_unstable();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_nanos();
-    println!("hot path, one chunk:     median {} ns, p90 {} ns, p99 {} ns, p99.9 {} ns", at(0.5), at(0.9), at(0.99), at(0.999));
+    println!(
+        "hot path, one chunk:     median {} ns, p90 {} ns, p99 {} ns, p99.9 {} ns",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(0.999)
+    );
     Ok(journal.close()?)
 }
 
@@ -94,10 +128,17 @@ fn sustained(folder: &Path) -> Outcome {
         );
         let start = Instant::now();
         let report = journal.verify(None)?;
-        println!("verify:                  {:.0} ns a record, sound: {}", per(start.elapsed(), report.records), report.is_sound());
+        println!(
+            "verify:                  {:.0} ns a record, sound: {}",
+            per(start.elapsed(), report.records),
+            report.is_sound()
+        );
         let start = Instant::now();
         let records = journal.load(open_streams[0].id(), 0, usize::MAX)?;
-        println!("load:                    {:.0} ns a record", per(start.elapsed(), records.len() as u64));
+        println!(
+            "load:                    {:.0} ns a record",
+            per(start.elapsed(), records.len() as u64)
+        );
         journal.close()?;
     }
     Ok(())
@@ -145,7 +186,7 @@ fn session(id: StreamId, number: u64) -> Row {
         target: Some("model-a".to_owned()),
         served_by: Some("model-a".to_owned()),
         status: Some("ok".to_owned()),
-        fault: (number % 17 == 0).then(|| "stall".to_owned()),
+        fault: number.is_multiple_of(17).then(|| "stall".to_owned()),
         attempts: Some(1),
         input_tokens: Some(1200),
         output_tokens: Some(300),
@@ -170,7 +211,11 @@ fn barriers(folder: &Path) -> Outcome {
         took.push(start.elapsed());
     }
     took.sort_unstable();
-    println!("barrier in safe:         median {} µs, p99 {} µs", took[100].as_micros(), took[198].as_micros());
+    println!(
+        "barrier in safe:         median {} µs, p99 {} µs",
+        took[100].as_micros(),
+        took[198].as_micros()
+    );
     Ok(journal.close()?)
 }
 
@@ -187,20 +232,55 @@ fn many_sessions(folder: &Path) -> Outcome {
         journal.put(&session(stream.id(), number))?;
     }
     journal.close()?;
-    println!("100,000 sessions:        written in {:.1} s, {} MB", start.elapsed().as_secs_f64(), std::fs::metadata(&path)?.len() >> 20);
+    println!(
+        "100,000 sessions:        written in {:.1} s, {} MB",
+        start.elapsed().as_secs_f64(),
+        std::fs::metadata(&path)?.len() >> 20
+    );
     let start = Instant::now();
     let journal = open(&path, Durability::Fast)?;
-    println!("open:                    {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "open:                    {:.1} ms",
+        start.elapsed().as_secs_f64() * 1e3
+    );
     for (name, filter) in [
         ("first page", Filter::default()),
-        ("of a tenant", Filter { tenant: Some("tenant-3".to_owned()), ..Filter::default() }),
-        ("with a fault", Filter { fault: Some("stall".to_owned()), ..Filter::default() }),
-        ("with a rare status", Filter { status: Some("failed".to_owned()), ..Filter::default() }),
-        ("a user's", Filter { user: Some("nobody".to_owned()), ..Filter::default() }),
+        (
+            "of a tenant",
+            Filter {
+                tenant: Some("tenant-3".to_owned()),
+                ..Filter::default()
+            },
+        ),
+        (
+            "with a fault",
+            Filter {
+                fault: Some("stall".to_owned()),
+                ..Filter::default()
+            },
+        ),
+        (
+            "with a rare status",
+            Filter {
+                status: Some("failed".to_owned()),
+                ..Filter::default()
+            },
+        ),
+        (
+            "a user's",
+            Filter {
+                user: Some("nobody".to_owned()),
+                ..Filter::default()
+            },
+        ),
     ] {
         let start = Instant::now();
         let page = journal.sessions(&filter)?;
-        println!("  {name:<21}  {:.1} ms, {} rows", start.elapsed().as_secs_f64() * 1e3, page.rows.len());
+        println!(
+            "  {name:<21}  {:.1} ms, {} rows",
+            start.elapsed().as_secs_f64() * 1e3,
+            page.rows.len()
+        );
     }
     Ok(journal.close()?)
 }

@@ -35,7 +35,9 @@ pub struct Head {
 impl std::fmt::Display for Head {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:", self.position)?;
-        self.hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.hash
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -50,7 +52,9 @@ impl std::str::FromStr for Head {
 
     /// Reads what `Display` writes: the position, a colon, 64 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, Error> {
-        const NOT_A_HEAD: Error = Error::Invalid { what: "a head is a position, a colon and 64 hexadecimal digits" };
+        const NOT_A_HEAD: Error = Error::Invalid {
+            what: "a head is a position, a colon and 64 hexadecimal digits",
+        };
         let (position, digits) = text.split_once(':').ok_or(NOT_A_HEAD)?;
         let position = position.parse().map_err(|_| NOT_A_HEAD)?;
         let (first, second) = digits.split_at_checked(32).ok_or(NOT_A_HEAD)?;
@@ -118,15 +122,30 @@ impl Chain {
 
     /// What the first block is chained to.
     pub(crate) const fn genesis(&self) -> Head {
-        Head { position: 0, hash: self.genesis }
+        Head {
+            position: 0,
+            hash: self.genesis,
+        }
     }
 
-    pub(crate) fn block_hash(&self, before: &Hash, fields: &BlockFields, body: &Hash, content: &Hash) -> Hash {
+    pub(crate) fn block_hash(
+        &self,
+        before: &Hash,
+        fields: &BlockFields,
+        body: &Hash,
+        content: &Hash,
+    ) -> Hash {
         let mut said = Vec::with_capacity(160);
         said.extend_from_slice(before);
         said.extend_from_slice(&fields.stream.0);
-        let numbers =
-            [fields.position, fields.number, fields.first_seq, fields.records, fields.after_ns, fields.last_ns];
+        let numbers = [
+            fields.position,
+            fields.number,
+            fields.first_seq,
+            fields.records,
+            fields.after_ns,
+            fields.last_ns,
+        ];
         for number in numbers {
             put_varint(&mut said, number);
         }
@@ -161,7 +180,10 @@ mod tests {
 
     #[test]
     fn a_head_is_read_again() {
-        let head = Head { position: 12, hash: *blake3::hash(b"x").as_bytes() };
+        let head = Head {
+            position: 12,
+            hash: *blake3::hash(b"x").as_bytes(),
+        };
         assert_eq!(head.to_string().parse::<Head>().unwrap(), head);
         for text in ["", "1", "1:", "x:00", "1:zz"] {
             assert!(text.parse::<Head>().is_err(), "{text}");
@@ -181,7 +203,9 @@ mod tests {
         };
         let plain = Chain::new(None, &[0; 16]);
         let keyed = Chain::new(Some(&Key([3; 32])), &[0; 16]);
-        let hash = |chain: &Chain, fields: &BlockFields| chain.block_hash(&[0; 32], fields, &[1; 32], &[2; 32]);
+        let hash = |chain: &Chain, fields: &BlockFields| {
+            chain.block_hash(&[0; 32], fields, &[1; 32], &[2; 32])
+        };
         let mut hashes = vec![hash(&plain, &fields), hash(&keyed, &fields)];
         for change in [
             |f: &mut BlockFields| f.position += 1,

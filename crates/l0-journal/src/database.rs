@@ -1,12 +1,15 @@
 //! The SQLite file: opening it, putting batches into it, reading from it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, ToSql, Transaction, TransactionBehavior, params,
+};
 
 use crate::block::{Block, Draft};
 use crate::chain::{BlockFields, Chain, Hash, Head, Key, MARK_BYTES, body_hash, contents_hash};
@@ -81,8 +84,13 @@ impl Database {
         let counted = Counted::new()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags);
-        let connection = connection.map_err(|error| Error::database("open the journal", path, &error))?;
-        let database = Self { connection, _counted: counted, path: path.to_path_buf() };
+        let connection =
+            connection.map_err(|error| Error::database("open the journal", path, &error))?;
+        let database = Self {
+            connection,
+            _counted: counted,
+            path: path.to_path_buf(),
+        };
         database.configure()?;
         Ok(database)
     }
@@ -90,12 +98,18 @@ impl Database {
     /// Opens the file for reading alone, even where nothing may be written beside it.
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, Error> {
         if !path.is_file() {
-            return Err(Error::io("open", path, &std::io::ErrorKind::NotFound.into()));
+            return Err(Error::io(
+                "open",
+                path,
+                &std::io::ErrorKind::NotFound.into(),
+            ));
         }
         match Self::open_reading(path, false) {
             // A folder that cannot be written has no place for SQLite's shared memory. If there is no log either, the file
             // is all there is, and cannot change.
-            Err(Error::Database { .. } | Error::ReadOnly { .. }) if !has_log(path) => Self::open_reading(path, true),
+            Err(Error::Database { .. } | Error::ReadOnly { .. }) if !has_log(path) => {
+                Self::open_reading(path, true)
+            }
             result => result,
         }
     }
@@ -103,20 +117,37 @@ impl Database {
     fn open_reading(path: &Path, immutable: bool) -> Result<Self, Error> {
         let counted = Counted::new()?;
         // Where writing is possible it is allowed for: a connection that may not write leaves SQLite's companions behind.
-        let access = if immutable { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+        let access = if immutable {
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        } else {
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+        };
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let doing = "open the journal";
-        let uri = uri(path, immutable).ok_or(Error::Invalid { what: "a journal's path is text" })?;
+        let uri = uri(path, immutable).ok_or(Error::Invalid {
+            what: "a journal's path is text",
+        })?;
         let connection = Connection::open_with_flags(uri, flags);
         let connection = connection.map_err(|error| Error::database(doing, path, &error))?;
-        let database = Self { connection, _counted: counted, path: path.to_path_buf() };
-        database.connection.busy_timeout(BUSY_WAIT).map_err(|error| Error::database(doing, path, &error))?;
-        database.connection.set_prepared_statement_cache_capacity(64);
+        let database = Self {
+            connection,
+            _counted: counted,
+            path: path.to_path_buf(),
+        };
+        database
+            .connection
+            .busy_timeout(BUSY_WAIT)
+            .map_err(|error| Error::database(doing, path, &error))?;
+        database
+            .connection
+            .set_prepared_statement_cache_capacity(64);
         let forbidden = database.connection.pragma_update(None, "query_only", true);
         forbidden.map_err(|error| Error::database(doing, path, &error))?;
         match database.version()? {
             Some(_) => Ok(database),
-            None => Err(Error::NotAJournal { path: path.to_path_buf() }),
+            None => Err(Error::NotAJournal {
+                path: path.to_path_buf(),
+            }),
         }
     }
 
@@ -124,21 +155,26 @@ impl Database {
     pub(crate) fn close_quietly(self) {
         use rusqlite::config::DbConfig;
         // Failing that, closing merges the log into the file: slower, and as right.
-        let _: rusqlite::Result<bool> =
-            self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        let _: rusqlite::Result<bool> = self
+            .connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     fn configure(&self) -> Result<(), Error> {
-        let fail = |error: rusqlite::Error| Error::database("set up the journal", &self.path, &error);
+        let fail =
+            |error: rusqlite::Error| Error::database("set up the journal", &self.path, &error);
         let connection = &self.connection;
         connection.busy_timeout(BUSY_WAIT).map_err(fail)?;
         connection.set_prepared_statement_cache_capacity(64);
         let fresh = self.version()?.is_none();
         if fresh {
-            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(fail)?;
+            connection
+                .pragma_update(None, "auto_vacuum", "INCREMENTAL")
+                .map_err(fail)?;
         }
-        let mode: String =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(fail)?;
+        let mode: String = connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+            .map_err(fail)?;
         if mode != "wal" {
             return Err(Error::Database {
                 doing: "keep a write-ahead log",
@@ -146,32 +182,52 @@ impl Database {
                 message: "its file system does not offer shared memory".to_owned(),
             });
         }
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
-        connection.pragma_update(None, "trusted_schema", false).map_err(fail)?;
-        connection.pragma_update(None, "cell_size_check", true).map_err(fail)?;
-        connection.pragma_update(None, "temp_store", "MEMORY").map_err(fail)?;
+        connection
+            .pragma_update(None, "synchronous", "NORMAL")
+            .map_err(fail)?;
+        connection
+            .pragma_update(None, "trusted_schema", false)
+            .map_err(fail)?;
+        connection
+            .pragma_update(None, "cell_size_check", true)
+            .map_err(fail)?;
+        connection
+            .pragma_update(None, "temp_store", "MEMORY")
+            .map_err(fail)?;
         // Larger than SQLite's 4 MB: fewer pauses while the log is merged, at 16 MB more on disk.
-        connection.pragma_update(None, "wal_autocheckpoint", 4000).map_err(fail)
+        connection
+            .pragma_update(None, "wal_autocheckpoint", 4000)
+            .map_err(fail)
     }
 
     /// The schema number of the file; `None` where it is empty.
     fn version(&self) -> Result<Option<u32>, Error> {
         let fail = |error: rusqlite::Error| Error::database("read the schema", &self.path, &error);
         let number = |name: &str| -> Result<i64, Error> {
-            self.connection.pragma_query_value(None, name, |row| row.get(0)).map_err(fail)
+            self.connection
+                .pragma_query_value(None, name, |row| row.get(0))
+                .map_err(fail)
         };
         let (application, version) = (number("application_id")?, number("user_version")?);
         if application == i64::from(schema::APPLICATION_ID) {
             let found = u32::try_from(version).unwrap_or(u32::MAX);
             let known = schema::version();
-            return if found > known { Err(Error::Newer { found, known }) } else { Ok(Some(found)) };
+            return if found > known {
+                Err(Error::Newer { found, known })
+            } else {
+                Ok(Some(found))
+            };
         }
-        let tables: i64 =
-            self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fail)?;
+        let tables: i64 = self
+            .connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(fail)?;
         if application == 0 && version == 0 && tables == 0 {
             Ok(None)
         } else {
-            Err(Error::NotAJournal { path: self.path.clone() })
+            Err(Error::NotAJournal {
+                path: self.path.clone(),
+            })
         }
     }
 
@@ -182,12 +238,22 @@ impl Database {
         }
         let path = self.path.clone();
         let fail = |error: rusqlite::Error| Error::database("migrate the schema", &path, &error);
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(fail)?;
-        for migration in schema::MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Exclusive)
+            .map_err(fail)?;
+        for migration in schema::MIGRATIONS
+            .iter()
+            .skip(usize::try_from(from).unwrap_or(usize::MAX))
+        {
             transaction.execute_batch(migration).map_err(fail)?;
         }
-        transaction.pragma_update(None, "application_id", schema::APPLICATION_ID).map_err(fail)?;
-        transaction.pragma_update(None, "user_version", schema::version()).map_err(fail)?;
+        transaction
+            .pragma_update(None, "application_id", schema::APPLICATION_ID)
+            .map_err(fail)?;
+        transaction
+            .pragma_update(None, "user_version", schema::version())
+            .map_err(fail)?;
         transaction.commit().map_err(fail)
     }
 
@@ -208,15 +274,28 @@ impl Database {
     }
 
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let fail = |error: rusqlite::Error| Error::database("read the journal's id", &self.path, &error);
-        let mut statement = self.connection.prepare_cached("SELECT value FROM meta WHERE name = ?1").map_err(fail)?;
-        statement.query_row([name], |row| row.get(0)).optional().map_err(fail)
+        let fail =
+            |error: rusqlite::Error| Error::database("read the journal's id", &self.path, &error);
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT value FROM meta WHERE name = ?1")
+            .map_err(fail)?;
+        statement
+            .query_row([name], |row| row.get(0))
+            .optional()
+            .map_err(fail)
     }
 
     /// The functions of this journal's chain, checked against the key it was created with.
     pub(crate) fn chain(&self, key: Option<&Key>) -> Result<Chain, Error> {
-        let damaged = || Error::Corrupt { place: Place::default(), what: "the journal's own id is missing" };
-        let id = self.meta("id")?.and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
+        let damaged = || Error::Corrupt {
+            place: Place::default(),
+            what: "the journal's own id is missing",
+        };
+        let id = self
+            .meta("id")?
+            .and_then(|id| id.try_into().ok())
+            .ok_or_else(damaged)?;
         let chain = Chain::new(key, &id);
         if self.meta("check")?.as_deref() == Some(chain.check()) {
             return Ok(chain);
@@ -239,7 +318,12 @@ impl Database {
     ) -> Result<Outcome, Error> {
         let path = self.path.clone();
         self.transact(promise, points, |transaction| {
-            let mut put = Put { transaction, path: &path, chain, head: head(transaction, &path, chain)? };
+            let mut put = Put {
+                transaction,
+                path: &path,
+                chain,
+                head: head(transaction, &path, chain)?,
+            };
             put.batch(batch)
         })
     }
@@ -249,8 +333,12 @@ impl Database {
         let path = self.path.clone();
         self.transact(Promise::Synced, points, |transaction| {
             // Only a commit that changes something reaches the disk.
-            let result =
-                transaction.execute("UPDATE meta SET value = randomblob(4) WHERE name = 'syncs'", []).map(|_| ());
+            let result = transaction
+                .execute(
+                    "UPDATE meta SET value = randomblob(4) WHERE name = 'syncs'",
+                    [],
+                )
+                .map(|_| ());
             result.map_err(|error| Error::database("sync", &path, &error))
         })
     }
@@ -264,13 +352,22 @@ impl Database {
     ) -> Result<T, Error> {
         let path = self.path.clone();
         let fail = |error: rusqlite::Error| Error::database("write", &path, &error);
-        let point = |point: Point| points.point(point).map_err(|error| Error::io("write", &path, &error));
+        let point = |point: Point| {
+            points
+                .point(point)
+                .map_err(|error| Error::io("write", &path, &error))
+        };
         if promise == Promise::Synced {
-            self.connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
+            self.connection
+                .pragma_update(None, "synchronous", "FULL")
+                .map_err(fail)?;
         }
         let result: Result<T, Error> = (|| {
             point(Point::Begin)?;
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(fail)?;
             let done = work(&transaction)?;
             point(Point::Commit)?;
             transaction.commit().map_err(fail)?;
@@ -278,39 +375,63 @@ impl Database {
         })();
         if promise == Promise::Synced {
             // Left at FULL it would only be slower.
-            let _: rusqlite::Result<()> = self.connection.pragma_update(None, "synchronous", "NORMAL");
+            let _: rusqlite::Result<()> =
+                self.connection.pragma_update(None, "synchronous", "NORMAL");
         }
         let done = result?;
-        point(if promise == Promise::Synced { Point::Synced } else { Point::Committed })?;
+        point(if promise == Promise::Synced {
+            Point::Synced
+        } else {
+            Point::Committed
+        })?;
         Ok(done)
     }
 
     /// Runs `work` on one unchanging view of the journal.
-    pub(crate) fn view<T>(&mut self, work: impl FnOnce(&View<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn view<T>(
+        &mut self,
+        work: impl FnOnce(&View<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let path = self.path.clone();
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Deferred)
             .map_err(|error| Error::database("read", &path, &error))?;
-        work(&View { connection: &transaction, path: &path })
+        work(&View {
+            connection: &transaction,
+            path: &path,
+        })
     }
 
     /// Gives the pages that removals freed back to the file system, and forgets their old content.
     pub(crate) fn shrink(&mut self) -> Result<(), Error> {
         let fail = |error: rusqlite::Error| Error::database("shrink", &self.path, &error);
-        let mut vacuum = self.connection.prepare("PRAGMA incremental_vacuum").map_err(fail)?;
+        let mut vacuum = self
+            .connection
+            .prepare("PRAGMA incremental_vacuum")
+            .map_err(fail)?;
         let mut rows = vacuum.query([]).map_err(fail)?;
         while rows.next().map_err(fail)?.is_some() {}
         drop(rows);
         drop(vacuum);
         // A reader may be in the way; the log is then cut the next time.
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(fail)
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(fail)
     }
 
-    /// From now on what is deleted is overwritten, not merely forgotten.
-    pub(crate) fn overwrite_deleted(&self) -> Result<(), Error> {
+    /// Whether what is deleted from now on is overwritten, not merely forgotten.
+    pub(crate) fn overwrite_deleted(&self, overwrite: bool) -> Result<(), Error> {
         self.connection
-            .query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))
+            .query_row(
+                if overwrite {
+                    "PRAGMA secure_delete = ON"
+                } else {
+                    "PRAGMA secure_delete = OFF"
+                },
+                [],
+                |_| Ok(()),
+            )
             .map_err(|error| Error::database("set up the journal", &self.path, &error))
     }
 }
@@ -357,7 +478,11 @@ impl Put<'_> {
         if let Some((run, fence)) = opening.lease {
             let current = fence_of(self.transaction, self.path, run)?;
             if current > fence {
-                return Ok(Err(Error::Fenced { run, fence, current }));
+                return Ok(Err(Error::Fenced {
+                    run,
+                    fence,
+                    current,
+                }));
             }
         }
         let mut tail = match tails.get(&id) {
@@ -374,8 +499,15 @@ impl Put<'_> {
             return Ok(Err(Error::Removed { stream: id }));
         }
         if draft.first_seq > tail.next_seq {
-            let place = Place { stream: Some(id), block: None, record: Some(tail.next_seq) };
-            return Ok(Err(Error::Corrupt { place, what: "records were lost before they reached the database" }));
+            let place = Place {
+                stream: Some(id),
+                block: None,
+                record: Some(tail.next_seq),
+            };
+            return Ok(Err(Error::Corrupt {
+                place,
+                what: "records were lost before they reached the database",
+            }));
         }
         let known = (tail.next_seq - draft.first_seq).min(draft.records);
         if known > 0
@@ -399,7 +531,12 @@ impl Put<'_> {
     }
 
     /// The first of the first `known` records of `draft` that is stored differently.
-    fn first_difference(&self, tail: &Tail, draft: &Draft, known: u64) -> Result<Option<u64>, Error> {
+    fn first_difference(
+        &self,
+        tail: &Tail,
+        draft: &Draft,
+        known: u64,
+    ) -> Result<Option<u64>, Error> {
         let fail = |error: rusqlite::Error| Error::database("compare records", self.path, &error);
         let mut statement = self
             .transaction
@@ -408,15 +545,22 @@ impl Put<'_> {
                  WHERE stream = ?1 AND first_seq + records > ?2 AND first_seq < ?3 ORDER BY number",
             )
             .map_err(fail)?;
-        let range = params![tail.no, integer(draft.first_seq), integer(draft.first_seq + known)];
+        let range = params![
+            tail.no,
+            integer(draft.first_seq),
+            integer(draft.first_seq + known)
+        ];
         let mut rows = statement.query(range).map_err(fail)?;
         let (new, _) = draft.marks.as_chunks::<MARK_BYTES>();
         while let Some(row) = rows.next().map_err(fail)? {
-            let (first, marks): (i64, Option<Vec<u8>>) = (row.get(0).map_err(fail)?, row.get(1).map_err(fail)?);
+            let (first, marks): (i64, Option<Vec<u8>>) =
+                (row.get(0).map_err(fail)?, row.get(1).map_err(fail)?);
             let (first, marks) = (natural(first), marks.unwrap_or_default());
             let (stored, _) = marks.as_chunks::<MARK_BYTES>();
             for (seq, mark) in (first..).zip(stored) {
-                let index = seq.checked_sub(draft.first_seq).filter(|index| *index < known);
+                let index = seq
+                    .checked_sub(draft.first_seq)
+                    .filter(|index| *index < known);
                 let other = index.and_then(|index| new.get(usize::try_from(index).ok()?));
                 if other.is_some_and(|other| other != mark) {
                     return Ok(Some(seq));
@@ -469,7 +613,12 @@ impl Put<'_> {
         };
         let salt = tail.salt.unwrap_or(opening.salt);
         let content_hash = contents_hash(&salt, &draft.content);
-        let hash = self.chain.block_hash(&self.head.hash, &fields, &body_hash(&draft.body), &content_hash);
+        let hash = self.chain.block_hash(
+            &self.head.hash,
+            &fields,
+            &body_hash(&draft.body),
+            &content_hash,
+        );
         let mut block = Block {
             fields,
             hash,
@@ -488,9 +637,14 @@ impl Put<'_> {
         self.insert(&block, tail.no)?;
         self.transaction
             .prepare_cached("UPDATE streams SET records = ?2 WHERE no = ?1")
-            .and_then(|mut statement| statement.execute(params![tail.no, integer(draft.next_seq())]))
+            .and_then(|mut statement| {
+                statement.execute(params![tail.no, integer(draft.next_seq())])
+            })
             .map_err(|error| Error::database("count records", self.path, &error))?;
-        self.head = Head { position: fields.position, hash };
+        self.head = Head {
+            position: fields.position,
+            hash,
+        };
         tail.number += 1;
         tail.next_seq = draft.next_seq();
         tail.last_ns = draft.last_ns;
@@ -544,7 +698,9 @@ impl Put<'_> {
     }
 
     fn row(&self, row: &RowValues) -> Result<(), Error> {
-        let Some(table) = Table::numbered(row.table) else { return Ok(()) };
+        let Some(table) = Table::numbered(row.table) else {
+            return Ok(());
+        };
         let fail = |error: rusqlite::Error| Error::database("add a row", self.path, &error);
         let names: Vec<_> = row.values.iter().map(|(name, _)| *name).collect();
         let key: Vec<_> = table.key.iter().map(|column| column.name).collect();
@@ -555,7 +711,11 @@ impl Put<'_> {
             .map(|name| format!("\"{name}\" = excluded.\"{name}\""))
             .collect();
         let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-        let then = if changes.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", changes.join(", ")) };
+        let then = if changes.is_empty() {
+            "NOTHING".to_owned()
+        } else {
+            format!("UPDATE SET {}", changes.join(", "))
+        };
         let sql = format!(
             "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO {then}",
             table.name,
@@ -565,7 +725,9 @@ impl Put<'_> {
         );
         let mut statement = self.transaction.prepare_cached(&sql).map_err(fail)?;
         let values = row.values.iter().map(|(_, value)| value);
-        statement.execute(rusqlite::params_from_iter(values)).map_err(fail)?;
+        statement
+            .execute(rusqlite::params_from_iter(values))
+            .map_err(fail)?;
         Ok(())
     }
 }
@@ -597,19 +759,36 @@ impl View<'_> {
     }
 
     /// The records of a stream from `from` on, at most `limit`, each proven by its block's hash.
-    pub(crate) fn records(&self, chain: &Chain, id: StreamId, from: u64, limit: usize) -> Result<Vec<Record>, Error> {
-        let Some(tail) = self.tail(id)? else { return Ok(Vec::new()) };
+    pub(crate) fn records(
+        &self,
+        chain: &Chain,
+        id: StreamId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Record>, Error> {
+        let Some(tail) = self.tail(id)? else {
+            return Ok(Vec::new());
+        };
         let mut records = Vec::new();
         let mut number = self.block_with(&tail, from)?;
         let mut next_seq = None;
         while records.len() < limit && next_seq.unwrap_or(from) < tail.next_seq {
-            let block = self.block_of(&tail, id, number)?.filter(|block| match next_seq {
-                Some(next_seq) => block.fields.first_seq == next_seq,
-                None => block.fields.first_seq <= from,
-            });
+            let block = self
+                .block_of(&tail, id, number)?
+                .filter(|block| match next_seq {
+                    Some(next_seq) => block.fields.first_seq == next_seq,
+                    None => block.fields.first_seq <= from,
+                });
             let record = Some(next_seq.unwrap_or(from));
-            let place = Place { stream: Some(id), block: None, record };
-            let block = block.ok_or(Error::Corrupt { place, what: "the record is not there" })?;
+            let place = Place {
+                stream: Some(id),
+                block: None,
+                record,
+            };
+            let block = block.ok_or(Error::Corrupt {
+                place,
+                what: "the record is not there",
+            })?;
             next_seq = Some(block.fields.first_seq.saturating_add(block.fields.records));
             let before = self.hash_before(chain, block.fields.position)?;
             let troubles = block.troubles(chain, &before, tail.salt.as_ref(), tail.removed);
@@ -629,7 +808,10 @@ impl View<'_> {
         let fail = |error: rusqlite::Error| Error::database("find a record", self.path, &error);
         let sql = "SELECT number FROM blocks WHERE stream = ?1 AND first_seq + records > ?2 ORDER BY number LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
-        let found = statement.query_row(params![tail.no, integer(seq)], |row| row.get(0)).optional().map_err(fail)?;
+        let found = statement
+            .query_row(params![tail.no, integer(seq)], |row| row.get(0))
+            .optional()
+            .map_err(fail)?;
         Ok(found.map_or(tail.number, natural))
     }
 
@@ -637,7 +819,10 @@ impl View<'_> {
         let fail = |error: rusqlite::Error| Error::database("read a block", self.path, &error);
         let sql = format!("{SELECT_BLOCK} WHERE stream = ?1 AND number = ?2");
         let mut statement = self.connection.prepare_cached(&sql).map_err(fail)?;
-        statement.query_row(params![tail.no, integer(number)], |row| block_from(row, id)).optional().map_err(fail)
+        statement
+            .query_row(params![tail.no, integer(number)], |row| block_from(row, id))
+            .optional()
+            .map_err(fail)
     }
 
     pub(crate) fn hash_before(&self, chain: &Chain, position: u64) -> Result<Hash, Error> {
@@ -645,11 +830,23 @@ impl View<'_> {
             return Ok(chain.genesis().hash);
         }
         let fail = |error: rusqlite::Error| Error::database("read a block", self.path, &error);
-        let mut statement =
-            self.connection.prepare_cached("SELECT hash FROM blocks WHERE position = ?1").map_err(fail)?;
-        let found = statement.query_row([integer(position - 1)], |row| row.get(0)).optional().map_err(fail)?;
-        let place = Place { stream: None, block: Some(position - 1), record: None };
-        found.ok_or(Error::Corrupt { place, what: "the block is not there" })
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT hash FROM blocks WHERE position = ?1")
+            .map_err(fail)?;
+        let found = statement
+            .query_row([integer(position - 1)], |row| row.get(0))
+            .optional()
+            .map_err(fail)?;
+        let place = Place {
+            stream: None,
+            block: Some(position - 1),
+            record: None,
+        };
+        found.ok_or(Error::Corrupt {
+            place,
+            what: "the block is not there",
+        })
     }
 
     pub(crate) fn list<T: TableRow>(&self, filter: &Filter) -> Result<Page<T>, Error> {
@@ -663,10 +860,17 @@ impl View<'_> {
         if let Some(Cursor { started_at_ms, id }) = filter.after {
             values.push(Value::Integer(integer(started_at_ms)));
             values.push(Value::Blob(id.0.to_vec()));
-            conditions.push(format!("(started_at_ms, id) < (?{}, ?{})", values.len() - 1, values.len()));
+            conditions.push(format!(
+                "(started_at_ms, id) < (?{}, ?{})",
+                values.len() - 1,
+                values.len()
+            ));
         }
         let (wanted, filtered) = (filter.rows_max(), !conditions.is_empty());
-        let names: Vec<_> = T::TABLE.all_columns().map(|column| format!("\"{}\"", column.name)).collect();
+        let names: Vec<_> = T::TABLE
+            .all_columns()
+            .map(|column| format!("\"{}\"", column.name))
+            .collect();
         let sql = format!(
             "SELECT {} FROM {}{}{} ORDER BY started_at_ms DESC, id DESC LIMIT {}",
             names.join(", "),
@@ -677,24 +881,40 @@ impl View<'_> {
             wanted + 1,
         );
         let mut statement = self.connection.prepare_cached(&sql).map_err(fail)?;
-        let mut found = statement.query(rusqlite::params_from_iter(&values)).map_err(fail)?;
+        let mut found = statement
+            .query(rusqlite::params_from_iter(&values))
+            .map_err(fail)?;
         let mut rows: Vec<(T, Cursor)> = Vec::new();
         while let Some(row) = found.next().map_err(fail)? {
             rows.push((self.row(row)?, cursor_of(row).map_err(fail)?));
         }
         let more = rows.len() > wanted;
         rows.truncate(wanted);
-        let next = if more { rows.last().map(|(_, cursor)| *cursor) } else { None };
-        Ok(Page { rows: rows.into_iter().map(|(row, _)| row).collect(), next })
+        let next = if more {
+            rows.last().map(|(_, cursor)| *cursor)
+        } else {
+            None
+        };
+        Ok(Page {
+            rows: rows.into_iter().map(|(row, _)| row).collect(),
+            next,
+        })
     }
 
     /// Every row of a table whose first key column is `id`, in the order of its key.
     pub(crate) fn rows_of<T: TableRow>(&self, id: StreamId) -> Result<Vec<T>, Error> {
         let fail = |error: rusqlite::Error| Error::database("list rows", self.path, &error);
-        let names: Vec<_> = T::TABLE.all_columns().map(|column| format!("\"{}\"", column.name)).collect();
+        let names: Vec<_> = T::TABLE
+            .all_columns()
+            .map(|column| format!("\"{}\"", column.name))
+            .collect();
         let key: Vec<_> = T::TABLE.key.iter().map(|column| column.name).collect();
         let (first, all) = (key.first().copied().unwrap_or_default(), key.join(", "));
-        let sql = format!("SELECT {} FROM {} WHERE {first} = ?1 ORDER BY {all}", names.join(", "), T::TABLE.name);
+        let sql = format!(
+            "SELECT {} FROM {} WHERE {first} = ?1 ORDER BY {all}",
+            names.join(", "),
+            T::TABLE.name
+        );
         let mut statement = self.connection.prepare_cached(&sql).map_err(fail)?;
         let mut found = statement.query([id.0]).map_err(fail)?;
         let mut rows = Vec::new();
@@ -713,12 +933,19 @@ impl View<'_> {
                 None
             }
         });
-        let damaged = Error::Corrupt { place: Place::default(), what: "a row holds what its columns cannot hold" };
-        failure.map_or(Ok(()), Err).and(read.ok_or(damaged))
+        let damaged = Error::Corrupt {
+            place: Place::default(),
+            what: "a row holds what its columns cannot hold",
+        };
+        match failure {
+            Some(error) => Err(error),
+            None => read.ok_or(damaged),
+        }
     }
 }
 
-pub(crate) const SELECT_BLOCK: &str = "SELECT position, stream, number, first_seq, records, after_ns, last_ns, hash, marks,
+pub(crate) const SELECT_BLOCK: &str =
+    "SELECT position, stream, number, first_seq, records, after_ns, last_ns, hash, marks,
     body, content, body_hash, content_hash FROM blocks";
 
 /// The block in a row of [`SELECT_BLOCK`].
@@ -744,19 +971,26 @@ pub(crate) fn block_from(row: &rusqlite::Row<'_>, stream: StreamId) -> rusqlite:
 }
 
 fn cursor_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
-    Ok(Cursor { started_at_ms: natural(row.get("started_at_ms")?), id: StreamId(row.get("id")?) })
+    Ok(Cursor {
+        started_at_ms: natural(row.get("started_at_ms")?),
+        id: StreamId(row.get("id")?),
+    })
 }
 
 fn tail(connection: &Connection, path: &Path, id: StreamId) -> Result<Option<Tail>, Error> {
     let fail = |error: rusqlite::Error| Error::database("find a stream", path, &error);
     let mut statement = connection
-        .prepare_cached("SELECT no, kind, opened_at_ms, records, salt, removed FROM streams WHERE id = ?1")
+        .prepare_cached(
+            "SELECT no, kind, opened_at_ms, records, salt, removed FROM streams WHERE id = ?1",
+        )
         .map_err(fail)?;
     let found = statement.query_row([id.0], |row| {
         let number = |name: &str| row.get::<_, Option<u8>>(name);
         Ok(Tail {
             no: row.get("no")?,
-            kind: number("kind")?.and_then(Kind::from_number).unwrap_or(Kind::Session),
+            kind: number("kind")?
+                .and_then(Kind::from_number)
+                .unwrap_or(Kind::Session),
             opened_at_ms: natural(row.get("opened_at_ms")?),
             salt: row.get("salt")?,
             removed: number("removed")?.and_then(Removal::from_number),
@@ -765,7 +999,9 @@ fn tail(connection: &Connection, path: &Path, id: StreamId) -> Result<Option<Tai
             last_ns: 0,
         })
     });
-    let Some(mut tail) = found.optional().map_err(fail)? else { return Ok(None) };
+    let Some(mut tail) = found.optional().map_err(fail)? else {
+        return Ok(None);
+    };
     let mut statement = connection
         .prepare_cached(
             "SELECT number, first_seq, records, last_ns FROM blocks WHERE stream = ?1 ORDER BY number DESC LIMIT 1",
@@ -779,8 +1015,15 @@ fn tail(connection: &Connection, path: &Path, id: StreamId) -> Result<Option<Tai
     let next_seq = last.optional().map_err(fail)?.unwrap_or(0);
     // The same count in two places: where only one of them is damaged, a stream that lost its end does not pass for whole.
     if next_seq != tail.next_seq {
-        let place = Place { stream: Some(id), block: None, record: Some(next_seq.min(tail.next_seq)) };
-        return Err(Error::Corrupt { place, what: "the stream does not end where it should" });
+        let place = Place {
+            stream: Some(id),
+            block: None,
+            record: Some(next_seq.min(tail.next_seq)),
+        };
+        return Err(Error::Corrupt {
+            place,
+            what: "the stream does not end where it should",
+        });
     }
     Ok(Some(tail))
 }
@@ -790,15 +1033,29 @@ pub(crate) fn head(connection: &Connection, path: &Path, chain: &Chain) -> Resul
     let mut statement = connection
         .prepare_cached("SELECT position, hash FROM blocks ORDER BY position DESC LIMIT 1")
         .map_err(fail)?;
-    let last = statement.query_row([], |row| Ok(Head { position: natural(row.get(0)?), hash: row.get(1)? }));
-    Ok(last.optional().map_err(fail)?.unwrap_or_else(|| chain.genesis()))
+    let last = statement.query_row([], |row| {
+        Ok(Head {
+            position: natural(row.get(0)?),
+            hash: row.get(1)?,
+        })
+    });
+    Ok(last
+        .optional()
+        .map_err(fail)?
+        .unwrap_or_else(|| chain.genesis()))
 }
 
 /// The fencing number that is valid for a run; 0 where nobody ever held it.
 pub(crate) fn fence_of(connection: &Connection, path: &Path, run: StreamId) -> Result<u64, Error> {
     let fail = |error: rusqlite::Error| Error::database("read a lease", path, &error);
-    let mut statement = connection.prepare_cached("SELECT fence FROM leases WHERE run = ?1").map_err(fail)?;
-    Ok(statement.query_row([run.0], |row| row.get(0)).optional().map_err(fail)?.map_or(0, natural))
+    let mut statement = connection
+        .prepare_cached("SELECT fence FROM leases WHERE run = ?1")
+        .map_err(fail)?;
+    Ok(statement
+        .query_row([run.0], |row| row.get(0))
+        .optional()
+        .map_err(fail)?
+        .map_or(0, natural))
 }
 
 /// A count as SQLite stores it. Counts stay far below its end.
@@ -846,7 +1103,8 @@ fn create_private(path: &Path) -> Result<(), Error> {
         let fail = |error: std::io::Error| Error::io("restrict the permissions of", path, &error);
         let mode = file.metadata().map_err(fail)?.permissions().mode();
         if mode & 0o077 != 0 {
-            file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))
+                .map_err(fail)?;
         }
     }
     Ok(())
@@ -864,11 +1122,12 @@ fn uri(path: &Path, immutable: bool) -> Option<String> {
     let mut uri = "file:".to_owned();
     for byte in path.to_str()?.bytes() {
         match byte {
-            b'%' | b'?' | b'#' => uri.push_str(&format!("%{byte:02x}")),
-            _ if byte.is_ascii() => uri.push(char::from(byte)),
-            _ => uri.push_str(&format!("%{byte:02x}")),
+            b'%' | b'?' | b'#' | 0x80.. => write!(uri, "%{byte:02x}").ok()?,
+            _ => uri.push(char::from(byte)),
         }
     }
-    uri.push_str(if immutable { "?immutable=1" } else { "" });
+    if immutable {
+        uri.push_str("?immutable=1");
+    }
     Some(uri)
 }

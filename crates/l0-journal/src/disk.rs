@@ -125,12 +125,15 @@ impl Disk for OsDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = private(OpenOptions::new().read(true).write(true).create_new(true)).open(path)?;
+        let file =
+            private(OpenOptions::new().read(true).write(true).create_new(true)).open(path)?;
         Ok(Box::new(OsFile(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OsFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        Ok(Box::new(OsFile(
+            OpenOptions::new().read(true).write(true).open(path)?,
+        )))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -146,7 +149,11 @@ impl Disk for OsDisk {
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         // Only Unix lets a folder be opened and synced; elsewhere the file system journals names by itself.
-        if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+        if cfg!(unix) {
+            File::open(path)?.sync_all()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -178,7 +185,10 @@ impl DiskFile for OsFile {
     fn write_at(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let written = std::os::windows::fs::FileExt::seek_write(&self.0, bytes, offset)?;
-            bytes = bytes.get(written..).filter(|_| written > 0).ok_or(io::ErrorKind::WriteZero)?;
+            bytes = bytes
+                .get(written..)
+                .filter(|_| written > 0)
+                .ok_or(io::ErrorKind::WriteZero)?;
             offset += written as u64;
         }
         Ok(())
@@ -208,10 +218,6 @@ mod tests {
 
     use super::*;
 
-    fn mode(path: &Path) -> u32 {
-        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
     #[test]
     fn files_and_folders_are_for_this_user_alone() {
         let folder = tempfile::tempdir().unwrap();
@@ -220,6 +226,7 @@ mod tests {
         OsDisk.create_folder(&spool).unwrap();
         let path = spool.join("file");
         OsDisk.create(&path).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&spool), mode(&path)), (0o700, 0o600));
         assert!(OsDisk.create(&path).is_err());
     }

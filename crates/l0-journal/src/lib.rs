@@ -40,9 +40,13 @@ pub use id::StreamId;
 pub use journal::{Drive, Journal, Options};
 pub use lease::{Holding, Lease};
 pub use memory::Memory;
-pub use record::{Body, Chunk, Class, Content, Entry, Kind, Level, Record, Redaction, Removal, Stored, StreamInfo};
+pub use record::{
+    Body, Chunk, Class, Content, Entry, Kind, Level, Record, Redaction, Removal, Stored, StreamInfo,
+};
 pub use recovery::Recovery;
 pub use rows::{AttemptRow, Cursor, Filter, Page, Row, RunRow, SessionRow, StepRow};
-pub use store::{Append, Before, Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
+pub use store::{
+    Append, Before, Durability, Health, Removed, Selection, Store, Stream, StreamOptions,
+};
 pub use ticket::Ticket;
 pub use verify::{Finding, Report};

@@ -35,20 +35,44 @@ pub(crate) fn remove(
     now_ms: u64,
     points: &dyn Disk,
 ) -> Result<Removed, Error> {
-    database.overwrite_deleted()?;
+    database.overwrite_deleted(true)?;
+    let removed = remove_parts(database, chain, what, how, now_ms, points);
+    database.overwrite_deleted(false)?;
+    let removed = removed?;
+    // What is erased must not come back with the power.
+    database.sync(points)?;
+    database.shrink()?;
+    Ok(removed)
+}
+
+fn remove_parts(
+    database: &mut Database,
+    chain: &Chain,
+    what: &Selection,
+    how: Removal,
+    now_ms: u64,
+    points: &dyn Disk,
+) -> Result<Removed, Error> {
     let path = database.path.clone();
     let mut removed = Removed::default();
     // A list is handled a part at a time; anything else selects by what the streams say, until nothing is left.
     let mut parts: Vec<Selection> = match what {
-        Selection::Streams(ids) => {
-            ids.chunks(STREAMS_PER_COMMIT).map(|ids| Selection::Streams(ids.to_vec())).collect()
-        }
+        Selection::Streams(ids) => ids
+            .chunks(STREAMS_PER_COMMIT)
+            .map(|ids| Selection::Streams(ids.to_vec()))
+            .collect(),
         other => vec![other.clone()],
     };
     parts.reverse();
     while let Some(part) = parts.last() {
         let done = database.transact(Promise::Written, points, |transaction| {
-            let mut work = Work { transaction, path: &path, chain, how, removed: Removed::default() };
+            let mut work = Work {
+                transaction,
+                path: &path,
+                chain,
+                how,
+                removed: Removed::default(),
+            };
             let streams = work.select(part)?;
             work.remove(&streams, now_ms)?;
             Ok(work.removed)
@@ -61,11 +85,10 @@ pub(crate) fn remove(
         }
     }
     if let Selection::User(user) = what {
-        database.transact(Promise::Written, points, |transaction| forget_user(transaction, &path, user))?;
+        database.transact(Promise::Written, points, |transaction| {
+            forget_user(transaction, &path, user)
+        })?;
     }
-    // What is erased must not come back with the power.
-    database.sync(points)?;
-    database.shrink()?;
     Ok(removed)
 }
 
@@ -90,11 +113,17 @@ impl Work<'_> {
         let (condition, values): (String, Vec<Box<dyn rusqlite::ToSql>>) = match what {
             Selection::Streams(ids) => {
                 let places = vec!["?"; ids.len()].join(", ");
-                (format!("id IN ({places})"), ids.iter().map(|id| Box::new(id.0) as _).collect())
+                (
+                    format!("id IN ({places})"),
+                    ids.iter().map(|id| Box::new(id.0) as _).collect(),
+                )
             }
             Selection::Tenant(tenant) => ("tenant = ?".to_owned(), vec![Box::new(tenant.clone())]),
             Selection::User(user) => ("user = ?".to_owned(), vec![Box::new(user.clone())]),
-            Selection::OpenedBefore(time) => ("opened_at_ms < ?".to_owned(), vec![Box::new(integer(*time))]),
+            Selection::OpenedBefore(time) => (
+                "opened_at_ms < ?".to_owned(),
+                vec![Box::new(integer(*time))],
+            ),
         };
         let sql = format!(
             "SELECT no, id, salt FROM streams WHERE {condition} AND kind <> {} AND coalesce(removed, 0) < {}
@@ -105,7 +134,11 @@ impl Work<'_> {
         let mut statement = self.transaction.prepare(&sql).map_err(fail)?;
         let chosen = statement
             .query_map(rusqlite::params_from_iter(values), |row| {
-                Ok(Chosen { no: row.get(0)?, id: StreamId(row.get(1)?), salt: row.get(2)? })
+                Ok(Chosen {
+                    no: row.get(0)?,
+                    id: StreamId(row.get(1)?),
+                    salt: row.get(2)?,
+                })
             })
             .map_err(fail)?;
         chosen.collect::<rusqlite::Result<_>>().map_err(fail)
@@ -136,7 +169,9 @@ impl Work<'_> {
         let fail = |error: rusqlite::Error| Error::database("find blocks", self.path, &error);
         let sql = "SELECT position FROM blocks WHERE stream = ?1 ORDER BY number";
         let mut statement = self.transaction.prepare_cached(sql).map_err(fail)?;
-        let positions = statement.query_map([stream.no], |row| row.get(0)).map_err(fail)?;
+        let positions = statement
+            .query_map([stream.no], |row| row.get(0))
+            .map_err(fail)?;
         positions.collect::<rusqlite::Result<_>>().map_err(fail)
     }
 
@@ -144,7 +179,9 @@ impl Work<'_> {
         let fail = |error: rusqlite::Error| Error::database("remove a block", self.path, &error);
         let sql = format!("{SELECT_BLOCK} WHERE position = ?1");
         let mut statement = self.transaction.prepare_cached(&sql).map_err(fail)?;
-        let mut block = statement.query_row([position], |row| block_from(row, stream.id)).map_err(fail)?;
+        let mut block = statement
+            .query_row([position], |row| block_from(row, stream.id))
+            .map_err(fail)?;
         let before = size(&block);
         strip(&mut block, self.chain, stream.salt.as_ref(), self.how);
         self.transaction
@@ -187,7 +224,15 @@ impl Work<'_> {
         };
         put.append(&opening, |last_at_ns, out| {
             let entry = entry(now_ms, &payload);
-            put_entry(out, &entry, &Context { last_at_ns, redaction: &Redaction::default(), salt: &opening.salt })
+            put_entry(
+                out,
+                &entry,
+                &Context {
+                    last_at_ns,
+                    redaction: &Redaction::default(),
+                    salt: &opening.salt,
+                },
+            )
         })
     }
 }
@@ -201,7 +246,12 @@ pub(crate) fn note(how: Removal, streams: impl Iterator<Item = StreamId>) -> Vec
 
 /// The record that says what was removed.
 pub(crate) const fn entry(now_ms: u64, payload: &[u8]) -> Entry<'_> {
-    Entry { at_ns: now_ms.saturating_mul(1_000_000), kind: REMOVED, payload, contents: &[] }
+    Entry {
+        at_ns: now_ms.saturating_mul(1_000_000),
+        kind: REMOVED,
+        payload,
+        contents: &[],
+    }
 }
 
 /// How the journal's own stream is opened.
@@ -238,9 +288,20 @@ pub(crate) fn strip(block: &mut Block, chain: &Chain, salt: Option<&[u8; 16]>, h
 pub(crate) fn removals_in(block: &Block) -> Vec<(StreamId, Removal)> {
     let mut found = Vec::new();
     for record in block.records().unwrap_or_default() {
-        let Body::Entry { kind: REMOVED, payload, .. } = record.body else { continue };
-        let [VERSION, how, ids @ ..] = payload.as_slice() else { continue };
-        let Some(how) = Removal::from_number(*how) else { continue };
+        let Body::Entry {
+            kind: REMOVED,
+            payload,
+            ..
+        } = record.body
+        else {
+            continue;
+        };
+        let [VERSION, how, ids @ ..] = payload.as_slice() else {
+            continue;
+        };
+        let Some(how) = Removal::from_number(*how) else {
+            continue;
+        };
         found.extend(ids.as_chunks().0.iter().map(|id| (StreamId(*id), how)));
     }
     found
@@ -254,8 +315,18 @@ pub(crate) fn size(block: &Block) -> u64 {
 /// The name of a user whose streams were removed goes from all rows.
 fn forget_user(transaction: &Transaction<'_>, path: &Path, user: &str) -> Result<(), Error> {
     let fail = |error: rusqlite::Error| Error::database("remove a user's name", path, &error);
-    for table in ["streams", RunRow::TABLE.name, StepRow::TABLE.name, SessionRow::TABLE.name] {
-        transaction.execute(&format!("UPDATE {table} SET user = NULL WHERE user = ?1"), [user]).map_err(fail)?;
+    for table in [
+        "streams",
+        RunRow::TABLE.name,
+        StepRow::TABLE.name,
+        SessionRow::TABLE.name,
+    ] {
+        transaction
+            .execute(
+                &format!("UPDATE {table} SET user = NULL WHERE user = ?1"),
+                [user],
+            )
+            .map_err(fail)?;
     }
     Ok(())
 }

@@ -85,12 +85,14 @@ impl Shared {
     pub(crate) fn open(path: PathBuf, options: &Options) -> Result<Arc<Self>, Error> {
         let (disk, clock) = (Arc::clone(&options.disk), Arc::clone(&options.clock));
         let folder = spool_folder(&path);
-        disk.create_folder(&folder).map_err(|error| Error::io("create", &folder, &error))?;
+        disk.create_folder(&folder)
+            .map_err(|error| Error::io("create", &folder, &error))?;
         let right = FolderLock::take(&*disk, &folder, &*clock)?;
         let mut database = Database::open(&path)?;
         let chain = database.begin(options.key.as_ref(), &*disk)?;
         if let Some(parent) = path.parent() {
-            disk.sync_folder(parent).map_err(|error| Error::io("sync", parent, &error))?;
+            disk.sync_folder(parent)
+                .map_err(|error| Error::io("sync", parent, &error))?;
         }
         let instance = StreamId::random()?;
         let alive = owner::register(&*disk, &folder, instance, &right)?;
@@ -144,14 +146,22 @@ impl Shared {
 
     pub(crate) fn same_key(&self, key: Option<&Key>) -> Result<(), Error> {
         let what = "the journal is open in this process with another key";
-        if self.key.as_ref() == key { Ok(()) } else { Err(Error::Key { what }) }
+        if self.key.as_ref() == key {
+            Ok(())
+        } else {
+            Err(Error::Key { what })
+        }
     }
 
     /// Whether the journal is open, and this process the one that opened it.
     #[inline]
     pub(crate) fn open_now(&self) -> Result<(), Error> {
         self.reading.same_process()?;
-        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+        if self.closed.load(Ordering::Acquire) {
+            Err(Error::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     const fn chain(&self) -> &Chain {
@@ -163,7 +173,10 @@ impl Shared {
     }
 
     pub(crate) fn health(&self) -> Health {
-        Health { behind_bytes: self.behind(), error: lock(&self.trouble).clone() }
+        Health {
+            behind_bytes: self.behind(),
+            error: lock(&self.trouble).clone(),
+        }
     }
 
     /// Appends frames to the spool, lets the background know, and says how much was appended in all.
@@ -184,34 +197,50 @@ impl Shared {
 
     /// How much of what was appended the database has not taken.
     pub(crate) fn behind(&self) -> u64 {
-        self.spool.appended().saturating_sub(self.drained.load(Ordering::Acquire))
+        self.spool
+            .appended()
+            .saturating_sub(self.drained.load(Ordering::Acquire))
     }
 
     /// Waits, if too much is behind, until there is room for more.
     #[inline]
     pub(crate) fn make_room(&self) -> Result<(), Error> {
-        if self.behind() < BACKLOG_BYTES_HURRY { Ok(()) } else { self.make_more_room() }
+        if self.behind() < BACKLOG_BYTES_HURRY {
+            Ok(())
+        } else {
+            self.make_more_room()
+        }
     }
 
     #[cold]
     fn make_more_room(&self) -> Result<(), Error> {
         if self.drive == Drive::Caller {
             let drained = self.drain();
-            return if self.behind() < BACKLOG_BYTES_MAX { Ok(()) } else { drained };
+            return if self.behind() < BACKLOG_BYTES_MAX {
+                Ok(())
+            } else {
+                drained
+            };
         }
         self.signal.hurry();
         let mut progress = self.signal.progress();
         while self.behind() >= BACKLOG_BYTES_MAX {
             let now = self.signal.wait_for_progress(progress, BACKLOG_PATIENCE);
             if now == progress {
-                return Err(Error::Backlog { bytes: self.behind() });
+                return Err(Error::Backlog {
+                    bytes: self.behind(),
+                });
             }
             progress = now;
         }
         Ok(())
     }
 
-    pub(crate) fn stream(&self, id: StreamId, options: &StreamOptions) -> Result<Arc<StreamState>, Error> {
+    pub(crate) fn stream(
+        &self,
+        id: StreamId,
+        options: &StreamOptions,
+    ) -> Result<Arc<StreamState>, Error> {
         let known = lock(&self.streams).get(&id).map(Arc::clone);
         if let Some(state) = known {
             if !state.is_refused() {
@@ -225,7 +254,10 @@ impl Shared {
         }
         // Not among the streams of this process: everything that was ever appended to it is in the database.
         let tail = self.reading.view(|view| view.tail(id))?;
-        if tail.as_ref().is_some_and(|tail| tail.removed == Some(Removal::Records)) {
+        if tail
+            .as_ref()
+            .is_some_and(|tail| tail.removed == Some(Removal::Records))
+        {
             return Err(Error::Removed { stream: id });
         }
         let fresh_salt = StreamId::random()?.0;
@@ -235,8 +267,13 @@ impl Shared {
             kind: tail.as_ref().map_or(options.kind, |tail| tail.kind),
             next_seq: tail.as_ref().map_or(0, |tail| tail.next_seq),
             last_at_ns: tail.as_ref().map_or(0, |tail| tail.last_ns),
-            opened_at_ms: tail.as_ref().map_or_else(|| self.clock.wall_ms(), |tail| tail.opened_at_ms),
-            salt: tail.as_ref().and_then(|tail| tail.salt).unwrap_or(fresh_salt),
+            opened_at_ms: tail
+                .as_ref()
+                .map_or_else(|| self.clock.wall_ms(), |tail| tail.opened_at_ms),
+            salt: tail
+                .as_ref()
+                .and_then(|tail| tail.salt)
+                .unwrap_or(fresh_salt),
             tenant: options.tenant.clone(),
             user: options.user.clone(),
             lease: None,
@@ -266,10 +303,17 @@ impl Shared {
 
     fn drain_with(&self, drainer: &mut Drainer) -> Result<(), Error> {
         loop {
-            let Drainer { database, feed, cursors, fed } = drainer;
+            let Drainer {
+                database,
+                feed,
+                cursors,
+                fed,
+            } = drainer;
             let mut enough = false;
             for segment in self.spool.segments() {
-                let cursor = cursors.entry(segment.number).or_insert_with(|| Cursor::new(segment.nonce));
+                let cursor = cursors
+                    .entry(segment.number)
+                    .or_insert_with(|| Cursor::new(segment.nonce));
                 let before = cursor.offset;
                 let stop = self.feed(&segment, cursor, feed);
                 *fed += cursor.offset - before;
@@ -280,7 +324,8 @@ impl Shared {
             }
             if !feed.is_empty() {
                 let database = self.database(database)?;
-                let outcome = database.commit(self.chain(), &feed.batch, Promise::Written, &*self.disk)?;
+                let outcome =
+                    database.commit(self.chain(), &feed.batch, Promise::Written, &*self.disk)?;
                 feed.taken();
                 for (stream, error) in outcome.refused {
                     self.refuse(stream, error);
@@ -311,7 +356,10 @@ impl Shared {
             // Written whole and read back otherwise: the disk is damaged. Streams with records in what cannot be read are
             // refused when their next ones come.
             let what = "the spool is not what was written";
-            *lock(&self.trouble) = Some(Error::Corrupt { place: Place::default(), what });
+            *lock(&self.trouble) = Some(Error::Corrupt {
+                place: Place::default(),
+                what,
+            });
             segment.close();
         }
         if stop == Stop::Torn {
@@ -331,14 +379,22 @@ impl Shared {
     /// Forgets streams nobody has open and everything of which is in the database.
     fn forget_streams(&self) {
         let drained = self.drained.load(Ordering::Acquire);
-        lock(&self.streams).retain(|_, state| Arc::strong_count(state) > 1 || state.appended_until() > drained);
+        lock(&self.streams)
+            .retain(|_, state| Arc::strong_count(state) > 1 || state.appended_until() > drained);
     }
 
     /// Removes the segments that take nothing more and hold nothing the database does not have.
     fn remove_drained(&self, drainer: &mut Drainer) -> Result<(), Error> {
-        let Drainer { database, feed, cursors, .. } = drainer;
+        let Drainer {
+            database,
+            feed,
+            cursors,
+            ..
+        } = drainer;
         let over = |segment: &Arc<Segment>| {
-            let read = cursors.get(&segment.number).map_or(0, |cursor| cursor.offset);
+            let read = cursors
+                .get(&segment.number)
+                .map_or(0, |cursor| cursor.offset);
             segment.is_closed() && read == segment.written()
         };
         let over: Vec<_> = self.spool.segments().into_iter().filter(over).collect();
@@ -366,7 +422,9 @@ impl Shared {
         }
         let result = self.remove_drained(&mut drainer);
         drop(drainer);
-        self.signal.tidied();
+        if result.is_ok() {
+            self.signal.tidied();
+        }
         result
     }
 
@@ -434,7 +492,14 @@ impl Shared {
 
     fn recover_with(&self, right: &FolderLock) -> Result<Recovery, Error> {
         self.write(|database| {
-            recovery::recover(database, self.chain(), &*self.disk, &self.folder, self.instance, right)
+            recovery::recover(
+                database,
+                self.chain(),
+                &*self.disk,
+                &self.folder,
+                self.instance,
+                right,
+            )
         })
     }
 
@@ -443,7 +508,9 @@ impl Shared {
         let give_up = self.clock.monotonic() + wait;
         loop {
             match self.try_lease(run) {
-                Err(Error::Held { .. }) if self.clock.monotonic() < give_up => self.clock.sleep(LEASE_POLL.min(wait)),
+                Err(Error::Held { .. }) if self.clock.monotonic() < give_up => {
+                    self.clock.sleep(LEASE_POLL.min(wait));
+                }
                 result => return result,
             }
         }
@@ -452,7 +519,10 @@ impl Shared {
     fn try_lease(&self, run: StreamId) -> Result<Arc<Held>, Error> {
         let held_here = lock(&self.leases).get(&run).and_then(Weak::upgrade);
         if held_here.is_some_and(|held| !held.is_over()) {
-            return Err(Error::Held { run, host: "this process".to_owned() });
+            return Err(Error::Held {
+                run,
+                host: "this process".to_owned(),
+            });
         }
         let seen = self.reading.view(|view| lease::read(view, run))?;
         if let Some(stored) = &seen
@@ -461,8 +531,12 @@ impl Shared {
             self.succeed(run, stored, holder)?;
         }
         let before = self.clock.monotonic();
-        let fence = self.beat_with(|transaction, path, taker| lease::take(transaction, path, run, seen.as_ref(), taker))?;
-        let term = self.lease_term.saturating_sub(self.clock.monotonic().saturating_sub(before));
+        let fence = self.beat_with(|transaction, path, taker| {
+            lease::take(transaction, path, run, seen.as_ref(), taker)
+        })?;
+        let term = self
+            .lease_term
+            .saturating_sub(self.clock.monotonic().saturating_sub(before));
         let me: Weak<dyn Keeper> = self.me.clone();
         let held = Held::new(run, fence, term, me, Arc::clone(&self.clock));
         lock(&self.leases).insert(run, Arc::downgrade(&held));
@@ -474,18 +548,32 @@ impl Shared {
     }
 
     /// Whether the run of another holder may be taken, after taking in what that holder left.
-    fn succeed(&self, run: StreamId, stored: &lease::Stored, holder: StreamId) -> Result<(), Error> {
+    fn succeed(
+        &self,
+        run: StreamId,
+        stored: &lease::Stored,
+        holder: StreamId,
+    ) -> Result<(), Error> {
         let right = FolderLock::take(&*self.disk, &self.folder, &*self.clock)?;
-        let held = || Error::Held { run, host: stored.host.clone() };
+        let held = || Error::Held {
+            run,
+            host: stored.host.clone(),
+        };
         if stored.host == self.host {
             let alive = owner::is_alive(&*self.disk, &self.folder, holder, &right)?;
-            return if alive { Err(held()) } else { self.recover_with(&right).map(|_| ()) };
+            return if alive {
+                Err(held())
+            } else {
+                self.recover_with(&right).map(|_| ())
+            };
         }
         if !lock(&self.watch).is_expired(run, stored, self.lease_term, &*self.clock) {
             return Err(held());
         }
         // Perhaps it only sleeps: its spool is read as far as it goes, and left to it.
-        self.write(|database| recovery::take_in(database, self.chain(), &*self.disk, &self.folder, holder))?;
+        self.write(|database| {
+            recovery::take_in(database, self.chain(), &*self.disk, &self.folder, holder)
+        })?;
         Ok(())
     }
 
@@ -494,11 +582,20 @@ impl Shared {
         &self,
         work: impl FnOnce(&rusqlite::Transaction<'_>, &Path, &Taker<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let expires_at_ms = self.clock.wall_ms().saturating_add(milliseconds(self.lease_term));
-        let taker = Taker { instance: self.instance, host: &self.host, expires_at_ms };
+        let expires_at_ms = self
+            .clock
+            .wall_ms()
+            .saturating_add(milliseconds(self.lease_term));
+        let taker = Taker {
+            instance: self.instance,
+            host: &self.host,
+            expires_at_ms,
+        };
         let path = &self.reading.path;
         self.write(|database| {
-            database.transact(Promise::Written, &*self.disk, |transaction| work(transaction, path, &taker))
+            database.transact(Promise::Written, &*self.disk, |transaction| {
+                work(transaction, path, &taker)
+            })
         })
     }
 
@@ -512,7 +609,9 @@ impl Shared {
         if held.is_empty() {
             self.signal.beat_every(None);
         }
-        held.iter().map(|held| held.renew()).fold(Ok(()), Result::and)
+        held.iter()
+            .map(|held| held.renew())
+            .fold(Ok(()), Result::and)
     }
 
     pub(crate) fn remove(&self, what: &Selection, how: Removal) -> Result<Removed, Error> {
@@ -520,8 +619,9 @@ impl Shared {
         self.recover()?;
         self.drain()?;
         let now_ms = self.clock.wall_ms();
-        let removed =
-            self.write(|database| removal::remove(database, self.chain(), what, how, now_ms, &*self.disk))?;
+        let removed = self.write(|database| {
+            removal::remove(database, self.chain(), what, how, now_ms, &*self.disk)
+        })?;
         self.drain()?;
         self.tidy()?;
         Ok(removed)
@@ -615,33 +715,49 @@ impl Drop for Shared {
             return;
         }
         // In a child everything but memory belongs to the parent: SQLite must not even close there.
-        let drainer = self.drainer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let drainer = self
+            .drainer
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         std::mem::forget(drainer.database.take());
-        std::mem::forget(std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
+        std::mem::forget(std::mem::take(
+            self.threads
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner),
+        ));
     }
 }
 
 impl Keeper for Shared {
     fn renew(&self, run: StreamId, fence: u64) -> Result<Duration, Error> {
         self.open_now()?;
-        self.beat_with(|transaction, path, taker| lease::beat(transaction, path, run, fence, taker))?;
+        self.beat_with(|transaction, path, taker| {
+            lease::beat(transaction, path, run, fence, taker)
+        })?;
         Ok(self.lease_term)
     }
 
     fn release(&self, run: StreamId, fence: u64) -> Result<(), Error> {
         self.open_now()?;
         self.drain()?;
-        self.beat_with(|transaction, path, taker| lease::give_back(transaction, path, run, fence, taker.instance))
+        self.beat_with(|transaction, path, taker| {
+            lease::give_back(transaction, path, run, fence, taker.instance)
+        })
     }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).ok()
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .ok()
 }
 
 fn write_loop(shared: &Weak<Shared>, signal: &Signal) {
     while let Some(work) = signal.wait() {
-        let Some(shared) = shared.upgrade() else { break };
+        let Some(shared) = shared.upgrade() else {
+            break;
+        };
         // What fails is in the journal's health, and is tried again.
         let _: Result<(), Error> = match work {
             Work::Drain => shared.drain(),
@@ -667,13 +783,18 @@ struct Waiting {
 fn sync_loop(shared: &Weak<Shared>, syncs: &Syncs) {
     loop {
         let nothing = |waiting: &mut Waiting| waiting.tickets.is_empty() && !waiting.stop;
-        let waiting = syncs.changed.wait_while(lock(&syncs.waiting), nothing).unwrap_or_else(PoisonError::into_inner);
+        let waiting = syncs
+            .changed
+            .wait_while(lock(&syncs.waiting), nothing)
+            .unwrap_or_else(PoisonError::into_inner);
         let stop = waiting.stop;
         drop(waiting);
         if stop {
             break;
         }
-        let Some(shared) = shared.upgrade() else { break };
+        let Some(shared) = shared.upgrade() else {
+            break;
+        };
         shared.sync_waiting();
     }
 }
@@ -685,8 +806,13 @@ pub(crate) fn real_path(path: &Path) -> Result<PathBuf, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         result => return result.map_err(fail),
     }
-    let name = path.file_name().ok_or(Error::Invalid { what: "a journal's path names a file" })?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(Error::Invalid {
+        what: "a journal's path names a file",
+    })?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
     Ok(parent.canonicalize().map_err(fail)?.join(name))
 }
 
@@ -700,7 +826,9 @@ fn spool_folder(path: &Path) -> PathBuf {
 #[cfg(unix)]
 fn file_identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    std::fs::metadata(path)
+        .ok()
+        .map(|file| (file.dev(), file.ino()))
 }
 
 #[cfg(not(unix))]
