@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chain::{Head, Key};
+use crate::database::verify::Report;
 use crate::lease::Lease;
-use crate::reading::Reading;
+use crate::shared::reading::Reading;
 use crate::shared::real_path;
 use crate::store::{Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
-use crate::verify::Report;
 use crate::{
     AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId,
     StreamInfo, Ticket, fork,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::chain::{BlockFields, Chain, Hash, MARK_BYTES, Mark, body_hash, contents_hash};
-use crate::wire::{self, Malformed, Reader};
+use crate::record::wire::{self, Malformed, Reader};
 use crate::{Error, Place, Record, Removal};
 
 /// A draft is closed when skeletons and contents together reach this.
@@ -341,8 +341,8 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::wire::{Context, put_chunk};
     use crate::record::{Chunk, Class, Redaction, Stored};
-    use crate::wire::{Context, put_chunk};
     use crate::{Body, StreamId};
 
     const SALT: [u8; 16] = [5; 16];

@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::Error;
-use crate::reading::Reading;
 use crate::shared::Shared;
+use crate::shared::reading::Reading;
 
 /// Closes the database connections of every journal of this process: call it before a fork.
 ///

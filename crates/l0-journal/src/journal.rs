@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::chain::{Head, Key};
 use crate::clock::{Clock, SystemClock};
+use crate::database::verify::Report;
 use crate::disk::{Disk, OsDisk};
 use crate::lease::Lease;
-use crate::reading::Reading;
-use crate::recovery::Recovery;
+use crate::shared::reading::Reading;
+use crate::shared::writer::Writer;
 use crate::shared::{Shared, real_path};
+use crate::spool::recovery::Recovery;
 use crate::store::{Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
-use crate::verify::Report;
-use crate::writer::Writer;
 use crate::{
     AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId,
     StreamInfo, Ticket, fork,

@@ -13,7 +13,8 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::clock::Clock;
-use crate::database::{View, integer, natural};
+use crate::database::view::View;
+use crate::database::{integer, natural};
 use crate::{Error, StreamId};
 
 /// Whoever keeps the leases of a store.
@@ -319,7 +320,7 @@ pub(crate) fn beat(
     if changed == 1 {
         return Ok(());
     }
-    let current = crate::database::fence_of(transaction, path, run)?;
+    let current = crate::database::view::fence_of(transaction, path, run)?;
     Err(Error::Fenced {
         run,
         fence,

@@ -10,12 +10,12 @@ use std::time::Duration;
 use crate::block::{Block, Draft};
 use crate::chain::{BlockFields, Chain, Head, Key, body_hash, contents_hash};
 use crate::clock::{Clock, SystemClock};
+use crate::database::removal::{self, strip};
+use crate::database::verify::{Report, Step, Walk};
 use crate::lease::{Held, Keeper, Lease};
-use crate::removal::{self, strip};
+use crate::record::wire::{Context, content_hash, put_chunk, put_entry};
 use crate::rows::{Cursor, RowValues, Table, TableRow, Value};
 use crate::store::{Append, Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
-use crate::verify::{Report, Step, Walk};
-use crate::wire::{Context, content_hash, put_chunk, put_entry};
 use crate::{
     AttemptRow, Chunk, Entry, Error, Filter, Kind, Page, Record, Redaction, Removal, Row, RunRow,
     SessionRow, StepRow, StreamId, StreamInfo, Ticket,

@@ -3,7 +3,7 @@
 //! The writer fills them in, as much as it knows, as often as it learns more: a column it leaves out keeps its value.
 //! Rows are an index into the records and a convenience; the chain of hashes covers the records, not the rows.
 
-use crate::wire::{Malformed, Reader, put_span, put_varint};
+use crate::record::wire::{Malformed, Reader, put_span, put_varint};
 use crate::{Error, StreamId};
 
 /// A value of one column.

@@ -3,12 +3,17 @@
 //! A spool is a sequence of segments that one process appends to. What the database has taken is removed a segment at a
 //! time; what it has not is taken by whoever opens the journal next.
 
+pub(crate) mod drain;
+pub(crate) mod owner;
+pub(crate) mod recovery;
+pub(crate) mod segment;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, read_span};
-use crate::segment::{Frames, HEADER_BYTES, Header};
+use crate::spool::segment::{Frames, HEADER_BYTES, Header};
 use crate::{Error, StreamId};
 
 /// A segment takes no more frames once it has this size.
@@ -324,7 +329,10 @@ pub(crate) fn instance_of(path: &Path) -> Option<(StreamId, Part)> {
     let (instance, rest) = name.split_at_checked(32)?;
     let part = match rest {
         ".lock" => Part::Lock,
-        _ => rest.strip_prefix('-')?.strip_suffix(".spool").map(|_| Part::Segment)?,
+        _ => rest
+            .strip_prefix('-')?
+            .strip_suffix(".spool")
+            .map(|_| Part::Segment)?,
     };
     Some((instance.parse().ok()?, part))
 }
@@ -353,7 +361,7 @@ mod tests {
 
     use super::*;
     use crate::faulty::{Fault, FaultyDisk, Operation};
-    use crate::segment::{Cursor, Frame};
+    use crate::spool::segment::{Cursor, Frame};
 
     fn spool(disk: &FaultyDisk) -> Spool {
         Spool::new(

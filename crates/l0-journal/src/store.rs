@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::database::verify::Report;
 use crate::lease::{Holding, Lease};
-use crate::verify::Report;
 use crate::{
     AttemptRow, Chunk, Entry, Error, Filter, Head, Kind, Page, Record, Redaction, Removal, Row,
     RunRow, SessionRow, StepRow, StreamId, StreamInfo, Ticket,

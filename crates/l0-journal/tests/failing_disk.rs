@@ -159,7 +159,8 @@ fn a_failed_sync_closes_barriers_until_it_is_mended() {
     world.journal.flush().unwrap();
     let synced = world
         .disk
-        .log().contains(&Operation::Point(l0_journal::disk::Point::Synced));
+        .log()
+        .contains(&Operation::Point(l0_journal::disk::Point::Synced));
     assert!(synced, "the database was not synced");
     world.journal.barrier(Before::SideEffect).wait().unwrap();
     assert_eq!(world.count(1), 2);

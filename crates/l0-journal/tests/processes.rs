@@ -89,7 +89,7 @@ fn play(role: &str, path: &Path, arguments: &[String]) {
         "holder" => holder(path),
         "sleeper" => sleeper(
             path,
-            Options {
+            &Options {
                 lease_term: TERM,
                 ..on_host("a")
             },
@@ -99,7 +99,7 @@ fn play(role: &str, path: &Path, arguments: &[String]) {
             let clock = Arc::new(VirtualClock::at(wall_ms()));
             sleeper(
                 path,
-                Options {
+                &Options {
                     clock,
                     drive: Drive::Caller,
                     lease_term: TERM,
@@ -568,8 +568,8 @@ fn living_holder() {
     assert_eq!(journal.lease(RUN, Duration::ZERO).unwrap().fence(), 2);
 }
 
-fn sleeper(path: &Path, options: Options) {
-    let journal = Journal::open(path, &options).unwrap();
+fn sleeper(path: &Path, options: &Options) {
+    let journal = Journal::open(path, options).unwrap();
     let lease = journal.lease(RUN, Duration::ZERO).unwrap();
     let stream = leased(&journal, &lease);
     (0..3).for_each(|seq| append(&stream, seq).unwrap());

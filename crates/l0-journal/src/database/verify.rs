@@ -6,8 +6,9 @@ use rusqlite::types::FromSql;
 
 use crate::block::{Block, Trouble};
 use crate::chain::{Chain, Hash, Head};
-use crate::database::{View, block_from, natural};
-use crate::removal;
+use crate::database::natural;
+use crate::database::removal;
+use crate::database::view::{View, block_from};
 use crate::{Error, Place, Removal, StreamId};
 
 /// A report names so many findings and counts the rest.

@@ -10,13 +10,15 @@ use rusqlite::{Transaction, params};
 
 use crate::block::Block;
 use crate::chain::{Chain, body_hash, contents_hash};
-use crate::database::{Database, Promise, Put, SELECT_BLOCK, block_from, head, integer};
+use crate::database::put::Put;
+use crate::database::view::{SELECT_BLOCK, block_from, head};
+use crate::database::{Database, Promise, integer};
 use crate::disk::Disk;
+use crate::record::wire::{Context, put_entry};
 use crate::record::{Entry, Kind, Redaction};
 use crate::rows::{AttemptRow, RunRow, SessionRow, StepRow, TableRow};
-use crate::segment::Opening;
+use crate::spool::segment::Opening;
 use crate::store::{Removed, Selection};
-use crate::wire::{Context, put_entry};
 use crate::{Body, Error, Removal, StreamId};
 
 /// Streams handled in one transaction: nobody else can write meanwhile.

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::lease::Held;
-use crate::segment::Opening;
+use crate::record::wire::{Context, put_chunk, put_entry};
 use crate::shared::Shared;
+use crate::spool::segment::Opening;
 use crate::store::{Append, StreamOptions};
-use crate::wire::{Context, put_chunk, put_entry};
 use crate::{Chunk, Entry, Error, Redaction, StreamId};
 
 /// One handle to a stream.
