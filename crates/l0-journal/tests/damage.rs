@@ -63,6 +63,9 @@ fn journal(folder: &Path, options: &Options) -> PathBuf {
     path
 }
 
+/// Stream, block and record of a finding, and what it is.
+type Found = (Option<StreamId>, Option<u64>, Option<u64>, Trouble);
+
 type Contents = BTreeMap<StreamId, Vec<Record>>;
 
 fn contents(store: &dyn Store) -> Contents {
@@ -234,7 +237,7 @@ fn tampering_is_named_at_its_place() {
     let folder = scratch::folder();
     let path = journal(folder.path(), &Options::default());
     let noted = Archive::open(&path, None).unwrap().head().unwrap();
-    let tamper = |sql: &str| -> Vec<(Option<StreamId>, Option<u64>, Option<u64>, Trouble)> {
+    let tamper = |sql: &str| -> Vec<Found> {
         let bad = folder.path().join("bad.db");
         std::fs::copy(&path, &bad).unwrap();
         rusqlite::Connection::open(&bad)
