@@ -2,19 +2,15 @@
 //!
 //! `cargo run --release -p l0-journal --example throughput -- [FOLDER]` writes below FOLDER (the system's temporary one if
 //! none is given) and removes what it wrote.
-#![allow(
-    clippy::print_stdout,
-    clippy::cast_precision_loss,
-    reason = "a measurement is rounded and printed"
-)]
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a measurement is rounded and printed")]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use l0_journal::{
-    Before, Chunk, Class, Durability, Filter, Journal, Kind, Options, Row, SessionRow, Store,
-    StreamId, StreamOptions,
+    Before, Chunk, Class, Durability, Filter, Journal, Kind, Options, Row, SessionRow, Store, StreamId,
+    StreamOptions,
 };
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -36,9 +32,7 @@ const PIECES: [&str; 12] = [
 ];
 
 fn main() -> Outcome {
-    let folder = std::env::args_os()
-        .nth(1)
-        .map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = folder.join(format!("l0-journal-throughput-{}", std::process::id()));
     std::fs::create_dir(&folder)?;
     let result = measure(&folder);
@@ -55,27 +49,14 @@ fn measure(folder: &Path) -> Outcome {
 }
 
 fn open(path: &Path, durability: Durability) -> Outcome<Journal> {
-    Ok(Journal::open(
-        path,
-        &Options {
-            durability,
-            ..Options::default()
-        },
-    )?)
+    Ok(Journal::open(path, &Options { durability, ..Options::default() })?)
 }
 
 fn chunk(number: u64) -> Chunk<'static> {
     let text = PIECES[usize::try_from(number % 12).unwrap_or_default()];
     // 20 milliseconds apart, with the jitter a network has.
     let at_ns = number * 20_000_000 + number.wrapping_mul(0x9e37_79b9) % 4_000_000;
-    Chunk {
-        at_ns,
-        attempt: 1,
-        signal: 0,
-        class: Class::Completion,
-        text,
-        object: None,
-    }
+    Chunk { at_ns, attempt: 1, signal: 0, class: Class::Completion, text, object: None }
 }
 
 fn per(duration: Duration, count: u64) -> f64 {
@@ -139,10 +120,7 @@ fn sustained(folder: &Path) -> Outcome {
         );
         let start = Instant::now();
         let records = journal.load(open_streams[0].id(), 0, usize::MAX)?;
-        println!(
-            "load:                    {:.0} ns a record",
-            per(start.elapsed(), records.len() as u64)
-        );
+        println!("load:                    {:.0} ns a record", per(start.elapsed(), records.len() as u64));
         journal.close()?;
     }
     Ok(())
@@ -243,48 +221,17 @@ fn many_sessions(folder: &Path) -> Outcome {
     );
     let start = Instant::now();
     let journal = open(&path, Durability::Fast)?;
-    println!(
-        "open:                    {:.1} ms",
-        start.elapsed().as_secs_f64() * 1e3
-    );
+    println!("open:                    {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     for (name, filter) in [
         ("first page", Filter::default()),
-        (
-            "of a tenant",
-            Filter {
-                tenant: Some("tenant-3".to_owned()),
-                ..Filter::default()
-            },
-        ),
-        (
-            "with a fault",
-            Filter {
-                fault: Some("stall".to_owned()),
-                ..Filter::default()
-            },
-        ),
-        (
-            "with a rare status",
-            Filter {
-                status: Some("failed".to_owned()),
-                ..Filter::default()
-            },
-        ),
-        (
-            "a user's",
-            Filter {
-                user: Some("nobody".to_owned()),
-                ..Filter::default()
-            },
-        ),
+        ("of a tenant", Filter { tenant: Some("tenant-3".to_owned()), ..Filter::default() }),
+        ("with a fault", Filter { fault: Some("stall".to_owned()), ..Filter::default() }),
+        ("with a rare status", Filter { status: Some("failed".to_owned()), ..Filter::default() }),
+        ("a user's", Filter { user: Some("nobody".to_owned()), ..Filter::default() }),
     ] {
         let start = Instant::now();
         let page = journal.sessions(&filter)?;
-        println!(
-            "  {name:<21}  {:.1} ms, {} rows",
-            start.elapsed().as_secs_f64() * 1e3,
-            page.rows.len()
-        );
+        println!("  {name:<21}  {:.1} ms, {} rows", start.elapsed().as_secs_f64() * 1e3, page.rows.len());
     }
     Ok(journal.close()?)
 }

@@ -11,8 +11,8 @@ use crate::shared::reading::Reading;
 use crate::shared::real_path;
 use crate::store::{Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
 use crate::{
-    AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId,
-    StreamInfo, Ticket, fork,
+    AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId, StreamInfo,
+    Ticket, fork,
 };
 
 /// A journal opened for reading alone: nothing is created, locked or taken in, and the disk may be read-only.
@@ -30,25 +30,19 @@ impl Archive {
     pub fn open(path: impl AsRef<Path>, key: Option<&Key>) -> Result<Self, Error> {
         let mut open_here = fork::open_here();
         let reading = Arc::new(Reading::open(&real_path(path.as_ref())?, key)?);
-        open_here
-            .archives
-            .retain(|archive| archive.strong_count() > 0);
+        open_here.archives.retain(|archive| archive.strong_count() > 0);
         open_here.archives.push(Arc::downgrade(&reading));
         Ok(Self { reading })
     }
 
     fn read_only(&self) -> Error {
-        Error::ReadOnly {
-            path: self.reading.path.clone(),
-        }
+        Error::ReadOnly { path: self.reading.path.clone() }
     }
 }
 
 impl std::fmt::Debug for Archive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Archive")
-            .field("path", &self.reading.path)
-            .finish()
+        f.debug_struct("Archive").field("path", &self.reading.path).finish()
     }
 }
 

@@ -26,12 +26,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     pub(crate) fn new(first_seq: u64, after_ns: u64) -> Self {
-        Self {
-            first_seq,
-            after_ns,
-            last_ns: after_ns,
-            ..Self::default()
-        }
+        Self { first_seq, after_ns, last_ns: after_ns, ..Self::default() }
     }
 
     pub(crate) const fn next_seq(&self) -> u64 {
@@ -71,9 +66,7 @@ impl Draft {
             contents.take(measured.content)?;
             last_ns = measured.at_ns;
         }
-        let marks = usize::try_from(count)
-            .map_err(|_| Malformed)?
-            .saturating_mul(MARK_BYTES);
+        let marks = usize::try_from(count).map_err(|_| Malformed)?.saturating_mul(MARK_BYTES);
         Ok(Self {
             first_seq: self.first_seq + count,
             records: self.records.checked_sub(count).ok_or(Malformed)?,
@@ -138,9 +131,7 @@ impl Block {
     pub(crate) fn records(&self) -> Result<Vec<Record>, Error> {
         let fields = &self.fields;
         let Some(body) = &self.body else {
-            return Err(Error::Removed {
-                stream: fields.stream,
-            });
+            return Err(Error::Removed { stream: fields.stream });
         };
         let mut skeletons = Reader::new(body);
         let mut contents = self.content.as_deref().map(Reader::new);
@@ -199,10 +190,7 @@ impl Block {
 
     /// Everything wrong with this block that its marks alone can show.
     pub(crate) fn located(&self, chain: &Chain) -> Vec<(Option<u64>, Trouble)> {
-        self.locate(chain)
-            .into_iter()
-            .map(|(seq, trouble)| (Some(seq), trouble))
-            .collect()
+        self.locate(chain).into_iter().map(|(seq, trouble)| (Some(seq), trouble)).collect()
     }
 
     /// The records that do not match their marks.
@@ -216,19 +204,11 @@ impl Block {
         let differs = |index: &usize| found.get(*index) != stored.get(*index);
         let longer = found.len().max(stored.len());
         let Some(start) = (0..longer).find(differs) else {
-            return if whole {
-                Vec::new()
-            } else {
-                vec![(first + found.len() as u64, Trouble::Unreadable)]
-            };
+            return if whole { Vec::new() } else { vec![(first + found.len() as u64, Trouble::Unreadable)] };
         };
         if !whole {
             // The lengths in front of the unreadable place cannot be trusted: only the first difference can.
-            let trouble = if start < found.len() {
-                Trouble::Edited
-            } else {
-                Trouble::Unreadable
-            };
+            let trouble = if start < found.len() { Trouble::Edited } else { Trouble::Unreadable };
             return vec![(first + start as u64, trouble)];
         }
         match found.len().cmp(&stored.len()) {
@@ -236,18 +216,12 @@ impl Block {
             std::cmp::Ordering::Greater => vec![(first + start as u64, Trouble::Added)],
             std::cmp::Ordering::Equal => {
                 let changed: Vec<_> = (start..longer).filter(differs).collect();
-                let displaced: BTreeSet<_> = changed
-                    .iter()
-                    .filter_map(|&index| stored.get(index))
-                    .collect();
+                let displaced: BTreeSet<_> = changed.iter().filter_map(|&index| stored.get(index)).collect();
                 let trouble = |index: &usize| match found.get(*index) {
                     Some(mark) if displaced.contains(mark) => Trouble::Moved,
                     _ => Trouble::Edited,
                 };
-                changed
-                    .iter()
-                    .map(|index| (first + *index as u64, trouble(index)))
-                    .collect()
+                changed.iter().map(|index| (first + *index as u64, trouble(index))).collect()
             }
         }
     }
@@ -292,28 +266,19 @@ impl Block {
 
     /// The marks of the records as they will be without their content.
     pub(crate) fn marks_without_content(&self, chain: &Chain) -> Option<Vec<u8>> {
-        let bare = Self {
-            content: None,
-            ..self.clone()
-        };
+        let bare = Self { content: None, ..self.clone() };
         let (marks, whole) = bare.marks_of(chain, self.body.as_deref()?);
         whole.then(|| marks.concat())
     }
 
     fn corrupt(&self, record: Option<u64>, what: &'static str) -> Error {
-        let place = Place {
-            stream: Some(self.fields.stream),
-            block: Some(self.fields.position),
-            record,
-        };
+        let place = Place { stream: Some(self.fields.stream), block: Some(self.fields.position), record };
         Error::Corrupt { place, what }
     }
 
     /// The error for the first of `troubles`.
     pub(crate) fn error(&self, troubles: &[(Option<u64>, Trouble)]) -> Option<Error> {
-        let (record, trouble) = troubles
-            .iter()
-            .find(|(_, trouble)| *trouble != Trouble::Mark)?;
+        let (record, trouble) = troubles.iter().find(|(_, trouble)| *trouble != Trouble::Mark)?;
         Some(self.corrupt(*record, trouble.what()))
     }
 }
@@ -356,20 +321,10 @@ mod tests {
         let mut draft = Draft::new(10, 0);
         for (index, text) in texts.iter().enumerate() {
             let at_ns = 1000 * (index as u64 + 1);
-            let chunk = Chunk {
-                at_ns,
-                attempt: 1,
-                signal: 0,
-                class: Class::Completion,
-                text,
-                object: None,
-            };
+            let chunk = Chunk { at_ns, attempt: 1, signal: 0, class: Class::Completion, text, object: None };
             let mut bytes = Vec::new();
-            let context = Context {
-                last_at_ns: draft.last_ns,
-                redaction: &Redaction::default(),
-                salt: &SALT,
-            };
+            let context =
+                Context { last_at_ns: draft.last_ns, redaction: &Redaction::default(), salt: &SALT };
             put_chunk(&mut bytes, &chunk, &context).unwrap();
             draft.push(&chain(), &bytes).unwrap();
         }
@@ -415,10 +370,7 @@ mod tests {
                 Body::Entry { .. } => panic!(),
             })
             .collect();
-        assert_eq!(
-            texts,
-            [(10, 1000, "The"), (11, 2000, " quick"), (12, 3000, " fox")]
-        );
+        assert_eq!(texts, [(10, 1000, "The"), (11, 2000, " quick"), (12, 3000, " fox")]);
     }
 
     /// G6: whatever single byte of a block changes, the block is found out, and a changed text is found at its record.
@@ -432,9 +384,7 @@ mod tests {
             let found = troubles(&bad);
             let record = 10 + (index / 7) as u64; // time takes 2 bytes here, the skeleton 5
             assert!(
-                found
-                    .iter()
-                    .any(|(seq, trouble)| *trouble != Trouble::Mark && seq.is_some()),
+                found.iter().any(|(seq, trouble)| *trouble != Trouble::Mark && seq.is_some()),
                 "{index} {found:?}"
             );
             let _ = record;
@@ -452,10 +402,7 @@ mod tests {
         for index in 0..good.marks.as_ref().unwrap().len() {
             let mut bad = good.clone();
             bad.marks.as_mut().unwrap()[index] ^= 1;
-            assert_eq!(
-                troubles(&bad),
-                [(Some(10 + index as u64 / 4), Trouble::Mark)]
-            );
+            assert_eq!(troubles(&bad), [(Some(10 + index as u64 / 4), Trouble::Mark)]);
         }
     }
 
@@ -464,28 +411,15 @@ mod tests {
         let good = block(draft(&["aa", "bb", "cc", "dd"]));
         let with = |texts: &[&str]| {
             let other = draft(texts);
-            Block {
-                body: Some(other.body),
-                content: Some(other.content),
-                ..good.clone()
-            }
+            Block { body: Some(other.body), content: Some(other.content), ..good.clone() }
         };
-        assert_eq!(
-            troubles(&with(&["aa", "bb", "dd"])),
-            [(Some(12), Trouble::Missing)]
-        );
+        assert_eq!(troubles(&with(&["aa", "bb", "dd"])), [(Some(12), Trouble::Missing)]);
         assert_eq!(
             troubles(&with(&["aa", "cc", "bb", "dd"])),
             [(Some(11), Trouble::Moved), (Some(12), Trouble::Moved)]
         );
-        assert_eq!(
-            troubles(&with(&["aa", "bb", "xx", "cc", "dd"])),
-            [(Some(12), Trouble::Added)]
-        );
-        assert_eq!(
-            troubles(&with(&["aa", "bb", "cc", "xx"])),
-            [(Some(13), Trouble::Edited)]
-        );
+        assert_eq!(troubles(&with(&["aa", "bb", "xx", "cc", "dd"])), [(Some(12), Trouble::Added)]);
+        assert_eq!(troubles(&with(&["aa", "bb", "cc", "xx"])), [(Some(13), Trouble::Edited)]);
     }
 
     #[test]
@@ -495,22 +429,10 @@ mod tests {
         erased.marks = good.marks_without_content(&chain());
         erased.content_hash = Some(contents_hash(&SALT, good.content.as_ref().unwrap()));
         erased.content = None;
-        assert_eq!(
-            erased.troubles(&chain(), &BEFORE, None, Some(Removal::Content)),
-            []
-        );
-        assert_eq!(
-            erased.troubles(&chain(), &BEFORE, None, None),
-            [(None, Trouble::Vanished)]
-        );
+        assert_eq!(erased.troubles(&chain(), &BEFORE, None, Some(Removal::Content)), []);
+        assert_eq!(erased.troubles(&chain(), &BEFORE, None, None), [(None, Trouble::Vanished)]);
         let records = erased.records().unwrap();
-        assert!(matches!(
-            &records[0].body,
-            Body::Chunk {
-                text: Stored::Erased { bytes: 6 },
-                ..
-            }
-        ));
+        assert!(matches!(&records[0].body, Body::Chunk { text: Stored::Erased { bytes: 6 }, .. }));
         erased.body.as_mut().unwrap()[1] ^= 1;
         let found = erased.troubles(&chain(), &BEFORE, None, Some(Removal::Content));
         assert_eq!(found, [(Some(10), Trouble::Edited)]);
@@ -521,10 +443,7 @@ mod tests {
         let whole = draft(&["The", " quick", " fox"]);
         assert_eq!(whole.without_first(0).unwrap(), whole);
         let rest = whole.without_first(2).unwrap();
-        assert_eq!(
-            (rest.first_seq, rest.records, rest.after_ns, rest.last_ns),
-            (12, 1, 2000, 3000)
-        );
+        assert_eq!((rest.first_seq, rest.records, rest.after_ns, rest.last_ns), (12, 1, 2000, 3000));
         assert_eq!(rest.content, b" fox");
         assert!(whole.without_first(4).is_err());
     }

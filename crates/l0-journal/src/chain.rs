@@ -35,9 +35,7 @@ pub struct Head {
 impl std::fmt::Display for Head {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:", self.position)?;
-        self.hash
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -52,9 +50,8 @@ impl std::str::FromStr for Head {
 
     /// Reads what `Display` writes: the position, a colon, 64 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, Error> {
-        const NOT_A_HEAD: Error = Error::Invalid {
-            what: "a head is a position, a colon and 64 hexadecimal digits",
-        };
+        const NOT_A_HEAD: Error =
+            Error::Invalid { what: "a head is a position, a colon and 64 hexadecimal digits" };
         let (position, digits) = text.split_once(':').ok_or(NOT_A_HEAD)?;
         let position = position.parse().map_err(|_| NOT_A_HEAD)?;
         let (first, second) = digits.split_at_checked(32).ok_or(NOT_A_HEAD)?;
@@ -122,10 +119,7 @@ impl Chain {
 
     /// What the first block is chained to.
     pub(crate) const fn genesis(&self) -> Head {
-        Head {
-            position: 0,
-            hash: self.genesis,
-        }
+        Head { position: 0, hash: self.genesis }
     }
 
     pub(crate) fn block_hash(
@@ -180,10 +174,7 @@ mod tests {
 
     #[test]
     fn a_head_is_read_again() {
-        let head = Head {
-            position: 12,
-            hash: *blake3::hash(b"x").as_bytes(),
-        };
+        let head = Head { position: 12, hash: *blake3::hash(b"x").as_bytes() };
         assert_eq!(head.to_string().parse::<Head>().unwrap(), head);
         for text in ["", "1", "1:", "x:00", "1:zz"] {
             assert!(text.parse::<Head>().is_err(), "{text}");
@@ -203,9 +194,8 @@ mod tests {
         };
         let plain = Chain::new(None, &[0; 16]);
         let keyed = Chain::new(Some(&Key([3; 32])), &[0; 16]);
-        let hash = |chain: &Chain, fields: &BlockFields| {
-            chain.block_hash(&[0; 32], fields, &[1; 32], &[2; 32])
-        };
+        let hash =
+            |chain: &Chain, fields: &BlockFields| chain.block_hash(&[0; 32], fields, &[1; 32], &[2; 32]);
         let mut hashes = vec![hash(&plain, &fields), hash(&keyed, &fields)];
         for change in [
             |f: &mut BlockFields| f.position += 1,

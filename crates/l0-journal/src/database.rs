@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, ToSql, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 
 use crate::chain::{Chain, Key};
 use crate::database::put::{Batch, Outcome, Put};
@@ -58,13 +56,8 @@ impl Database {
         let counted = Counted::new()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags);
-        let connection =
-            connection.map_err(|error| Error::database("open the journal", path, &error))?;
-        let database = Self {
-            connection,
-            _counted: counted,
-            path: path.to_path_buf(),
-        };
+        let connection = connection.map_err(|error| Error::database("open the journal", path, &error))?;
+        let database = Self { connection, _counted: counted, path: path.to_path_buf() };
         database.configure()?;
         Ok(database)
     }
@@ -72,11 +65,7 @@ impl Database {
     /// Opens the file for reading alone, even where nothing may be written beside it.
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, Error> {
         if !path.is_file() {
-            return Err(Error::io(
-                "open",
-                path,
-                &std::io::ErrorKind::NotFound.into(),
-            ));
+            return Err(Error::io("open", path, &std::io::ErrorKind::NotFound.into()));
         }
         match Self::open_reading(path, false) {
             // A folder that cannot be written has no place for SQLite's shared memory. If there is no log either, the file
@@ -91,37 +80,21 @@ impl Database {
     fn open_reading(path: &Path, immutable: bool) -> Result<Self, Error> {
         let counted = Counted::new()?;
         // Where writing is possible it is allowed for: a connection that may not write leaves SQLite's companions behind.
-        let access = if immutable {
-            OpenFlags::SQLITE_OPEN_READ_ONLY
-        } else {
-            OpenFlags::SQLITE_OPEN_READ_WRITE
-        };
+        let access =
+            if immutable { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let doing = "open the journal";
-        let uri = uri(path, immutable).ok_or(Error::Invalid {
-            what: "a journal's path is text",
-        })?;
+        let uri = uri(path, immutable).ok_or(Error::Invalid { what: "a journal's path is text" })?;
         let connection = Connection::open_with_flags(uri, flags);
         let connection = connection.map_err(|error| Error::database(doing, path, &error))?;
-        let database = Self {
-            connection,
-            _counted: counted,
-            path: path.to_path_buf(),
-        };
-        database
-            .connection
-            .busy_timeout(BUSY_WAIT)
-            .map_err(|error| Error::database(doing, path, &error))?;
-        database
-            .connection
-            .set_prepared_statement_cache_capacity(64);
+        let database = Self { connection, _counted: counted, path: path.to_path_buf() };
+        database.connection.busy_timeout(BUSY_WAIT).map_err(|error| Error::database(doing, path, &error))?;
+        database.connection.set_prepared_statement_cache_capacity(64);
         let forbidden = database.connection.pragma_update(None, "query_only", true);
         forbidden.map_err(|error| Error::database(doing, path, &error))?;
         match database.version()? {
             Some(_) => Ok(database),
-            None => Err(Error::NotAJournal {
-                path: path.to_path_buf(),
-            }),
+            None => Err(Error::NotAJournal { path: path.to_path_buf() }),
         }
     }
 
@@ -129,22 +102,18 @@ impl Database {
     pub(crate) fn close_quietly(self) {
         use rusqlite::config::DbConfig;
         // Failing that, closing merges the log into the file: slower, and as right.
-        let _: rusqlite::Result<bool> = self
-            .connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        let _: rusqlite::Result<bool> =
+            self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     fn configure(&self) -> Result<(), Error> {
-        let fail =
-            |error: rusqlite::Error| Error::database("set up the journal", &self.path, &error);
+        let fail = |error: rusqlite::Error| Error::database("set up the journal", &self.path, &error);
         let connection = &self.connection;
         connection.busy_timeout(BUSY_WAIT).map_err(fail)?;
         connection.set_prepared_statement_cache_capacity(64);
         let fresh = self.version()?.is_none();
         if fresh {
-            connection
-                .pragma_update(None, "auto_vacuum", "INCREMENTAL")
-                .map_err(fail)?;
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(fail)?;
         }
         let mode: String = connection
             .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
@@ -156,41 +125,25 @@ impl Database {
                 message: "its file system does not offer shared memory".to_owned(),
             });
         }
-        connection
-            .pragma_update(None, "synchronous", "NORMAL")
-            .map_err(fail)?;
-        connection
-            .pragma_update(None, "trusted_schema", false)
-            .map_err(fail)?;
-        connection
-            .pragma_update(None, "cell_size_check", true)
-            .map_err(fail)?;
-        connection
-            .pragma_update(None, "temp_store", "MEMORY")
-            .map_err(fail)?;
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(fail)?;
+        connection.pragma_update(None, "trusted_schema", false).map_err(fail)?;
+        connection.pragma_update(None, "cell_size_check", true).map_err(fail)?;
+        connection.pragma_update(None, "temp_store", "MEMORY").map_err(fail)?;
         // Larger than SQLite's 4 MB: fewer pauses while the log is merged, at 16 MB more on disk.
-        connection
-            .pragma_update(None, "wal_autocheckpoint", 4000)
-            .map_err(fail)
+        connection.pragma_update(None, "wal_autocheckpoint", 4000).map_err(fail)
     }
 
     /// The schema number of the file; `None` where it is empty.
     fn version(&self) -> Result<Option<u32>, Error> {
         let fail = |error: rusqlite::Error| Error::database("read the schema", &self.path, &error);
         let number = |name: &str| -> Result<i64, Error> {
-            self.connection
-                .pragma_query_value(None, name, |row| row.get(0))
-                .map_err(fail)
+            self.connection.pragma_query_value(None, name, |row| row.get(0)).map_err(fail)
         };
         let (application, version) = (number("application_id")?, number("user_version")?);
         if application == i64::from(schema::APPLICATION_ID) {
             let found = u32::try_from(version).unwrap_or(u32::MAX);
             let known = schema::version();
-            return if found > known {
-                Err(Error::Newer { found, known })
-            } else {
-                Ok(Some(found))
-            };
+            return if found > known { Err(Error::Newer { found, known }) } else { Ok(Some(found)) };
         }
         let tables: i64 = self
             .connection
@@ -199,9 +152,7 @@ impl Database {
         if application == 0 && version == 0 && tables == 0 {
             Ok(None)
         } else {
-            Err(Error::NotAJournal {
-                path: self.path.clone(),
-            })
+            Err(Error::NotAJournal { path: self.path.clone() })
         }
     }
 
@@ -212,22 +163,13 @@ impl Database {
         }
         let path = self.path.clone();
         let fail = |error: rusqlite::Error| Error::database("migrate the schema", &path, &error);
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Exclusive)
-            .map_err(fail)?;
-        for migration in schema::MIGRATIONS
-            .iter()
-            .skip(usize::try_from(from).unwrap_or(usize::MAX))
-        {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(fail)?;
+        for migration in schema::MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
             transaction.execute_batch(migration).map_err(fail)?;
         }
-        transaction
-            .pragma_update(None, "application_id", schema::APPLICATION_ID)
-            .map_err(fail)?;
-        transaction
-            .pragma_update(None, "user_version", schema::version())
-            .map_err(fail)?;
+        transaction.pragma_update(None, "application_id", schema::APPLICATION_ID).map_err(fail)?;
+        transaction.pragma_update(None, "user_version", schema::version()).map_err(fail)?;
         transaction.commit().map_err(fail)
     }
 
@@ -248,28 +190,16 @@ impl Database {
     }
 
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let fail =
-            |error: rusqlite::Error| Error::database("read the journal's id", &self.path, &error);
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT value FROM meta WHERE name = ?1")
-            .map_err(fail)?;
-        statement
-            .query_row([name], |row| row.get(0))
-            .optional()
-            .map_err(fail)
+        let fail = |error: rusqlite::Error| Error::database("read the journal's id", &self.path, &error);
+        let mut statement =
+            self.connection.prepare_cached("SELECT value FROM meta WHERE name = ?1").map_err(fail)?;
+        statement.query_row([name], |row| row.get(0)).optional().map_err(fail)
     }
 
     /// The functions of this journal's chain, checked against the key it was created with.
     pub(crate) fn chain(&self, key: Option<&Key>) -> Result<Chain, Error> {
-        let damaged = || Error::Corrupt {
-            place: Place::default(),
-            what: "the journal's own id is missing",
-        };
-        let id = self
-            .meta("id")?
-            .and_then(|id| id.try_into().ok())
-            .ok_or_else(damaged)?;
+        let damaged = || Error::Corrupt { place: Place::default(), what: "the journal's own id is missing" };
+        let id = self.meta("id")?.and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
         let chain = Chain::new(key, &id);
         if self.meta("check")?.as_deref() == Some(chain.check()) {
             return Ok(chain);
@@ -292,12 +222,7 @@ impl Database {
     ) -> Result<Outcome, Error> {
         let path = self.path.clone();
         self.transact(promise, points, |transaction| {
-            let mut put = Put {
-                transaction,
-                path: &path,
-                chain,
-                head: head(transaction, &path, chain)?,
-            };
+            let mut put = Put { transaction, path: &path, chain, head: head(transaction, &path, chain)? };
             put.batch(batch)
         })
     }
@@ -308,10 +233,7 @@ impl Database {
         self.transact(Promise::Synced, points, |transaction| {
             // Only a commit that changes something reaches the disk.
             let result = transaction
-                .execute(
-                    "UPDATE meta SET value = randomblob(4) WHERE name = 'syncs'",
-                    [],
-                )
+                .execute("UPDATE meta SET value = randomblob(4) WHERE name = 'syncs'", [])
                 .map(|_| ());
             result.map_err(|error| Error::database("sync", &path, &error))
         })
@@ -326,22 +248,14 @@ impl Database {
     ) -> Result<T, Error> {
         let path = self.path.clone();
         let fail = |error: rusqlite::Error| Error::database("write", &path, &error);
-        let point = |point: Point| {
-            points
-                .point(point)
-                .map_err(|error| Error::io("write", &path, &error))
-        };
+        let point = |point: Point| points.point(point).map_err(|error| Error::io("write", &path, &error));
         if promise == Promise::Synced {
-            self.connection
-                .pragma_update(None, "synchronous", "FULL")
-                .map_err(fail)?;
+            self.connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
         }
         let result: Result<T, Error> = (|| {
             point(Point::Begin)?;
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)
-                .map_err(fail)?;
+            let transaction =
+                self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
             let done = work(&transaction)?;
             point(Point::Commit)?;
             transaction.commit().map_err(fail)?;
@@ -349,60 +263,40 @@ impl Database {
         })();
         if promise == Promise::Synced {
             // Left at FULL it would only be slower.
-            let _: rusqlite::Result<()> =
-                self.connection.pragma_update(None, "synchronous", "NORMAL");
+            let _: rusqlite::Result<()> = self.connection.pragma_update(None, "synchronous", "NORMAL");
         }
         let done = result?;
-        point(if promise == Promise::Synced {
-            Point::Synced
-        } else {
-            Point::Committed
-        })?;
+        point(if promise == Promise::Synced { Point::Synced } else { Point::Committed })?;
         Ok(done)
     }
 
     /// Runs `work` on one unchanging view of the journal.
-    pub(crate) fn view<T>(
-        &mut self,
-        work: impl FnOnce(&View<'_>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    pub(crate) fn view<T>(&mut self, work: impl FnOnce(&View<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let path = self.path.clone();
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Deferred)
             .map_err(|error| Error::database("read", &path, &error))?;
-        work(&View {
-            connection: &transaction,
-            path: &path,
-        })
+        work(&View { connection: &transaction, path: &path })
     }
 
     /// Gives the pages that removals freed back to the file system, and forgets their old content.
     pub(crate) fn shrink(&mut self) -> Result<(), Error> {
         let fail = |error: rusqlite::Error| Error::database("shrink", &self.path, &error);
-        let mut vacuum = self
-            .connection
-            .prepare("PRAGMA incremental_vacuum")
-            .map_err(fail)?;
+        let mut vacuum = self.connection.prepare("PRAGMA incremental_vacuum").map_err(fail)?;
         let mut rows = vacuum.query([]).map_err(fail)?;
         while rows.next().map_err(fail)?.is_some() {}
         drop(rows);
         drop(vacuum);
         // A reader may be in the way; the log is then cut the next time.
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-            .map_err(fail)
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(fail)
     }
 
     /// Whether what is deleted from now on is overwritten, not merely forgotten.
     pub(crate) fn overwrite_deleted(&self, overwrite: bool) -> Result<(), Error> {
         self.connection
             .query_row(
-                if overwrite {
-                    "PRAGMA secure_delete = ON"
-                } else {
-                    "PRAGMA secure_delete = OFF"
-                },
+                if overwrite { "PRAGMA secure_delete = ON" } else { "PRAGMA secure_delete = OFF" },
                 [],
                 |_| Ok(()),
             )
@@ -455,8 +349,7 @@ fn create_private(path: &Path) -> Result<(), Error> {
         let fail = |error: std::io::Error| Error::io("restrict the permissions of", path, &error);
         let mode = file.metadata().map_err(fail)?.permissions().mode();
         if mode & 0o077 != 0 {
-            file.set_permissions(std::fs::Permissions::from_mode(0o600))
-                .map_err(fail)?;
+            file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
         }
     }
     Ok(())

@@ -125,15 +125,12 @@ impl Disk for OsDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file =
-            private(OpenOptions::new().read(true).write(true).create_new(true)).open(path)?;
+        let file = private(OpenOptions::new().read(true).write(true).create_new(true)).open(path)?;
         Ok(Box::new(OsFile(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OsFile(
-            OpenOptions::new().read(true).write(true).open(path)?,
-        )))
+        Ok(Box::new(OsFile(OpenOptions::new().read(true).write(true).open(path)?)))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -149,11 +146,7 @@ impl Disk for OsDisk {
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         // Only Unix lets a folder be opened and synced; elsewhere the file system journals names by itself.
-        if cfg!(unix) {
-            File::open(path)?.sync_all()
-        } else {
-            Ok(())
-        }
+        if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
     }
 }
 
@@ -185,10 +178,7 @@ impl DiskFile for OsFile {
     fn write_at(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let written = std::os::windows::fs::FileExt::seek_write(&self.0, bytes, offset)?;
-            bytes = bytes
-                .get(written..)
-                .filter(|_| written > 0)
-                .ok_or(io::ErrorKind::WriteZero)?;
+            bytes = bytes.get(written..).filter(|_| written > 0).ok_or(io::ErrorKind::WriteZero)?;
             offset += written as u64;
         }
         Ok(())

@@ -96,9 +96,7 @@ pub enum Error {
         because: Box<Self>,
     },
     /// Somebody else wrote a different record at this place of the stream.
-    #[error(
-        "stream {stream} was written by another process: record {seq} is already something else"
-    )]
+    #[error("stream {stream} was written by another process: record {seq} is already something else")]
     Conflict {
         /// The stream.
         stream: StreamId,
@@ -106,9 +104,7 @@ pub enum Error {
         seq: u64,
     },
     /// The lease was taken over by somebody with a higher fencing number; what this owner writes is refused.
-    #[error(
-        "run {run} was taken over: this owner has fencing number {fence}, the present one {current}"
-    )]
+    #[error("run {run} was taken over: this owner has fencing number {fence}, the present one {current}")]
     Fenced {
         /// The run.
         run: StreamId,
@@ -186,15 +182,10 @@ pub struct Place {
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut said = false;
-        let mut say =
-            |f: &mut std::fmt::Formatter<'_>, what: &str, value: &dyn std::fmt::Display| {
-                let comma = if std::mem::replace(&mut said, true) {
-                    ", "
-                } else {
-                    ""
-                };
-                write!(f, "{comma}{what} {value}")
-            };
+        let mut say = |f: &mut std::fmt::Formatter<'_>, what: &str, value: &dyn std::fmt::Display| {
+            let comma = if std::mem::replace(&mut said, true) { ", " } else { "" };
+            write!(f, "{comma}{what} {value}")
+        };
         if let Some(stream) = self.stream {
             say(f, "stream", &stream)?;
         }
@@ -204,11 +195,7 @@ impl std::fmt::Display for Place {
         if let Some(record) = self.record {
             say(f, "record", &record)?;
         }
-        if said {
-            Ok(())
-        } else {
-            f.write_str("an unknown place")
-        }
+        if said { Ok(()) } else { f.write_str("an unknown place") }
     }
 }
 
@@ -218,15 +205,8 @@ impl Error {
         let path = path.to_path_buf();
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { doing, path },
-            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-                Self::ReadOnly { path }
-            }
-            kind => Self::Io {
-                doing,
-                path,
-                kind,
-                os: error.raw_os_error(),
-            },
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Self::ReadOnly { path },
+            kind => Self::Io { doing, path, kind, os: error.raw_os_error() },
         }
     }
 
@@ -235,31 +215,18 @@ impl Error {
         use rusqlite::ErrorCode;
         let code = error.sqlite_error().map_or(0, |error| error.extended_code);
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full {
-                doing,
-                path: path.to_path_buf(),
-            },
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly {
-                path: path.to_path_buf(),
-            },
+            Some(ErrorCode::DiskFull) => Self::Full { doing, path: path.to_path_buf() },
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                Self::ReadOnly { path: path.to_path_buf() }
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { doing },
-            Some(ErrorCode::NotADatabase) => Self::NotAJournal {
-                path: path.to_path_buf(),
-            },
-            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt {
-                place: Place::default(),
-                what: "SQLite finds the file malformed",
-            },
-            Some(_) => Self::Database {
-                doing,
-                code,
-                message: rusqlite::ffi::code_to_str(code).to_owned(),
-            },
+            Some(ErrorCode::NotADatabase) => Self::NotAJournal { path: path.to_path_buf() },
+            Some(ErrorCode::DatabaseCorrupt) => {
+                Self::Corrupt { place: Place::default(), what: "SQLite finds the file malformed" }
+            }
+            Some(_) => Self::Database { doing, code, message: rusqlite::ffi::code_to_str(code).to_owned() },
             // Everything else is a value that does not have the type its column promises: damage, since tables are strict.
-            None => Self::Corrupt {
-                place: Place::default(),
-                what: "a column holds what it cannot hold",
-            },
+            None => Self::Corrupt { place: Place::default(), what: "a column holds what it cannot hold" },
         }
     }
 
@@ -283,11 +250,7 @@ mod tests {
 
     #[test]
     fn a_place_says_what_it_knows() {
-        let place = Place {
-            stream: None,
-            block: Some(3),
-            record: Some(7),
-        };
+        let place = Place { stream: None, block: Some(3), record: Some(7) };
         assert_eq!(place.to_string(), "block 3, record 7");
         assert_eq!(Place::default().to_string(), "an unknown place");
     }

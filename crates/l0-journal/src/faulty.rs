@@ -120,10 +120,7 @@ impl FaultyDisk {
         world.dead = false;
         world.watcher = None;
         world.process += 1;
-        Self {
-            world: Arc::clone(&self.world),
-            process: world.process,
-        }
+        Self { world: Arc::clone(&self.world), process: world.process }
     }
 
     /// Another process that lives at the same time as this one.
@@ -145,17 +142,14 @@ impl FaultyDisk {
                 names.insert(path.clone(), Arc::clone(file));
             }
         }
-        names.retain(|path, _| {
-            world.files.contains_key(path) || splitmix(&mut random).is_multiple_of(2)
-        });
+        names.retain(|path, _| world.files.contains_key(path) || splitmix(&mut random).is_multiple_of(2));
         for file in names.values() {
             let mut file = lock(file);
             let mut survives = file.synced.clone();
             for (offset, bytes) in std::mem::take(&mut file.unsynced) {
                 let kept = match splitmix(&mut random) % 4 {
                     0 => 0,
-                    1 => usize::try_from(splitmix(&mut random) % (bytes.len() as u64 + 1))
-                        .unwrap_or(0),
+                    1 => usize::try_from(splitmix(&mut random) % (bytes.len() as u64 + 1)).unwrap_or(0),
                     _ => bytes.len(),
                 };
                 write(&mut survives, offset, bytes.get(..kept).unwrap_or_default());
@@ -172,10 +166,7 @@ impl FaultyDisk {
     /// The content of a file.
     #[must_use]
     pub fn content(&self, path: &Path) -> Option<Vec<u8>> {
-        lock(&self.world)
-            .files
-            .get(path)
-            .map(|file| lock(file).now.clone())
+        lock(&self.world).files.get(path).map(|file| lock(file).now.clone())
     }
 
     /// Puts a file there, or replaces its content, behind the back of whoever has it open.
@@ -203,11 +194,7 @@ impl FaultyDisk {
         let number = world.log.len();
         let is_point = matches!(operation, Operation::Point(_));
         world.log.push(operation);
-        if let Some(kind) = if is_point {
-            world.broken_commits
-        } else {
-            world.broken
-        } {
+        if let Some(kind) = if is_point { world.broken_commits } else { world.broken } {
             return Err((0, kind.into()));
         }
         match world.faults.get(&number).copied() {
@@ -223,11 +210,7 @@ impl FaultyDisk {
 
     fn alive(&self) -> io::Result<MutexGuard<'_, World>> {
         let world = lock(&self.world);
-        if world.dead || world.process != self.process {
-            Err(dead())
-        } else {
-            Ok(world)
-        }
+        if world.dead || world.process != self.process { Err(dead()) } else { Ok(world) }
     }
 
     fn file(&self, path: &Path, contents: Arc<Mutex<Contents>>) -> Box<dyn DiskFile> {
@@ -236,12 +219,7 @@ impl FaultyDisk {
             contents.handles += 1;
             (self.process, contents.handles)
         };
-        Box::new(FaultyFile {
-            disk: self.clone(),
-            path: path.to_path_buf(),
-            contents,
-            handle,
-        })
+        Box::new(FaultyFile { disk: self.clone(), path: path.to_path_buf(), contents, handle })
     }
 }
 
@@ -251,54 +229,34 @@ impl Disk for FaultyDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.begin(Operation::Create(path.to_path_buf()))
-            .map_err(|(_, error)| error)?;
+        self.begin(Operation::Create(path.to_path_buf())).map_err(|(_, error)| error)?;
         let contents = Arc::<Mutex<Contents>>::default();
         {
             let mut world = self.alive()?;
             if world.files.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            world
-                .files
-                .insert(path.to_path_buf(), Arc::clone(&contents));
+            world.files.insert(path.to_path_buf(), Arc::clone(&contents));
         }
         Ok(self.file(path, contents))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let contents = self
-            .alive()?
-            .files
-            .get(path)
-            .map(Arc::clone)
-            .ok_or(io::ErrorKind::NotFound)?;
+        let contents = self.alive()?.files.get(path).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
         Ok(self.file(path, contents))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        Ok(self
-            .alive()?
-            .files
-            .keys()
-            .filter(|path| path.parent() == Some(folder))
-            .cloned()
-            .collect())
+        Ok(self.alive()?.files.keys().filter(|path| path.parent() == Some(folder)).cloned().collect())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.begin(Operation::Remove(path.to_path_buf()))
-            .map_err(|(_, error)| error)?;
-        self.alive()?
-            .files
-            .remove(path)
-            .map(|_| ())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.begin(Operation::Remove(path.to_path_buf())).map_err(|(_, error)| error)?;
+        self.alive()?.files.remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.begin(Operation::SyncFolder)
-            .map_err(|(_, error)| error)?;
+        self.begin(Operation::SyncFolder).map_err(|(_, error)| error)?;
         let mut world = self.alive()?;
         let here = |path: &Path| path.parent() == Some(folder);
         world.durable.retain(|path, _| !here(path));
@@ -317,8 +275,7 @@ impl Disk for FaultyDisk {
         if let Some(watcher) = watcher {
             watcher(point);
         }
-        self.begin(Operation::Point(point))
-            .map_err(|(_, error)| error)
+        self.begin(Operation::Point(point)).map_err(|(_, error)| error)
     }
 }
 
@@ -331,9 +288,7 @@ struct FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let outcome = self
-            .disk
-            .begin(Operation::Write(self.path.clone(), bytes.len()));
+        let outcome = self.disk.begin(Operation::Write(self.path.clone(), bytes.len()));
         let written = match &outcome {
             Ok(()) => bytes,
             Err((count, _)) => bytes.get(..*count).unwrap_or(bytes),
@@ -359,9 +314,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk
-            .begin(Operation::Sync(self.path.clone()))
-            .map_err(|(_, error)| error)?;
+        self.disk.begin(Operation::Sync(self.path.clone())).map_err(|(_, error)| error)?;
         let mut contents = lock(&self.contents);
         let Contents { now, synced, .. } = &mut *contents;
         synced.clone_from(now);
@@ -451,9 +404,7 @@ mod tests {
         assert!(file.try_lock().unwrap());
         disk.plan(1, Fault::Die(2));
         assert!(file.write_at(0, b"abcd").is_err());
-        assert!(
-            disk.is_dead() && file.write_at(0, b"x").is_err() && disk.list(Path::new("d")).is_err()
-        );
+        assert!(disk.is_dead() && file.write_at(0, b"x").is_err() && disk.list(Path::new("d")).is_err());
         let next = disk.kill();
         assert_eq!(next.content(Path::new("d/f")).unwrap(), b"ab");
         assert!(next.open(Path::new("d/f")).unwrap().try_lock().unwrap());

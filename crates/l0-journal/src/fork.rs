@@ -78,12 +78,10 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         let subtract = |now: u64| {
-            (process_of(now) == self.process)
-                .then(|| pack(self.process, count_of(now).saturating_sub(1)))
+            (process_of(now) == self.process).then(|| pack(self.process, count_of(now).saturating_sub(1)))
         };
         // In a child there is nothing to count: these are the parent's.
-        let _: Result<u64, u64> =
-            CONNECTIONS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, subtract);
+        let _: Result<u64, u64> = CONNECTIONS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, subtract);
     }
 }
 
@@ -116,18 +114,10 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    const NOTHING: Self = Self {
-        journals: Vec::new(),
-        archives: Vec::new(),
-    };
+    const NOTHING: Self = Self { journals: Vec::new(), archives: Vec::new() };
 }
 
-static SLOTS: [Slot; 8] = [const {
-    Slot {
-        process: AtomicU32::new(0),
-        open: Mutex::new(Open::NOTHING),
-    }
-}; 8];
+static SLOTS: [Slot; 8] = [const { Slot { process: AtomicU32::new(0), open: Mutex::new(Open::NOTHING) } }; 8];
 
 /// What this process has open, to look something up or add it.
 pub(crate) fn open_here() -> MutexGuard<'static, Open> {
@@ -137,9 +127,7 @@ pub(crate) fn open_here() -> MutexGuard<'static, Open> {
         let Some(slot) = slots.next() else {
             break &SLOTS[SLOTS.len() - 1];
         };
-        let claimed = slot
-            .process
-            .compare_exchange(0, process, Ordering::SeqCst, Ordering::SeqCst);
+        let claimed = slot.process.compare_exchange(0, process, Ordering::SeqCst, Ordering::SeqCst);
         if claimed.is_ok() || claimed == Err(process) {
             break slot;
         }
@@ -156,11 +144,6 @@ fn inherited_journals() -> Vec<std::sync::Arc<Shared>> {
     // A lock that is held will be held for ever: its thread is in the parent.
     inherited
         .filter_map(|slot| slot.open.try_lock().ok())
-        .flat_map(|open| {
-            open.journals
-                .iter()
-                .filter_map(Weak::upgrade)
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|open| open.journals.iter().filter_map(Weak::upgrade).collect::<Vec<_>>())
         .collect()
 }

@@ -59,9 +59,7 @@ impl FromStr for StreamId {
 
     /// Reads the 32 hexadecimal digits that `Display` writes.
     fn from_str(text: &str) -> Result<Self, Error> {
-        const NOT_AN_ID: Error = Error::Invalid {
-            what: "a stream id is 32 hexadecimal digits",
-        };
+        const NOT_AN_ID: Error = Error::Invalid { what: "a stream id is 32 hexadecimal digits" };
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(NOT_AN_ID);
         }
@@ -83,26 +81,15 @@ mod tests {
 
     #[test]
     fn what_is_not_an_id_is_refused() {
-        for text in [
-            "",
-            "0",
-            "+0000000000000000000000000000000",
-            "zz000000000000000000000000000000",
-        ] {
+        for text in ["", "0", "+0000000000000000000000000000000", "zz000000000000000000000000000000"] {
             assert!(text.parse::<StreamId>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_name_has_one_id_per_kind() {
-        assert_eq!(
-            StreamId::named("run", "job-42"),
-            StreamId::named("run", "job-42")
-        );
-        assert_ne!(
-            StreamId::named("run", "job-42"),
-            StreamId::named("step", "job-42")
-        );
+        assert_eq!(StreamId::named("run", "job-42"), StreamId::named("run", "job-42"));
+        assert_ne!(StreamId::named("run", "job-42"), StreamId::named("step", "job-42"));
         assert_ne!(StreamId::named("ab", "c"), StreamId::named("a", "bc"));
     }
 }

@@ -15,8 +15,8 @@ use crate::shared::{Shared, real_path};
 use crate::spool::recovery::Recovery;
 use crate::store::{Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
 use crate::{
-    AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId,
-    StreamInfo, Ticket, fork,
+    AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId, StreamInfo,
+    Ticket, fork,
 };
 
 /// How a journal is opened. What the first opener in a process says holds for all, but for the durability.
@@ -86,10 +86,7 @@ impl Journal {
         let mut open_here = fork::open_here();
         let journals = &mut open_here.journals;
         journals.retain(|journal| journal.strong_count() > 0);
-        let open = journals
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|journal| journal.is_at(&path));
+        let open = journals.iter().filter_map(Weak::upgrade).find(|journal| journal.is_at(&path));
         let shared = if let Some(shared) = open {
             shared.same_key(options.key.as_ref())?;
             shared
@@ -98,10 +95,7 @@ impl Journal {
             journals.push(Arc::downgrade(&shared));
             shared
         };
-        Ok(Self {
-            shared,
-            durability: options.durability,
-        })
+        Ok(Self { shared, durability: options.durability })
     }
 
     /// What was found and taken in when the journal was opened in this process.
@@ -143,9 +137,7 @@ impl Journal {
     /// Why the database does not take what was appended; it is taken in when the journal is opened next.
     pub fn close(&self) -> Result<(), Error> {
         self.shared.open_now()?;
-        fork::open_here()
-            .journals
-            .retain(|journal| journal.as_ptr() != Arc::as_ptr(&self.shared));
+        fork::open_here().journals.retain(|journal| journal.as_ptr() != Arc::as_ptr(&self.shared));
         self.shared.close()
     }
 
@@ -169,16 +161,11 @@ impl Store for Journal {
     fn stream(&self, id: StreamId, options: &StreamOptions) -> Result<Stream, Error> {
         self.shared.open_now()?;
         if id == StreamId::JOURNAL {
-            return Err(Error::Invalid {
-                what: "the journal's own stream is written by the journal alone",
-            });
+            return Err(Error::Invalid { what: "the journal's own stream is written by the journal alone" });
         }
         let state = self.shared.stream(id, options)?;
         let recorded = self.durability != Durability::Off;
-        Ok(Stream::new(
-            id,
-            Arc::new(Writer::new(Arc::clone(&self.shared), state, recorded)),
-        ))
+        Ok(Stream::new(id, Arc::new(Writer::new(Arc::clone(&self.shared), state, recorded))))
     }
 
     fn put(&self, row: &Row) -> Result<(), Error> {
@@ -188,9 +175,7 @@ impl Store for Journal {
             return Ok(());
         }
         self.shared.make_room()?;
-        self.shared
-            .append(|frames, _| frames.row(|out| values.put(out)))
-            .map(|_| ())
+        self.shared.append(|frames, _| frames.row(|out| values.put(out))).map(|_| ())
     }
 
     fn flush(&self) -> Result<(), Error> {

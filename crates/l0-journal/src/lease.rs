@@ -70,10 +70,7 @@ impl Lease {
     }
 
     pub(crate) fn new(held: Arc<Held>, keeper: Arc<dyn Keeper>) -> Self {
-        Self {
-            held,
-            _keeper: keeper,
-        }
+        Self { held, _keeper: keeper }
     }
 
     /// What a stream is opened with, so that nothing is written to it once the lease is over.
@@ -89,10 +86,7 @@ pub struct Holding(pub(crate) Arc<Held>);
 
 impl std::fmt::Debug for Holding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Holding")
-            .field("run", &self.0.run)
-            .field("fence", &self.0.fence)
-            .finish()
+        f.debug_struct("Holding").field("run", &self.0.run).field("fence", &self.0.fence).finish()
     }
 }
 
@@ -133,14 +127,7 @@ impl Held {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let good_until_ns = AtomicU64::new(nanoseconds(clock.monotonic() + term));
-        Arc::new(Self {
-            run,
-            fence,
-            keeper,
-            clock,
-            good_until_ns,
-            over: Mutex::default(),
-        })
+        Arc::new(Self { run, fence, keeper, clock, good_until_ns, over: Mutex::default() })
     }
 
     /// Cheap while the last beat is fresh; otherwise asks the store.
@@ -162,8 +149,7 @@ impl Held {
         let before = self.clock.monotonic();
         match self.keeper()?.renew(self.run, self.fence) {
             Ok(term) => {
-                self.good_until_ns
-                    .store(nanoseconds(before + term), Ordering::Release);
+                self.good_until_ns.store(nanoseconds(before + term), Ordering::Release);
                 Ok(())
             }
             Err(error) => {
@@ -225,11 +211,7 @@ impl Watch {
         clock: &dyn Clock,
     ) -> bool {
         let now = clock.monotonic();
-        let (fence, beat, since) =
-            *self
-                .seen
-                .entry(run)
-                .or_insert((stored.fence, stored.beat, now));
+        let (fence, beat, since) = *self.seen.entry(run).or_insert((stored.fence, stored.beat, now));
         if (fence, beat) != (stored.fence, stored.beat) {
             self.seen.insert(run, (stored.fence, stored.beat, now));
             return clock.wall_ms() >= stored.expires_at_ms;
@@ -262,18 +244,9 @@ pub(crate) fn take(
     seen: Option<&Stored>,
     taker: &Taker<'_>,
 ) -> Result<u64, Error> {
-    let now = read(
-        &View {
-            connection: transaction,
-            path,
-        },
-        run,
-    )?;
+    let now = read(&View { connection: transaction, path }, run)?;
     if now.as_ref() != seen {
-        return Err(Error::Held {
-            run,
-            host: now.map_or_else(String::new, |now| now.host),
-        });
+        return Err(Error::Held { run, host: now.map_or_else(String::new, |now| now.host) });
     }
     let fence = now.map_or(0, |now| now.fence) + 1;
     let fail = |error: rusqlite::Error| Error::database("take a lease", path, &error);
@@ -309,23 +282,14 @@ pub(crate) fn beat(
             // A clock that went back must not shorten a term that was promised.
             "UPDATE leases SET beat = beat + 1, expires_at_ms = max(expires_at_ms, ?4)
              WHERE run = ?1 AND fence = ?2 AND holder = ?3",
-            params![
-                run.0,
-                integer(fence),
-                taker.instance.0,
-                integer(taker.expires_at_ms)
-            ],
+            params![run.0, integer(fence), taker.instance.0, integer(taker.expires_at_ms)],
         )
         .map_err(fail)?;
     if changed == 1 {
         return Ok(());
     }
     let current = crate::database::view::fence_of(transaction, path, run)?;
-    Err(Error::Fenced {
-        run,
-        fence,
-        current,
-    })
+    Err(Error::Fenced { run, fence, current })
 }
 
 /// Gives the lease back; the fencing number stays, so that the next one is higher.

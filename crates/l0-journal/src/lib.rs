@@ -82,7 +82,5 @@ pub use record::{
 };
 pub use rows::{AttemptRow, Cursor, Filter, Page, Row, RunRow, SessionRow, StepRow};
 pub use spool::recovery::Recovery;
-pub use store::{
-    Append, Before, Durability, Health, Removed, Selection, Store, Stream, StreamOptions,
-};
+pub use store::{Append, Before, Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
 pub use ticket::Ticket;

@@ -17,8 +17,8 @@ use crate::record::wire::{Context, content_hash, put_chunk, put_entry};
 use crate::rows::{Cursor, RowValues, Table, TableRow, Value};
 use crate::store::{Append, Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
 use crate::{
-    AttemptRow, Chunk, Entry, Error, Filter, Kind, Page, Record, Redaction, Removal, Row, RunRow,
-    SessionRow, StepRow, StreamId, StreamInfo, Ticket,
+    AttemptRow, Chunk, Entry, Error, Filter, Kind, Page, Record, Redaction, Removal, Row, RunRow, SessionRow,
+    StepRow, StreamId, StreamInfo, Ticket,
 };
 
 /// How long a lease is trusted without asking: there is nobody else who could take it.
@@ -73,25 +73,17 @@ impl Memory {
     /// [`Error::Random`] where the system has no randomness to give.
     pub fn with(key: Option<&Key>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let chain = Chain::new(key, &StreamId::random()?.0);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                clock,
-                chain,
-                state: Mutex::default(),
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { clock, chain, state: Mutex::default() }) })
     }
 
     fn list<T: TableRow>(&self, filter: &Filter) -> Result<Page<T>, Error> {
         let conditions = filter.conditions_on(&T::TABLE)?;
         let state = self.inner.state();
         let holds = |row: &RowValues| {
-            conditions.iter().all(|(name, comparison, wanted)| {
-                match (*comparison, row.get(name), wanted) {
-                    (">=", found, Value::Integer(wanted)) => integer(found) >= *wanted,
-                    ("<", found, Value::Integer(wanted)) => integer(found) < *wanted,
-                    (_, found, wanted) => found == Some(wanted),
-                }
+            conditions.iter().all(|(name, comparison, wanted)| match (*comparison, row.get(name), wanted) {
+                (">=", found, Value::Integer(wanted)) => integer(found) >= *wanted,
+                ("<", found, Value::Integer(wanted)) => integer(found) < *wanted,
+                (_, found, wanted) => found == Some(wanted),
             })
         };
         let mut found: Vec<(Cursor, &RowValues)> = state
@@ -105,33 +97,19 @@ impl Memory {
         let more = found.len() > filter.rows_max();
         found.truncate(filter.rows_max());
         let next = found.last().filter(|_| more).map(|(cursor, _)| *cursor);
-        let rows = found
-            .into_iter()
-            .filter_map(|(_, row)| typed(row))
-            .collect();
+        let rows = found.into_iter().filter_map(|(_, row)| typed(row)).collect();
         Ok(Page { rows, next })
     }
 
     fn try_lease(&self, run: StreamId) -> Result<Lease, Error> {
         let mut state = self.inner.state();
-        let (fence, holder) = state
-            .leases
-            .get(&run)
-            .map_or((0, None), |(fence, held)| (*fence, held.upgrade()));
+        let (fence, holder) =
+            state.leases.get(&run).map_or((0, None), |(fence, held)| (*fence, held.upgrade()));
         if holder.is_some_and(|held| !held.is_over()) {
-            return Err(Error::Held {
-                run,
-                host: "this process".to_owned(),
-            });
+            return Err(Error::Held { run, host: "this process".to_owned() });
         }
         let keeper: Arc<dyn Keeper> = Arc::clone(&self.inner) as _;
-        let held = Held::new(
-            run,
-            fence + 1,
-            TERM,
-            Arc::downgrade(&keeper),
-            Arc::clone(&self.inner.clock),
-        );
+        let held = Held::new(run, fence + 1, TERM, Arc::downgrade(&keeper), Arc::clone(&self.inner.clock));
         state.leases.insert(run, (fence + 1, Arc::downgrade(&held)));
         Ok(Lease::new(held, keeper))
     }
@@ -139,18 +117,14 @@ impl Memory {
 
 impl std::fmt::Debug for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory")
-            .field("streams", &self.inner.state().streams.len())
-            .finish()
+        f.debug_struct("Memory").field("streams", &self.inner.state().streams.len()).finish()
     }
 }
 
 impl Store for Memory {
     fn stream(&self, id: StreamId, options: &StreamOptions) -> Result<Stream, Error> {
         if id == StreamId::JOURNAL {
-            return Err(Error::Invalid {
-                what: "the journal's own stream is written by the journal alone",
-            });
+            return Err(Error::Invalid { what: "the journal's own stream is written by the journal alone" });
         }
         let mut state = self.inner.state();
         let entity = state.entity(id, options, self.inner.clock.wall_ms())?;
@@ -161,12 +135,7 @@ impl Store for Memory {
         let lease = options.lease.as_ref().map(|holding| Arc::clone(&holding.0));
         Ok(Stream::new(
             id,
-            Arc::new(Writer {
-                id,
-                inner: Arc::clone(&self.inner),
-                redaction: options.redaction,
-                lease,
-            }),
+            Arc::new(Writer { id, inner: Arc::clone(&self.inner), redaction: options.redaction, lease }),
         ))
     }
 
@@ -184,10 +153,10 @@ impl Store for Memory {
             }
         }
         let mut state = self.inner.state();
-        let stored = state.rows.entry((values.table, key)).or_insert(RowValues {
-            table: values.table,
-            values: Vec::new(),
-        });
+        let stored = state
+            .rows
+            .entry((values.table, key))
+            .or_insert(RowValues { table: values.table, values: Vec::new() });
         for (name, value) in values.values {
             stored.values.retain(|(other, _)| *other != name);
             stored.values.push((name, value));
@@ -213,11 +182,7 @@ impl Store for Memory {
         let Some(entity) = state.streams.get(&stream) else {
             return Ok(records);
         };
-        for block in entity
-            .blocks
-            .iter()
-            .filter_map(|index| state.blocks.get(*index))
-        {
+        for block in entity.blocks.iter().filter_map(|index| state.blocks.get(*index)) {
             if block.fields.first_seq >= from && records.len() < limit {
                 records.extend(block.records()?);
             }
@@ -229,18 +194,13 @@ impl Store for Memory {
         let state = self.inner.state();
         // A stream nobody has written to is only an intention.
         let written = |entity: &&Entity| !entity.blocks.is_empty();
-        Ok(state
-            .streams
-            .get(&stream)
-            .filter(written)
-            .map(|entity| entity.info.clone()))
+        Ok(state.streams.get(&stream).filter(written).map(|entity| entity.info.clone()))
     }
 
     fn matches(&self, stream: StreamId, hash: [u8; 16], content: &[u8]) -> Result<bool, Error> {
         let state = self.inner.state();
-        let salted = |entity: &Entity| {
-            entity.info.removed.is_none() && content_hash(&entity.salt, content) == hash
-        };
+        let salted =
+            |entity: &Entity| entity.info.removed.is_none() && content_hash(&entity.salt, content) == hash;
         Ok(state.streams.get(&stream).is_some_and(salted))
     }
 
@@ -258,15 +218,9 @@ impl Store for Memory {
 
     fn attempts(&self, session: StreamId) -> Result<Vec<AttemptRow>, Error> {
         let state = self.inner.state();
-        let of_session = |key: &(u8, Vec<u8>)| {
-            key.0 == AttemptRow::TABLE.number && key.1.starts_with(&session.0)
-        };
-        Ok(state
-            .rows
-            .iter()
-            .filter(|(key, _)| of_session(key))
-            .filter_map(|(_, row)| typed(row))
-            .collect())
+        let of_session =
+            |key: &(u8, Vec<u8>)| key.0 == AttemptRow::TABLE.number && key.1.starts_with(&session.0);
+        Ok(state.rows.iter().filter(|(key, _)| of_session(key)).filter_map(|(_, row)| typed(row)).collect())
     }
 
     fn lease(&self, run: StreamId, wait: Duration) -> Result<Lease, Error> {
@@ -294,9 +248,7 @@ impl Store for Memory {
             walk.step(&Step {
                 stream: entity.map_or(-1, |entity| entity.number),
                 block,
-                salt: entity
-                    .filter(|entity| entity.info.removed.is_none())
-                    .map(|entity| entity.salt),
+                salt: entity.filter(|entity| entity.info.removed.is_none()).map(|entity| entity.salt),
                 removed: entity.and_then(|entity| entity.info.removed),
                 stream_records: entity.map_or(0, |entity| entity.info.records),
                 known: entity.is_some(),
@@ -307,9 +259,7 @@ impl Store for Memory {
 
     fn remove(&self, what: &Selection, how: Removal) -> Result<Removed, Error> {
         let now_ms = self.inner.clock.wall_ms();
-        self.inner
-            .state()
-            .remove(&self.inner.chain, what, how, now_ms)
+        self.inner.state().remove(&self.inner.chain, what, how, now_ms)
     }
 
     fn health(&self) -> Health {
@@ -318,18 +268,9 @@ impl Store for Memory {
 }
 
 impl State {
-    fn entity(
-        &mut self,
-        id: StreamId,
-        options: &StreamOptions,
-        now_ms: u64,
-    ) -> Result<&mut Entity, Error> {
+    fn entity(&mut self, id: StreamId, options: &StreamOptions, now_ms: u64) -> Result<&mut Entity, Error> {
         let number = i64::try_from(self.streams.len()).unwrap_or(i64::MAX);
-        let salt = if id == StreamId::JOURNAL {
-            [0; 16]
-        } else {
-            StreamId::random()?.0
-        };
+        let salt = if id == StreamId::JOURNAL { [0; 16] } else { StreamId::random()?.0 };
         Ok(self.streams.entry(id).or_insert_with(|| Entity {
             info: StreamInfo {
                 id,
@@ -351,10 +292,7 @@ impl State {
         let last = self.blocks.last();
         last.map_or_else(
             || chain.genesis(),
-            |block| Head {
-                position: block.fields.position,
-                hash: block.hash,
-            },
+            |block| Head { position: block.fields.position, hash: block.hash },
         )
     }
 
@@ -438,35 +376,21 @@ impl State {
             gone.push(entity.info.id);
         }
         if let Selection::User(user) = what {
-            for entity in self
-                .streams
-                .values_mut()
-                .filter(|entity| entity.user.as_ref() == Some(user))
-            {
+            for entity in self.streams.values_mut().filter(|entity| entity.user.as_ref() == Some(user)) {
                 entity.user = None;
             }
             for row in self.rows.values_mut() {
-                row.values
-                    .retain(|(name, value)| *name != "user" || *value != Value::Text(user.clone()));
+                row.values.retain(|(name, value)| *name != "user" || *value != Value::Text(user.clone()));
             }
         }
         if how == Removal::Records {
-            self.rows
-                .retain(|(_, key), _| !gone.iter().any(|id| key.starts_with(&id.0)));
+            self.rows.retain(|(_, key), _| !gone.iter().any(|id| key.starts_with(&id.0)));
         }
         if !gone.is_empty() {
-            self.entity(
-                StreamId::JOURNAL,
-                &StreamOptions::new(Kind::Journal),
-                now_ms,
-            )?;
+            self.entity(StreamId::JOURNAL, &StreamOptions::new(Kind::Journal), now_ms)?;
             let payload = removal::note(how, gone.into_iter());
             self.append(chain, StreamId::JOURNAL, |out, salt, last_at_ns| {
-                let context = Context {
-                    last_at_ns,
-                    redaction: &Redaction::default(),
-                    salt,
-                };
+                let context = Context { last_at_ns, redaction: &Redaction::default(), salt };
                 put_entry(out, &removal::entry(now_ms, &payload), &context)
             })?;
         }
@@ -482,20 +406,8 @@ impl Inner {
 
 impl Keeper for Inner {
     fn renew(&self, run: StreamId, fence: u64) -> Result<Duration, Error> {
-        let current = self
-            .state()
-            .leases
-            .get(&run)
-            .map_or(0, |(current, _)| *current);
-        if current == fence {
-            Ok(TERM)
-        } else {
-            Err(Error::Fenced {
-                run,
-                fence,
-                current,
-            })
-        }
+        let current = self.state().leases.get(&run).map_or(0, |(current, _)| *current);
+        if current == fence { Ok(TERM) } else { Err(Error::Fenced { run, fence, current }) }
     }
 
     fn release(&self, _: StreamId, _: u64) -> Result<(), Error> {
@@ -519,18 +431,9 @@ impl Writer {
         if let Some(lease) = &self.lease {
             lease.check()?;
         }
-        self.inner
-            .state()
-            .append(&self.inner.chain, self.id, |out, salt, last_at_ns| {
-                put(
-                    out,
-                    &Context {
-                        last_at_ns,
-                        redaction: &self.redaction,
-                        salt,
-                    },
-                )
-            })
+        self.inner.state().append(&self.inner.chain, self.id, |out, salt, last_at_ns| {
+            put(out, &Context { last_at_ns, redaction: &self.redaction, salt })
+        })
     }
 }
 
@@ -544,21 +447,14 @@ impl Append for Writer {
     }
 
     fn next_seq(&self) -> Result<u64, Error> {
-        Ok(self
-            .inner
-            .state()
-            .streams
-            .get(&self.id)
-            .map_or(0, |entity| entity.info.records))
+        Ok(self.inner.state().streams.get(&self.id).map_or(0, |entity| entity.info.records))
     }
 }
 
 fn typed<T: TableRow>(row: &RowValues) -> Option<T> {
     // A journal on disk knows every row's start, if only as 0.
     T::from_values(|name| {
-        row.get(name)
-            .cloned()
-            .or_else(|| (name == "started_at_ms").then_some(Value::Integer(0)))
+        row.get(name).cloned().or_else(|| (name == "started_at_ms").then_some(Value::Integer(0)))
     })
 }
 
@@ -567,16 +463,9 @@ fn cursor(row: &RowValues) -> Cursor {
         Some(Value::Blob(bytes)) => StreamId::from_slice(bytes).unwrap_or_default(),
         _ => StreamId::default(),
     };
-    Cursor {
-        started_at_ms: u64::try_from(integer(row.get("started_at_ms"))).unwrap_or(0),
-        id,
-    }
+    Cursor { started_at_ms: u64::try_from(integer(row.get("started_at_ms"))).unwrap_or(0), id }
 }
 
 fn integer(value: Option<&Value>) -> i64 {
-    if let Some(Value::Integer(number)) = value {
-        *number
-    } else {
-        0
-    }
+    if let Some(Value::Integer(number)) = value { *number } else { 0 }
 }

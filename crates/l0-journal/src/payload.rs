@@ -41,8 +41,7 @@ impl Field<'_> {
     fn put(self, content: Vec<u8>) -> Result<(), Error> {
         match self {
             Field::Text(text) => {
-                *text = String::from_utf8(content)
-                    .map_err(|_| unreadable("a text field is not UTF-8"))?;
+                *text = String::from_utf8(content).map_err(|_| unreadable("a text field is not UTF-8"))?;
             }
             Field::Bytes(bytes) => *bytes = content,
         }
@@ -63,13 +62,7 @@ impl Payload {
     /// The content as [`crate::Entry`] takes it.
     #[must_use]
     pub fn contents(&self) -> Vec<Content<'_>> {
-        self.contents
-            .iter()
-            .map(|(class, bytes)| Content {
-                class: *class,
-                bytes,
-            })
-            .collect()
+        self.contents.iter().map(|(class, bytes)| Content { class: *class, bytes }).collect()
     }
 }
 
@@ -89,10 +82,8 @@ pub struct Decoded<T> {
 pub fn encode<T: Serialize + Contents>(version: u8, mut record: T) -> Result<Payload, Error> {
     let mut contents = Vec::new();
     record.each_content(&mut |class, field| contents.push((class, field.take())));
-    let bytes = postcard::to_extend(&record, vec![version]).map_err(|error| Error::Payload {
-        doing: "encode",
-        because: error.to_string(),
-    })?;
+    let bytes = postcard::to_extend(&record, vec![version])
+        .map_err(|error| Error::Payload { doing: "encode", because: error.to_string() })?;
     Ok(Payload { bytes, contents })
 }
 
@@ -106,14 +97,8 @@ pub fn version(payload: &[u8]) -> Option<u8> {
 ///
 /// # Errors
 /// [`Error::Payload`] where the record is a chunk, has another version, or does not decode to exactly one `T`.
-pub fn decode<T: DeserializeOwned + Contents>(
-    version: u8,
-    record: Record,
-) -> Result<Decoded<T>, Error> {
-    let Body::Entry {
-        payload, contents, ..
-    } = record.body
-    else {
+pub fn decode<T: DeserializeOwned + Contents>(version: u8, record: Record) -> Result<Decoded<T>, Error> {
+    let Body::Entry { payload, contents, .. } = record.body else {
         return Err(unreadable("it is a chunk"));
     };
     let Some((&found, bytes)) = payload.split_first() else {
@@ -152,10 +137,7 @@ pub fn decode<T: DeserializeOwned + Contents>(
 }
 
 fn unreadable(because: &str) -> Error {
-    Error::Payload {
-        doing: "decode",
-        because: because.to_owned(),
-    }
+    Error::Payload { doing: "decode", because: because.to_owned() }
 }
 
 #[cfg(test)]
@@ -184,75 +166,36 @@ mod tests {
     }
 
     fn stored(payload: &Payload) -> Record {
-        let contents = payload
-            .contents
-            .iter()
-            .map(|(class, bytes)| (*class, Stored::Full(bytes.clone())))
-            .collect();
-        Record {
-            seq: 0,
-            at_ns: 0,
-            body: Body::Entry {
-                kind: 1,
-                payload: payload.bytes.clone(),
-                contents,
-            },
-        }
+        let contents =
+            payload.contents.iter().map(|(class, bytes)| (*class, Stored::Full(bytes.clone()))).collect();
+        Record { seq: 0, at_ns: 0, body: Body::Entry { kind: 1, payload: payload.bytes.clone(), contents } }
     }
 
     #[test]
     fn a_record_is_read_again_and_its_content_is_beside_it() {
         let facts = [
-            Fact::Asked {
-                prompt: "what is the capital of France?".to_owned(),
-                seed: 42,
-            },
-            Fact::Called {
-                tool: "search".to_owned(),
-                arguments: b"{\"q\":1}".to_vec(),
-            },
+            Fact::Asked { prompt: "what is the capital of France?".to_owned(), seed: 42 },
+            Fact::Called { tool: "search".to_owned(), arguments: b"{\"q\":1}".to_vec() },
             Fact::Over,
         ];
         for fact in facts {
             let payload = encode(1, fact.clone()).unwrap();
             assert!(!payload.bytes.windows(7).any(|window| window == b"capital"));
             let decoded = decode::<Fact>(1, stored(&payload)).unwrap();
-            assert_eq!(
-                decoded,
-                Decoded {
-                    record: fact,
-                    missing: Vec::new()
-                }
-            );
+            assert_eq!(decoded, Decoded { record: fact, missing: Vec::new() });
         }
     }
 
     #[test]
     fn content_that_is_gone_is_named() {
-        let payload = encode(
-            1,
-            Fact::Asked {
-                prompt: "hello".to_owned(),
-                seed: 42,
-            },
-        )
-        .unwrap();
+        let payload = encode(1, Fact::Asked { prompt: "hello".to_owned(), seed: 42 }).unwrap();
         let mut record = stored(&payload);
         if let Body::Entry { contents, .. } = &mut record.body {
             *contents = vec![(Class::Prompt, Stored::Erased { bytes: 5 })];
         }
         let decoded = decode::<Fact>(1, record).unwrap();
-        assert_eq!(
-            decoded.record,
-            Fact::Asked {
-                prompt: String::new(),
-                seed: 42
-            }
-        );
-        assert_eq!(
-            decoded.missing,
-            [(0, Class::Prompt, Stored::Erased { bytes: 5 })]
-        );
+        assert_eq!(decoded.record, Fact::Asked { prompt: String::new(), seed: 42 });
+        assert_eq!(decoded.missing, [(0, Class::Prompt, Stored::Erased { bytes: 5 })]);
     }
 
     #[test]

@@ -46,12 +46,7 @@ impl Redaction {
     /// One level for every class.
     #[must_use]
     pub const fn all(level: Level) -> Self {
-        Self {
-            prompt: level,
-            completion: level,
-            tool_arguments: level,
-            tool_result: level,
-        }
+        Self { prompt: level, completion: level, tool_arguments: level, tool_result: level }
     }
 
     /// The level of one class.

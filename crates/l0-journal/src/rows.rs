@@ -26,11 +26,7 @@ impl Column for String {
     }
 
     fn from_value(value: Value) -> Option<Self> {
-        if let Value::Text(text) = value {
-            Some(text)
-        } else {
-            None
-        }
+        if let Value::Text(text) = value { Some(text) } else { None }
     }
 }
 
@@ -40,11 +36,7 @@ impl Column for StreamId {
     }
 
     fn from_value(value: Value) -> Option<Self> {
-        if let Value::Blob(bytes) = value {
-            Self::from_slice(&bytes)
-        } else {
-            None
-        }
+        if let Value::Blob(bytes) = value { Self::from_slice(&bytes) } else { None }
     }
 }
 
@@ -54,11 +46,7 @@ impl Column for u64 {
     }
 
     fn from_value(value: Value) -> Option<Self> {
-        if let Value::Integer(number) = value {
-            number.try_into().ok()
-        } else {
-            None
-        }
+        if let Value::Integer(number) = value { number.try_into().ok() } else { None }
     }
 }
 
@@ -68,11 +56,7 @@ impl Column for bool {
     }
 
     fn from_value(value: Value) -> Option<Self> {
-        if let Value::Integer(number) = value {
-            Some(number != 0)
-        } else {
-            None
-        }
+        if let Value::Integer(number) = value { Some(number != 0) } else { None }
     }
 }
 
@@ -93,12 +77,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    const ALL: [&'static Self; 4] = [
-        &RunRow::TABLE,
-        &StepRow::TABLE,
-        &SessionRow::TABLE,
-        &AttemptRow::TABLE,
-    ];
+    const ALL: [&'static Self; 4] = [&RunRow::TABLE, &StepRow::TABLE, &SessionRow::TABLE, &AttemptRow::TABLE];
 
     pub(crate) fn numbered(number: u8) -> Option<&'static Self> {
         Self::ALL.into_iter().find(|table| table.number == number)
@@ -344,20 +323,13 @@ impl Row {
             Self::Session(row) => (SessionRow::TABLE, row.values()),
             Self::Attempt(row) => (AttemptRow::TABLE, row.values()),
         };
-        let too_long = |(_, value): &(_, Value)| matches!(value, Value::Text(text) if text.len() > TEXT_BYTES_MAX);
+        let too_long =
+            |(_, value): &(_, Value)| matches!(value, Value::Text(text) if text.len() > TEXT_BYTES_MAX);
         if values.iter().any(too_long) {
-            return Err(Error::Invalid {
-                what: "a text in a row exceeds 4096 bytes",
-            });
+            return Err(Error::Invalid { what: "a text in a row exceeds 4096 bytes" });
         }
-        let values = values
-            .into_iter()
-            .map(|(column, value)| (column.name, value))
-            .collect();
-        Ok(RowValues {
-            table: table.number,
-            values,
-        })
+        let values = values.into_iter().map(|(column, value)| (column.name, value)).collect();
+        Ok(RowValues { table: table.number, values })
     }
 }
 
@@ -401,9 +373,7 @@ impl RowValues {
             let number = reader.byte()?;
             let value = match reader.byte()? {
                 0 => Value::Integer(reader.varint()?.cast_signed()),
-                1 => {
-                    Value::Text(String::from_utf8(reader.span()?.to_vec()).map_err(|_| Malformed)?)
-                }
+                1 => Value::Text(String::from_utf8(reader.span()?.to_vec()).map_err(|_| Malformed)?),
                 2 => Value::Blob(reader.span()?.to_vec()),
                 _ => return Err(Malformed),
             };
@@ -411,17 +381,11 @@ impl RowValues {
                 values.push((column.name, value));
             }
         }
-        Ok(Some(Self {
-            table: table.number,
-            values,
-        }))
+        Ok(Some(Self { table: table.number, values }))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        self.values
-            .iter()
-            .find(|(column, _)| *column == name)
-            .map(|(_, value)| value)
+        self.values.iter().find(|(column, _)| *column == name).map(|(_, value)| value)
     }
 }
 
@@ -473,11 +437,7 @@ pub struct Page<T> {
 impl Filter {
     /// The limit with its default and its ceiling.
     pub(crate) fn rows_max(&self) -> usize {
-        if self.limit == 0 {
-            100
-        } else {
-            self.limit.min(100_000)
-        }
+        if self.limit == 0 { 100 } else { self.limit.min(100_000) }
     }
 
     /// The conditions as column, comparison and value.
@@ -496,9 +456,7 @@ impl Filter {
             ("started_at_ms", ">=", time(&self.since_ms)),
             ("started_at_ms", "<", time(&self.until_ms)),
         ];
-        all.into_iter()
-            .filter_map(|(column, comparison, value)| Some((column, comparison, value?)))
-            .collect()
+        all.into_iter().filter_map(|(column, comparison, value)| Some((column, comparison, value?))).collect()
     }
 
     /// The conditions that `table` can answer.
@@ -514,9 +472,7 @@ impl Filter {
         if conditions.iter().all(|(name, _, _)| known(name)) {
             Ok(conditions)
         } else {
-            Err(Error::Invalid {
-                what: "the filter names a column that these rows do not have",
-            })
+            Err(Error::Invalid { what: "the filter names a column that these rows do not have" })
         }
     }
 }
@@ -542,10 +498,7 @@ mod tests {
         values.put(&mut bytes);
         let read = RowValues::read(&bytes).unwrap().unwrap();
         assert_eq!(read, values);
-        assert_eq!(
-            SessionRow::from_values(|name| read.get(name).cloned()),
-            Some(session())
-        );
+        assert_eq!(SessionRow::from_values(|name| read.get(name).cloned()), Some(session()));
     }
 
     #[test]
@@ -553,10 +506,7 @@ mod tests {
         let mut bytes = Vec::new();
         Row::Session(session()).values().unwrap().put(&mut bytes);
         bytes.extend_from_slice(&[200, 1, 2, b'h', b'i']);
-        assert_eq!(
-            RowValues::read(&bytes).unwrap().unwrap(),
-            Row::Session(session()).values().unwrap()
-        );
+        assert_eq!(RowValues::read(&bytes).unwrap().unwrap(), Row::Session(session()).values().unwrap());
         assert_eq!(RowValues::read(&[99, 1, 2]), Ok(None));
     }
 
@@ -574,20 +524,14 @@ mod tests {
 
     #[test]
     fn a_filter_that_a_table_cannot_answer_is_refused() {
-        let filter = Filter {
-            target: Some("m".to_owned()),
-            ..Filter::default()
-        };
+        let filter = Filter { target: Some("m".to_owned()), ..Filter::default() };
         assert!(filter.conditions_on(&SessionRow::TABLE).is_ok());
         assert!(filter.conditions_on(&RunRow::TABLE).is_err());
     }
 
     #[test]
     fn a_long_text_is_refused() {
-        let row = RunRow {
-            name: Some("x".repeat(5000)),
-            ..RunRow::default()
-        };
+        let row = RunRow { name: Some("x".repeat(5000)), ..RunRow::default() };
         assert!(Row::Run(row).values().is_err());
     }
 }

@@ -90,14 +90,12 @@ impl Shared {
     pub(crate) fn open(path: PathBuf, options: &Options) -> Result<Arc<Self>, Error> {
         let (disk, clock) = (Arc::clone(&options.disk), Arc::clone(&options.clock));
         let folder = spool_folder(&path);
-        disk.create_folder(&folder)
-            .map_err(|error| Error::io("create", &folder, &error))?;
+        disk.create_folder(&folder).map_err(|error| Error::io("create", &folder, &error))?;
         let right = FolderLock::take(&*disk, &folder, &*clock)?;
         let mut database = Database::open(&path)?;
         let chain = database.begin(options.key.as_ref(), &*disk)?;
         if let Some(parent) = path.parent() {
-            disk.sync_folder(parent)
-                .map_err(|error| Error::io("sync", parent, &error))?;
+            disk.sync_folder(parent).map_err(|error| Error::io("sync", parent, &error))?;
         }
         let instance = StreamId::random()?;
         let alive = owner::register(&*disk, &folder, instance, &right)?;
@@ -151,22 +149,14 @@ impl Shared {
 
     pub(crate) fn same_key(&self, key: Option<&Key>) -> Result<(), Error> {
         let what = "the journal is open in this process with another key";
-        if self.key.as_ref() == key {
-            Ok(())
-        } else {
-            Err(Error::Key { what })
-        }
+        if self.key.as_ref() == key { Ok(()) } else { Err(Error::Key { what }) }
     }
 
     /// Whether the journal is open, and this process the one that opened it.
     #[inline]
     pub(crate) fn open_now(&self) -> Result<(), Error> {
         self.reading.same_process()?;
-        if self.closed.load(Ordering::Acquire) {
-            Err(Error::Closed)
-        } else {
-            Ok(())
-        }
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
     const fn chain(&self) -> &Chain {
@@ -178,10 +168,7 @@ impl Shared {
     }
 
     pub(crate) fn health(&self) -> Health {
-        Health {
-            behind_bytes: self.behind(),
-            error: lock(&self.trouble).clone(),
-        }
+        Health { behind_bytes: self.behind(), error: lock(&self.trouble).clone() }
     }
 
     /// Appends frames to the spool, lets the background know, and says how much was appended in all.
@@ -202,50 +189,34 @@ impl Shared {
 
     /// How much of what was appended the database has not taken.
     pub(crate) fn behind(&self) -> u64 {
-        self.spool
-            .appended()
-            .saturating_sub(self.drained.load(Ordering::Acquire))
+        self.spool.appended().saturating_sub(self.drained.load(Ordering::Acquire))
     }
 
     /// Waits, if too much is behind, until there is room for more.
     #[inline]
     pub(crate) fn make_room(&self) -> Result<(), Error> {
-        if self.behind() < BACKLOG_BYTES_HURRY {
-            Ok(())
-        } else {
-            self.make_more_room()
-        }
+        if self.behind() < BACKLOG_BYTES_HURRY { Ok(()) } else { self.make_more_room() }
     }
 
     #[cold]
     fn make_more_room(&self) -> Result<(), Error> {
         if self.drive == Drive::Caller {
             let drained = self.drain();
-            return if self.behind() < BACKLOG_BYTES_MAX {
-                Ok(())
-            } else {
-                drained
-            };
+            return if self.behind() < BACKLOG_BYTES_MAX { Ok(()) } else { drained };
         }
         self.signal.hurry();
         let mut progress = self.signal.progress();
         while self.behind() >= BACKLOG_BYTES_MAX {
             let now = self.signal.wait_for_progress(progress, BACKLOG_PATIENCE);
             if now == progress {
-                return Err(Error::Backlog {
-                    bytes: self.behind(),
-                });
+                return Err(Error::Backlog { bytes: self.behind() });
             }
             progress = now;
         }
         Ok(())
     }
 
-    pub(crate) fn stream(
-        &self,
-        id: StreamId,
-        options: &StreamOptions,
-    ) -> Result<Arc<StreamState>, Error> {
+    pub(crate) fn stream(&self, id: StreamId, options: &StreamOptions) -> Result<Arc<StreamState>, Error> {
         let known = lock(&self.streams).get(&id).map(Arc::clone);
         if let Some(state) = known {
             if !state.is_refused() {
@@ -259,10 +230,7 @@ impl Shared {
         }
         // Not among the streams of this process: everything that was ever appended to it is in the database.
         let tail = self.reading.view(|view| view.tail(id))?;
-        if tail
-            .as_ref()
-            .is_some_and(|tail| tail.removed == Some(Removal::Records))
-        {
+        if tail.as_ref().is_some_and(|tail| tail.removed == Some(Removal::Records)) {
             return Err(Error::Removed { stream: id });
         }
         let fresh_salt = StreamId::random()?.0;
@@ -272,13 +240,8 @@ impl Shared {
             kind: tail.as_ref().map_or(options.kind, |tail| tail.kind),
             next_seq: tail.as_ref().map_or(0, |tail| tail.next_seq),
             last_at_ns: tail.as_ref().map_or(0, |tail| tail.last_ns),
-            opened_at_ms: tail
-                .as_ref()
-                .map_or_else(|| self.clock.wall_ms(), |tail| tail.opened_at_ms),
-            salt: tail
-                .as_ref()
-                .and_then(|tail| tail.salt)
-                .unwrap_or(fresh_salt),
+            opened_at_ms: tail.as_ref().map_or_else(|| self.clock.wall_ms(), |tail| tail.opened_at_ms),
+            salt: tail.as_ref().and_then(|tail| tail.salt).unwrap_or(fresh_salt),
             tenant: options.tenant.clone(),
             user: options.user.clone(),
             lease: None,
@@ -308,17 +271,10 @@ impl Shared {
 
     fn drain_with(&self, drainer: &mut Drainer) -> Result<(), Error> {
         loop {
-            let Drainer {
-                database,
-                feed,
-                cursors,
-                fed,
-            } = drainer;
+            let Drainer { database, feed, cursors, fed } = drainer;
             let mut enough = false;
             for segment in self.spool.segments() {
-                let cursor = cursors
-                    .entry(segment.number)
-                    .or_insert_with(|| Cursor::new(segment.nonce));
+                let cursor = cursors.entry(segment.number).or_insert_with(|| Cursor::new(segment.nonce));
                 let before = cursor.offset;
                 let stop = self.feed(&segment, cursor, feed);
                 *fed += cursor.offset - before;
@@ -329,8 +285,7 @@ impl Shared {
             }
             if !feed.is_empty() {
                 let database = self.database(database)?;
-                let outcome =
-                    database.commit(self.chain(), &feed.batch, Promise::Written, &*self.disk)?;
+                let outcome = database.commit(self.chain(), &feed.batch, Promise::Written, &*self.disk)?;
                 feed.taken();
                 for (stream, error) in outcome.refused {
                     self.refuse(stream, error);
@@ -361,10 +316,7 @@ impl Shared {
             // Written whole and read back otherwise: the disk is damaged. Streams with records in what cannot be read are
             // refused when their next ones come.
             let what = "the spool is not what was written";
-            *lock(&self.trouble) = Some(Error::Corrupt {
-                place: Place::default(),
-                what,
-            });
+            *lock(&self.trouble) = Some(Error::Corrupt { place: Place::default(), what });
             segment.close();
         }
         if stop == Stop::Torn {
@@ -390,16 +342,9 @@ impl Shared {
 
     /// Removes the segments that take nothing more and hold nothing the database does not have.
     fn remove_drained(&self, drainer: &mut Drainer) -> Result<(), Error> {
-        let Drainer {
-            database,
-            feed,
-            cursors,
-            ..
-        } = drainer;
+        let Drainer { database, feed, cursors, .. } = drainer;
         let over = |segment: &Arc<Segment>| {
-            let read = cursors
-                .get(&segment.number)
-                .map_or(0, |cursor| cursor.offset);
+            let read = cursors.get(&segment.number).map_or(0, |cursor| cursor.offset);
             segment.is_closed() && read == segment.written()
         };
         let over: Vec<_> = self.spool.segments().into_iter().filter(over).collect();
@@ -455,14 +400,7 @@ impl Shared {
 
     fn recover_with(&self, right: &FolderLock) -> Result<Recovery, Error> {
         self.write(|database| {
-            recovery::recover(
-                database,
-                self.chain(),
-                &*self.disk,
-                &self.folder,
-                self.instance,
-                right,
-            )
+            recovery::recover(database, self.chain(), &*self.disk, &self.folder, self.instance, right)
         })
     }
 
@@ -471,9 +409,8 @@ impl Shared {
         self.recover()?;
         self.drain()?;
         let now_ms = self.clock.wall_ms();
-        let removed = self.write(|database| {
-            removal::remove(database, self.chain(), what, how, now_ms, &*self.disk)
-        })?;
+        let removed =
+            self.write(|database| removal::remove(database, self.chain(), what, how, now_ms, &*self.disk))?;
         self.drain()?;
         self.tidy()?;
         Ok(removed)
@@ -536,16 +473,9 @@ impl Drop for Shared {
             return;
         }
         // In a child everything but memory belongs to the parent: SQLite must not even close there.
-        let drainer = self
-            .drainer
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let drainer = self.drainer.get_mut().unwrap_or_else(PoisonError::into_inner);
         std::mem::forget(drainer.database.take());
-        std::mem::forget(std::mem::take(
-            self.threads
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner),
-        ));
+        std::mem::forget(std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)));
     }
 }
 
@@ -556,13 +486,9 @@ pub(crate) fn real_path(path: &Path) -> Result<PathBuf, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         result => return result.map_err(fail),
     }
-    let name = path.file_name().ok_or(Error::Invalid {
-        what: "a journal's path names a file",
-    })?;
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
+    let name = path.file_name().ok_or(Error::Invalid { what: "a journal's path names a file" })?;
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     Ok(parent.canonicalize().map_err(fail)?.join(name))
 }
 
@@ -576,9 +502,7 @@ fn spool_folder(path: &Path) -> PathBuf {
 #[cfg(unix)]
 fn file_identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path)
-        .ok()
-        .map(|file| (file.dev(), file.ino()))
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 #[cfg(not(unix))]

@@ -124,27 +124,18 @@ impl Spool {
     ) -> Result<u64, Error> {
         let mut state = self.state();
         let state = &mut *state;
-        if state
-            .segments
-            .last()
-            .is_none_or(|last| last.is_closed() || last.written() >= SEGMENT_BYTES)
-        {
+        if state.segments.last().is_none_or(|last| last.is_closed() || last.written() >= SEGMENT_BYTES) {
             self.add_segment(state)?;
         }
         let segment = state.segments.last().ok_or(Error::Closed)?;
         let offset = segment.written();
         state.out.clear();
-        fill(
-            &mut Frames::new(&mut state.out, offset, segment.nonce),
-            segment.number,
-        )?;
+        fill(&mut Frames::new(&mut state.out, offset, segment.nonce), segment.number)?;
         segment
             .file
             .write_at(offset, &state.out)
             .map_err(|error| Error::io("append to", &segment.path, &error))?;
-        segment
-            .written
-            .store(offset + state.out.len() as u64, Ordering::Release);
+        segment.written.store(offset + state.out.len() as u64, Ordering::Release);
         // Counted under the lock, so that a plain addition is enough.
         let appended = self.appended.load(Ordering::Relaxed) + state.out.len() as u64;
         self.appended.store(appended, Ordering::Release);
@@ -161,19 +152,11 @@ impl Spool {
         let mut nonce = [0; 4];
         getrandom::fill(&mut nonce).map_err(|_| Error::Random)?;
         let nonce = u32::from_le_bytes(nonce);
-        let file = self
-            .disk
-            .create(&path)
-            .map_err(|error| Error::io("create", &path, &error))?;
+        let file = self.disk.create(&path).map_err(|error| Error::io("create", &path, &error))?;
         // Whether or not the header gets there, the name is taken.
         state.next_number += 1;
         state.names_unsynced = true;
-        let header = Header {
-            nonce,
-            number,
-            instance: self.instance.0,
-        }
-        .to_bytes();
+        let header = Header { nonce, number, instance: self.instance.0 }.to_bytes();
         if let Err(error) = file.write_at(0, &header) {
             // Without its header the file is nothing; a failure to remove it leaves an empty file for the next open.
             let _: std::io::Result<()> = self.disk.remove(&path);
@@ -210,23 +193,13 @@ impl Spool {
         let mut syncing = self.syncing();
         let (segments, names_unsynced) = {
             let mut state = self.state();
-            (
-                state.segments.clone(),
-                std::mem::take(&mut state.names_unsynced),
-            )
+            (state.segments.clone(), std::mem::take(&mut state.names_unsynced))
         };
-        let synced = segments
-            .iter()
-            .try_for_each(|segment| segment.sync())
-            .and_then(|()| {
-                let folder = &self.folder;
-                let synced = if names_unsynced {
-                    self.disk.sync_folder(folder)
-                } else {
-                    Ok(())
-                };
-                synced.map_err(|error| Error::io("sync", folder, &error))
-            });
+        let synced = segments.iter().try_for_each(|segment| segment.sync()).and_then(|()| {
+            let folder = &self.folder;
+            let synced = if names_unsynced { self.disk.sync_folder(folder) } else { Ok(()) };
+            synced.map_err(|error| Error::io("sync", folder, &error))
+        });
         if let Err(error) = synced {
             self.state().names_unsynced |= names_unsynced;
             return Err(error);
@@ -250,9 +223,7 @@ impl Spool {
             syncing.database_unsynced = true;
         }
         remove(&*self.disk, &segment.path)?;
-        self.state()
-            .segments
-            .retain(|other| other.number != segment.number);
+        self.state().segments.retain(|other| other.number != segment.number);
         Ok(true)
     }
 
@@ -260,10 +231,8 @@ impl Spool {
     pub(crate) fn close_drained(&self, number: u64, drained: u64) {
         // Under the lock nobody appends in between.
         let state = self.state();
-        if let Some(last) = state
-            .segments
-            .last()
-            .filter(|last| last.number == number && last.written() == drained)
+        if let Some(last) =
+            state.segments.last().filter(|last| last.number == number && last.written() == drained)
         {
             last.close();
         }
@@ -288,15 +257,9 @@ pub(crate) struct Leftover {
 }
 
 /// The segments of one instance in the order in which they were written.
-pub(crate) fn leftovers(
-    disk: &dyn Disk,
-    folder: &Path,
-    instance: StreamId,
-) -> Result<Vec<Leftover>, Error> {
+pub(crate) fn leftovers(disk: &dyn Disk, folder: &Path, instance: StreamId) -> Result<Vec<Leftover>, Error> {
     let mut found = Vec::new();
-    let paths = disk
-        .list(folder)
-        .map_err(|error| Error::io("list", folder, &error))?;
+    let paths = disk.list(folder).map_err(|error| Error::io("list", folder, &error))?;
     for path in paths {
         if instance_of(&path) != Some((instance, Part::Segment)) {
             continue;
@@ -308,9 +271,7 @@ pub(crate) fn leftovers(
             Err(error) => return Err(Error::io("open", &path, &error)),
         };
         let header = read_span(&*file, 0, 64).map_err(|error| Error::io("read", &path, &error))?;
-        let header = Header::read(&header)
-            .ok()
-            .filter(|header| header.instance == instance.0);
+        let header = Header::read(&header).ok().filter(|header| header.instance == instance.0);
         found.push(Leftover { path, file, header });
     }
     Ok(found)
@@ -329,10 +290,7 @@ pub(crate) fn instance_of(path: &Path) -> Option<(StreamId, Part)> {
     let (instance, rest) = name.split_at_checked(32)?;
     let part = match rest {
         ".lock" => Part::Lock,
-        _ => rest
-            .strip_prefix('-')?
-            .strip_suffix(".spool")
-            .map(|_| Part::Segment)?,
+        _ => rest.strip_prefix('-')?.strip_suffix(".spool").map(|_| Part::Segment)?,
     };
     Some((instance.parse().ok()?, part))
 }
@@ -348,9 +306,7 @@ fn segment_path(folder: &Path, instance: StreamId, number: u64) -> PathBuf {
 /// Removes a file; one that is gone is fine.
 pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
     match disk.remove(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path, &error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &error)),
         _ => Ok(()),
     }
 }
@@ -364,11 +320,7 @@ mod tests {
     use crate::spool::segment::{Cursor, Frame};
 
     fn spool(disk: &FaultyDisk) -> Spool {
-        Spool::new(
-            Arc::new(disk.clone()),
-            PathBuf::from("d"),
-            StreamId([1; 16]),
-        )
+        Spool::new(Arc::new(disk.clone()), PathBuf::from("d"), StreamId([1; 16]))
     }
 
     fn append(spool: &Spool, seq: u64, record: &[u8]) -> Result<u64, Error> {
@@ -392,9 +344,7 @@ mod tests {
                 }
                 true
             };
-            Cursor::new(header.nonce)
-                .read(&*leftover.file, u64::MAX, &mut see)
-                .unwrap();
+            Cursor::new(header.nonce).read(&*leftover.file, u64::MAX, &mut see).unwrap();
         }
         found
     }
@@ -404,28 +354,21 @@ mod tests {
     fn what_was_acknowledged_is_there_after_death_in_any_write() {
         let run = |disk: &FaultyDisk| {
             let spool = spool(disk);
-            (0..4)
-                .take_while(|seq| append(&spool, *seq, b"record").is_ok())
-                .count() as u64
+            (0..4).take_while(|seq| append(&spool, *seq, b"record").is_ok()).count() as u64
         };
         let healthy = FaultyDisk::default();
         assert_eq!(run(&healthy), 4);
         let log = healthy.log();
         let mut deaths = 0;
         for (number, operation) in log.iter().enumerate() {
-            let bytes = if let Operation::Write(_, bytes) = operation {
-                *bytes
-            } else {
-                0
-            };
+            let bytes = if let Operation::Write(_, bytes) = operation { *bytes } else { 0 };
             for written in 0..=bytes {
                 let disk = FaultyDisk::default();
                 disk.plan(number, Fault::Die(written));
                 let acknowledged = run(&disk);
                 let found = sequence(&disk.kill());
                 assert!(
-                    found.len() as u64 >= acknowledged
-                        && found.iter().copied().eq(0..found.len() as u64)
+                    found.len() as u64 >= acknowledged && found.iter().copied().eq(0..found.len() as u64)
                 );
                 assert!(found.len() as u64 <= acknowledged + 1);
                 deaths += 1;
@@ -436,18 +379,12 @@ mod tests {
 
     #[test]
     fn a_write_that_failed_leaves_nothing_behind() {
-        for fault in [
-            Fault::Fail(ErrorKind::StorageFull),
-            Fault::Short(ErrorKind::StorageFull, 11),
-        ] {
+        for fault in [Fault::Fail(ErrorKind::StorageFull), Fault::Short(ErrorKind::StorageFull, 11)] {
             let disk = FaultyDisk::default();
             disk.plan(3, fault); // create, header, first, second
             let spool = spool(&disk);
             append(&spool, 0, b"first").unwrap();
-            assert!(matches!(
-                append(&spool, 1, b"a longer second"),
-                Err(Error::Full { .. })
-            ));
+            assert!(matches!(append(&spool, 1, b"a longer second"), Err(Error::Full { .. })));
             assert_eq!(sequence(&disk), [0]);
             append(&spool, 2, b"x").unwrap();
             assert_eq!(sequence(&disk), [0, 2]);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::database::verify::Report;
 use crate::lease::{Holding, Lease};
 use crate::{
-    AttemptRow, Chunk, Entry, Error, Filter, Head, Kind, Page, Record, Redaction, Removal, Row,
-    RunRow, SessionRow, StepRow, StreamId, StreamInfo, Ticket,
+    AttemptRow, Chunk, Entry, Error, Filter, Head, Kind, Page, Record, Redaction, Removal, Row, RunRow,
+    SessionRow, StepRow, StreamId, StreamInfo, Ticket,
 };
 
 /// A journal: append-only streams of records, rows to find them by, leases to work on them, and proof that they are whole.
@@ -37,11 +37,7 @@ pub trait Store: Send + Sync {
 
     /// What [`Durability`] asks for before something that depends on the records so far: a sync, or nothing.
     fn barrier(&self, before: Before) -> Ticket {
-        if self.durability().syncs(before) {
-            self.sync()
-        } else {
-            Ticket::done(Ok(()))
-        }
+        if self.durability().syncs(before) { self.sync() } else { Ticket::done(Ok(())) }
     }
 
     /// How much the records of this journal survive.
@@ -136,13 +132,7 @@ impl StreamOptions {
     /// A stream of this kind, with all of its content.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            tenant: None,
-            user: None,
-            redaction: Redaction::default(),
-            lease: None,
-        }
+        Self { kind, tenant: None, user: None, redaction: Redaction::default(), lease: None }
     }
 
     /// Lets nothing be written once the lease is somebody else's.

@@ -37,15 +37,8 @@ impl Ticket {
     }
 
     fn new(answer: Option<Answer>) -> Self {
-        let state = Mutex::new(State {
-            answer,
-            callbacks: Vec::new(),
-        });
-        Self(Arc::new(Inner {
-            process: std::process::id(),
-            state,
-            answered: Condvar::new(),
-        }))
+        let state = Mutex::new(State { answer, callbacks: Vec::new() });
+        Self(Arc::new(Inner { process: std::process::id(), state, answered: Condvar::new() }))
     }
 
     pub(crate) fn answer(&self, answer: &Answer) {
@@ -87,18 +80,10 @@ impl Ticket {
                 return Some(answer.clone());
             }
             state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => self
-                    .0
-                    .answered
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.0.answered.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return None,
                 Some(left) => {
-                    self.0
-                        .answered
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    self.0.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
@@ -148,9 +133,6 @@ mod tests {
         ticket.answer(&Err(Error::Closed));
         ticket.on_answer(move |answer| sender.send(answer).unwrap());
         assert_eq!(waiting.join().unwrap(), Err(Error::Closed));
-        assert_eq!(
-            answers.iter().take(2).collect::<Vec<_>>(),
-            [Err(Error::Closed), Err(Error::Closed)]
-        );
+        assert_eq!(answers.iter().take(2).collect::<Vec<_>>(), [Err(Error::Closed), Err(Error::Closed)]);
     }
 }

@@ -30,26 +30,14 @@ fn memory() {
 #[test]
 fn disk_at_every_durability() {
     for durability in [Durability::Fast, Durability::Safe, Durability::Paranoid] {
-        check(|path| {
-            Ok(Arc::new(Journal::open(
-                path,
-                &Options {
-                    durability,
-                    ..Options::default()
-                },
-            )?))
-        });
+        check(|path| Ok(Arc::new(Journal::open(path, &Options { durability, ..Options::default() })?)));
     }
 }
 
 #[test]
 fn disk_driven_by_the_caller_and_keyed() {
     check(|path| {
-        let options = Options {
-            drive: Drive::Caller,
-            key: Some(Key([7; 32])),
-            ..Options::default()
-        };
+        let options = Options { drive: Drive::Caller, key: Some(Key([7; 32])), ..Options::default() };
         Ok(Arc::new(Journal::open(path, &options)?))
     });
 }
@@ -57,13 +45,5 @@ fn disk_driven_by_the_caller_and_keyed() {
 #[test]
 fn disk_that_never_lingers() {
     let linger = std::time::Duration::ZERO;
-    check(|path| {
-        Ok(Arc::new(Journal::open(
-            path,
-            &Options {
-                linger,
-                ..Options::default()
-            },
-        )?))
-    });
+    check(|path| Ok(Arc::new(Journal::open(path, &Options { linger, ..Options::default() })?)));
 }

@@ -13,8 +13,8 @@ use l0_journal::clock::VirtualClock;
 use l0_journal::disk::Point;
 use l0_journal::faulty::{Fault, FaultyDisk, Operation};
 use l0_journal::{
-    Before, Body, Chunk, Class, Content, Drive, Entry, Error, Filter, Head, Journal, Kind, Options,
-    Row, SessionRow, Store, Stream, StreamId, StreamOptions,
+    Before, Body, Chunk, Class, Content, Drive, Entry, Error, Filter, Head, Journal, Kind, Options, Row,
+    SessionRow, Store, Stream, StreamId, StreamOptions,
 };
 
 mod scratch;
@@ -40,10 +40,7 @@ fn options(disk: &FaultyDisk) -> Options {
 }
 
 fn text(stream: u8, seq: u64) -> String {
-    format!(
-        "stream {stream} record {seq} {}",
-        "x".repeat(usize::try_from(seq % 7).unwrap() * 11)
-    )
+    format!("stream {stream} record {seq} {}", "x".repeat(usize::try_from(seq % 7).unwrap() * 11))
 }
 
 /// Appends one record, a chunk or an entry, and notes whether it was acknowledged.
@@ -55,25 +52,10 @@ fn append(stream: &Stream, seen: &mut Acknowledged) -> Result<(), Error> {
     let text = text(id, seq);
     let (at_ns, class) = (seq * 1000, Class::Completion);
     if seq % 5 == 0 {
-        let contents = [Content {
-            class,
-            bytes: text.as_bytes(),
-        }];
-        stream.entry(&Entry {
-            at_ns,
-            kind: 1,
-            payload: b"\x01entry",
-            contents: &contents,
-        })?;
+        let contents = [Content { class, bytes: text.as_bytes() }];
+        stream.entry(&Entry { at_ns, kind: 1, payload: b"\x01entry", contents: &contents })?;
     } else {
-        stream.chunk(&Chunk {
-            at_ns,
-            attempt: 1,
-            signal: 0,
-            class,
-            text: &text,
-            object: None,
-        })?;
+        stream.chunk(&Chunk { at_ns, attempt: 1, signal: 0, class, text: &text, object: None })?;
     }
     *acknowledged = seq + 1;
     Ok(())
@@ -85,11 +67,7 @@ fn session(path: &Path, disk: &FaultyDisk, seen: &mut Acknowledged) -> Result<()
     let stream = |id: u8| journal.stream(StreamId([id; 16]), &StreamOptions::new(Kind::Session));
     let sync = |seen: &mut Acknowledged| -> Result<(), Error> {
         journal.barrier(Before::SideEffect).wait()?;
-        seen.synced = seen
-            .records
-            .iter()
-            .map(|(id, (acknowledged, _))| (*id, *acknowledged))
-            .collect();
+        seen.synced = seen.records.iter().map(|(id, (acknowledged, _))| (*id, *acknowledged)).collect();
         Ok(())
     };
     let (one, two) = (stream(1)?, stream(2)?);
@@ -97,11 +75,7 @@ fn session(path: &Path, disk: &FaultyDisk, seen: &mut Acknowledged) -> Result<()
         append(&one, seen)?;
         append(&two, seen)?;
     }
-    let row = SessionRow {
-        id: one.id(),
-        status: Some("running".to_owned()),
-        ..SessionRow::default()
-    };
+    let row = SessionRow { id: one.id(), status: Some("running".to_owned()), ..SessionRow::default() };
     journal.put(&Row::Session(row))?;
     seen.rows = 1;
     sync(seen)?;
@@ -114,10 +88,7 @@ fn session(path: &Path, disk: &FaultyDisk, seen: &mut Acknowledged) -> Result<()
     journal.tidy()?;
     append(&two, seen)?;
     let lease = journal.lease(StreamId([9; 16]), Duration::ZERO)?;
-    let leased = journal.stream(
-        StreamId([3; 16]),
-        &StreamOptions::new(Kind::Step).under(&lease),
-    )?;
+    let leased = journal.stream(StreamId([3; 16]), &StreamOptions::new(Kind::Step).under(&lease))?;
     append(&leased, seen)?;
     append(&leased, seen)?;
     lease.release()?;
@@ -130,15 +101,8 @@ fn session(path: &Path, disk: &FaultyDisk, seen: &mut Acknowledged) -> Result<()
 }
 
 /// Opens the journal again and holds it against what was acknowledged.
-fn check(
-    path: &Path,
-    disk: &FaultyDisk,
-    seen: &Acknowledged,
-    what: &str,
-    least: impl Fn(u8) -> u64,
-) {
-    let journal =
-        Journal::open(path, &options(disk)).unwrap_or_else(|error| panic!("{what}: {error}"));
+fn check(path: &Path, disk: &FaultyDisk, seen: &Acknowledged, what: &str, least: impl Fn(u8) -> u64) {
+    let journal = Journal::open(path, &options(disk)).unwrap_or_else(|error| panic!("{what}: {error}"));
     let recovery = journal.recovery();
     assert!(recovery.failed.is_empty(), "{what}: {recovery:?}");
     for (id, (_, tried)) in &seen.records {
@@ -154,24 +118,15 @@ fn check(
                 Body::Chunk { text, .. } => text,
                 Body::Entry { contents, .. } => &contents[0].1,
             };
-            assert_eq!(
-                stored.text(),
-                Some(text(*id, record.seq).as_str()),
-                "{what}: stream {id}"
-            );
+            assert_eq!(stored.text(), Some(text(*id, record.seq).as_str()), "{what}: stream {id}");
             assert_eq!(record.at_ns, record.seq * 1000, "{what}: stream {id}");
         }
         // And it goes on from there.
-        let stream = journal
-            .stream(StreamId([*id; 16]), &StreamOptions::new(Kind::Session))
-            .unwrap();
+        let stream = journal.stream(StreamId([*id; 16]), &StreamOptions::new(Kind::Session)).unwrap();
         assert_eq!(stream.next_seq().unwrap(), count, "{what}: stream {id}");
         append(
             &stream,
-            &mut Acknowledged {
-                records: BTreeMap::from([(*id, (count, count))]),
-                ..seen.clone()
-            },
+            &mut Acknowledged { records: BTreeMap::from([(*id, (count, count))]), ..seen.clone() },
         )
         .unwrap();
     }
@@ -179,11 +134,7 @@ fn check(
     let report = journal.verify(None).unwrap();
     assert!(report.is_sound(), "{what}: {:?}", report.findings);
     journal.close().unwrap();
-    let left = disk
-        .files()
-        .into_iter()
-        .filter(|path| !path.ends_with("open.lock"))
-        .collect::<Vec<_>>();
+    let left = disk.files().into_iter().filter(|path| !path.ends_with("open.lock")).collect::<Vec<_>>();
     assert_eq!(left, Vec::<PathBuf>::new(), "{what}: files are left");
 }
 
@@ -201,21 +152,10 @@ fn the_session_itself_is_right() {
 fn death_at_every_operation() {
     let healthy = FaultyDisk::default();
     let folder = scratch::folder();
-    session(
-        &folder.path().join("j.db"),
-        &healthy,
-        &mut Acknowledged::default(),
-    )
-    .unwrap();
+    session(&folder.path().join("j.db"), &healthy, &mut Acknowledged::default()).unwrap();
     let log = healthy.log();
-    let writes = log
-        .iter()
-        .filter(|operation| matches!(operation, Operation::Write(..)))
-        .count();
-    assert!(
-        writes > 15 && log.len() > 40,
-        "the session became too short to tell anything: {writes} writes"
-    );
+    let writes = log.iter().filter(|operation| matches!(operation, Operation::Write(..))).count();
+    assert!(writes > 15 && log.len() > 40, "the session became too short to tell anything: {writes} writes");
     let mut deaths = 0;
     for (number, operation) in log.iter().enumerate() {
         let torn: Vec<usize> = match operation {
@@ -238,10 +178,7 @@ fn death_at_every_operation() {
             let rows = journal.sessions(&Filter::default()).unwrap().rows.len() as u64;
             assert!(rows >= rows_acknowledged, "{what}: a row is lost");
             if let Some(head) = seen.head {
-                assert!(
-                    journal.verify(Some(head)).unwrap().is_sound(),
-                    "{what}: the noted head is lost"
-                );
+                assert!(journal.verify(Some(head)).unwrap().is_sound(), "{what}: the noted head is lost");
             }
             deaths += 1;
         }
@@ -255,12 +192,7 @@ fn death_at_every_operation() {
 fn failure_at_every_operation() {
     let healthy = FaultyDisk::default();
     let folder = scratch::folder();
-    session(
-        &folder.path().join("j.db"),
-        &healthy,
-        &mut Acknowledged::default(),
-    )
-    .unwrap();
+    session(&folder.path().join("j.db"), &healthy, &mut Acknowledged::default()).unwrap();
     for (number, operation) in healthy.log().iter().enumerate() {
         for fault in [
             Fault::Fail(std::io::ErrorKind::StorageFull),
@@ -304,12 +236,7 @@ fn log_of(path: &Path) -> PathBuf {
 fn loss_of_power_at_every_operation() {
     let healthy = FaultyDisk::default();
     let folder = scratch::folder();
-    session(
-        &folder.path().join("j.db"),
-        &healthy,
-        &mut Acknowledged::default(),
-    )
-    .unwrap();
+    session(&folder.path().join("j.db"), &healthy, &mut Acknowledged::default()).unwrap();
     let operations = healthy.log().len();
     let mut survived = 0;
     for number in 0..operations {
@@ -336,9 +263,7 @@ fn loss_of_power_at_every_operation() {
             lose_power(&path, &durable.lock().unwrap(), &unsynced_log, seed);
             let synced = seen.synced.clone();
             survived += synced.values().sum::<u64>();
-            check(&path, &disk.lose_power(seed), &seen, &what, |id| {
-                synced.get(&id).copied().unwrap_or(0)
-            });
+            check(&path, &disk.lose_power(seed), &seen, &what, |id| synced.get(&id).copied().unwrap_or(0));
         }
     }
     assert!(survived > 1000, "{survived}");

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use l0_journal::clock::VirtualClock;
 use l0_journal::faulty::FaultyDisk;
 use l0_journal::{
-    Archive, Chunk, Class, Drive, Error, Filter, Head, Journal, Key, Kind, Options, Record,
-    Removal, Row, Selection, SessionRow, Store, StreamId, StreamOptions, Trouble,
+    Archive, Chunk, Class, Drive, Error, Filter, Head, Journal, Key, Kind, Options, Record, Removal, Row,
+    Selection, SessionRow, Store, StreamId, StreamOptions, Trouble,
 };
 
 mod scratch;
@@ -23,35 +23,20 @@ fn id(stream: u8) -> StreamId {
 fn write(journal: &Journal) {
     for round in 0..3 {
         for stream in 0..STREAMS {
-            let open = journal
-                .stream(id(stream + 1), &StreamOptions::new(Kind::Session))
-                .unwrap();
+            let open = journal.stream(id(stream + 1), &StreamOptions::new(Kind::Session)).unwrap();
             for seq in 0..10 {
                 let text = format!("stream {stream} round {round} record {seq}");
                 let at_ns = round * 1_000_000 + seq * 1000;
                 let class = Class::Completion;
-                open.chunk(&Chunk {
-                    at_ns,
-                    attempt: 1,
-                    signal: 0,
-                    class,
-                    text: &text,
-                    object: None,
-                })
-                .unwrap();
+                open.chunk(&Chunk { at_ns, attempt: 1, signal: 0, class, text: &text, object: None })
+                    .unwrap();
             }
-            let row = SessionRow {
-                id: open.id(),
-                status: Some("ok".to_owned()),
-                ..SessionRow::default()
-            };
+            let row = SessionRow { id: open.id(), status: Some("ok".to_owned()), ..SessionRow::default() };
             journal.put(&Row::Session(row)).unwrap();
         }
         journal.flush().unwrap();
     }
-    journal
-        .remove(&Selection::Streams(vec![id(4)]), Removal::Content)
-        .unwrap();
+    journal.remove(&Selection::Streams(vec![id(4)]), Removal::Content).unwrap();
 }
 
 /// A closed journal, with one stream erased.
@@ -69,9 +54,7 @@ type Found = (Option<StreamId>, Option<u64>, Option<u64>, Trouble);
 type Contents = BTreeMap<StreamId, Vec<Record>>;
 
 fn contents(store: &dyn Store) -> Contents {
-    (1..=STREAMS)
-        .map(|stream| (id(stream), store.load(id(stream), 0, usize::MAX).unwrap()))
-        .collect()
+    (1..=STREAMS).map(|stream| (id(stream), store.load(id(stream), 0, usize::MAX).unwrap())).collect()
 }
 
 /// Reads everything there is and holds it against what was written. Says whether the damage was noticed.
@@ -99,9 +82,8 @@ fn inspect(store: &dyn Store, good: &Contents, what: &str) -> bool {
     }
     let report = store.verify(None);
     noticed |= report.map_or(true, |report| !report.is_sound());
-    noticed |= store
-        .sessions(&Filter::default())
-        .map_or(true, |page| page.rows.len() != usize::from(STREAMS));
+    noticed |=
+        store.sessions(&Filter::default()).map_or(true, |page| page.rows.len() != usize::from(STREAMS));
     noticed
 }
 
@@ -130,13 +112,7 @@ fn any_flipped_byte_of_the_file() {
         });
         // Opening for writing looks at more, and must not break either.
         if flips % 16 == 0
-            && let Ok(journal) = Journal::open(
-                &path,
-                &Options {
-                    drive: Drive::Caller,
-                    ..Options::default()
-                },
-            )
+            && let Ok(journal) = Journal::open(&path, &Options { drive: Drive::Caller, ..Options::default() })
         {
             inspect(&journal, &good, &what);
         }
@@ -145,10 +121,7 @@ fn any_flipped_byte_of_the_file() {
         }
     }
     // Most of the file is empty pages of indexes; what is not must have been hit often enough to mean something.
-    assert!(
-        noticed > flips / 20,
-        "{noticed} of {flips} flips were noticed"
-    );
+    assert!(noticed > flips / 20, "{noticed} of {flips} flips were noticed");
 }
 
 #[test]
@@ -164,11 +137,7 @@ fn a_file_cut_anywhere() {
             Ok(archive) => inspect(&archive, &good, &format!("cut at {length}")),
             Err(_) => true,
         };
-        assert!(
-            noticed,
-            "a file of {length} bytes passed for one of {}",
-            bytes.len()
-        );
+        assert!(noticed, "a file of {length} bytes passed for one of {}", bytes.len());
     }
 }
 
@@ -183,27 +152,16 @@ fn any_flipped_byte_of_a_spool() {
     let spool = |folder: &Path| {
         let disk = FaultyDisk::default();
         let journal = Journal::open(folder.join("j.db"), &options(&disk)).unwrap();
-        let stream = journal
-            .stream(id(1), &StreamOptions::new(Kind::Session))
-            .unwrap();
+        let stream = journal.stream(id(1), &StreamOptions::new(Kind::Session)).unwrap();
         for at_ns in 0..5 {
-            let chunk = Chunk {
-                at_ns,
-                attempt: 1,
-                signal: 0,
-                class: Class::Completion,
-                text: "text",
-                object: None,
-            };
+            let chunk =
+                Chunk { at_ns, attempt: 1, signal: 0, class: Class::Completion, text: "text", object: None };
             stream.chunk(&chunk).unwrap();
         }
         let next = disk.kill();
         drop((stream, journal));
-        let path = next
-            .files()
-            .into_iter()
-            .find(|path| path.extension().is_some_and(|end| end == "spool"))
-            .unwrap();
+        let path =
+            next.files().into_iter().find(|path| path.extension().is_some_and(|end| end == "spool")).unwrap();
         (next, path)
     };
     let folder = scratch::folder();
@@ -240,25 +198,12 @@ fn tampering_is_named_at_its_place() {
     let tamper = |sql: &str| -> Vec<Found> {
         let bad = folder.path().join("bad.db");
         std::fs::copy(&path, &bad).unwrap();
-        rusqlite::Connection::open(&bad)
-            .unwrap()
-            .execute_batch(sql)
-            .unwrap();
-        let report = Archive::open(&bad, None)
-            .unwrap()
-            .verify(Some(noted))
-            .unwrap();
+        rusqlite::Connection::open(&bad).unwrap().execute_batch(sql).unwrap();
+        let report = Archive::open(&bad, None).unwrap().verify(Some(noted)).unwrap();
         report
             .findings
             .iter()
-            .map(|found| {
-                (
-                    found.place.stream,
-                    found.place.block,
-                    found.place.record,
-                    found.trouble,
-                )
-            })
+            .map(|found| (found.place.stream, found.place.block, found.place.record, found.trouble))
             .collect()
     };
     assert_eq!(tamper("SELECT 1"), []);
@@ -269,49 +214,30 @@ fn tampering_is_named_at_its_place() {
     assert_eq!(edited, [(Some(id(2)), Some(6), Some(12), Trouble::Edited)]);
     let forged = tamper("UPDATE blocks SET last_ns = last_ns + 1 WHERE position = 3");
     assert_eq!(forged, [(Some(id(3)), Some(3), None, Trouble::Forged)]);
-    let mark = tamper(
-        "UPDATE blocks SET marks = CAST(x'00000000' || substr(marks, 5) AS BLOB) WHERE position = 1",
-    );
+    let mark =
+        tamper("UPDATE blocks SET marks = CAST(x'00000000' || substr(marks, 5) AS BLOB) WHERE position = 1");
     assert_eq!(mark, [(Some(id(1)), Some(1), Some(0), Trouble::Mark)]);
     let missing = tamper("DELETE FROM blocks WHERE position = 5");
     assert_eq!(
         missing,
-        [
-            (Some(id(2)), Some(6), None, Trouble::Unchained),
-            (Some(id(1)), Some(9), None, Trouble::Unchained),
-        ]
+        [(Some(id(2)), Some(6), None, Trouble::Unchained), (Some(id(1)), Some(9), None, Trouble::Unchained),]
     );
     let cut = tamper("DELETE FROM blocks WHERE position = (SELECT max(position) FROM blocks)");
-    assert!(
-        cut.contains(&(None, Some(noted.position), None, Trouble::OtherHead)),
-        "{cut:?}"
-    );
+    assert!(cut.contains(&(None, Some(noted.position), None, Trouble::OtherHead)), "{cut:?}");
     let erased = tamper(
         "UPDATE blocks SET content = NULL WHERE position = 2; UPDATE streams SET removed = 1, salt = NULL WHERE no = 2",
     );
-    assert!(
-        erased.contains(&(Some(id(2)), None, None, Trouble::Vanished)),
-        "{erased:?}"
-    );
-    let gone =
-        tamper("UPDATE blocks SET content = NULL, content_hash = zeroblob(32) WHERE position = 2");
-    assert!(
-        gone.contains(&(Some(id(2)), Some(2), None, Trouble::Vanished)),
-        "{gone:?}"
-    );
+    assert!(erased.contains(&(Some(id(2)), None, None, Trouble::Vanished)), "{erased:?}");
+    let gone = tamper("UPDATE blocks SET content = NULL, content_hash = zeroblob(32) WHERE position = 2");
+    assert!(gone.contains(&(Some(id(2)), Some(2), None, Trouble::Vanished)), "{gone:?}");
     let nameless = tamper("DELETE FROM streams WHERE no = 3");
-    assert!(
-        nameless.contains(&(None, Some(3), None, Trouble::Unchained)),
-        "{nameless:?}"
-    );
+    assert!(nameless.contains(&(None, Some(3), None, Trouble::Unchained)), "{nameless:?}");
     let swapped = tamper(
         "UPDATE blocks SET position = -1 WHERE position = 1; UPDATE blocks SET position = 1 WHERE position = 2;
          UPDATE blocks SET position = 2 WHERE position = -1",
     );
     assert!(
-        swapped
-            .iter()
-            .any(|(_, block, _, trouble)| *block == Some(1) && *trouble == Trouble::Forged),
+        swapped.iter().any(|(_, block, _, trouble)| *block == Some(1) && *trouble == Trouble::Forged),
         "{swapped:?}"
     );
 }
@@ -320,43 +246,24 @@ fn tampering_is_named_at_its_place() {
 #[test]
 fn a_keyed_chain_cannot_be_forged() {
     let folder = scratch::folder();
-    let options = Options {
-        key: Some(Key([9; 32])),
-        ..Options::default()
-    };
+    let options = Options { key: Some(Key([9; 32])), ..Options::default() };
     let path = journal(folder.path(), &options);
     let keyed = Archive::open(&path, options.key.as_ref()).unwrap();
     assert!(keyed.verify(None).unwrap().is_sound());
     drop(keyed);
     assert!(matches!(Archive::open(&path, None), Err(Error::Key { .. })));
-    assert!(matches!(
-        Archive::open(&path, Some(&Key([8; 32]))),
-        Err(Error::Key { .. })
-    ));
-    assert!(matches!(
-        Journal::open(&path, &Options::default()),
-        Err(Error::Key { .. })
-    ));
+    assert!(matches!(Archive::open(&path, Some(&Key([8; 32]))), Err(Error::Key { .. })));
+    assert!(matches!(Journal::open(&path, &Options::default()), Err(Error::Key { .. })));
     // A forger who says the journal has no key, and computes everything without one, is found out by who knows better.
     let plain = folder.path().join("plain");
     std::fs::create_dir(&plain).unwrap();
     let forged = journal(&plain, &Options::default());
-    assert!(matches!(
-        Archive::open(&forged, options.key.as_ref()),
-        Err(Error::Key { .. })
-    ));
+    assert!(matches!(Archive::open(&forged, options.key.as_ref()), Err(Error::Key { .. })));
     let connection = rusqlite::Connection::open(&forged).unwrap();
-    connection
-        .execute("ATTACH ?1 AS good", [path.to_str().unwrap()])
-        .unwrap();
-    connection
-        .execute_batch("DELETE FROM meta; INSERT INTO meta SELECT * FROM good.meta")
-        .unwrap();
+    connection.execute("ATTACH ?1 AS good", [path.to_str().unwrap()]).unwrap();
+    connection.execute_batch("DELETE FROM meta; INSERT INTO meta SELECT * FROM good.meta").unwrap();
     drop(connection);
-    let report = Archive::open(&forged, options.key.as_ref())
-        .unwrap()
-        .verify(None)
-        .unwrap();
+    let report = Archive::open(&forged, options.key.as_ref()).unwrap().verify(None).unwrap();
     assert!(report.findings_count >= report.blocks, "{report:?}");
 }
 
@@ -367,65 +274,34 @@ fn a_head_that_was_noted_is_asked_for() {
     let archive = Archive::open(&path, None).unwrap();
     let head = archive.head().unwrap();
     let text = head.to_string();
-    assert!(
-        archive
-            .verify(Some(text.parse().unwrap()))
-            .unwrap()
-            .is_sound()
-    );
-    let other = Head {
-        position: head.position - 1,
-        ..head
-    };
+    assert!(archive.verify(Some(text.parse().unwrap())).unwrap().is_sound());
+    let other = Head { position: head.position - 1, ..head };
     let report = archive.verify(Some(other)).unwrap();
-    assert!(
-        report
-            .findings
-            .iter()
-            .any(|found| found.trouble == Trouble::OtherHead)
-    );
+    assert!(report.findings.iter().any(|found| found.trouble == Trouble::OtherHead));
 }
 
 #[test]
 fn what_is_not_a_journal_is_left_alone() {
     let folder = scratch::folder();
     let path = folder.path().join("other.db");
-    std::fs::write(
-        &path,
-        "this is a letter, not a database, and long enough to be taken for one".repeat(20),
-    )
-    .unwrap();
-    assert!(matches!(
-        Journal::open(&path, &Options::default()),
-        Err(Error::NotAJournal { .. })
-    ));
-    assert!(matches!(
-        Archive::open(&path, None),
-        Err(Error::NotAJournal { .. })
-    ));
+    std::fs::write(&path, "this is a letter, not a database, and long enough to be taken for one".repeat(20))
+        .unwrap();
+    assert!(matches!(Journal::open(&path, &Options::default()), Err(Error::NotAJournal { .. })));
+    assert!(matches!(Archive::open(&path, None), Err(Error::NotAJournal { .. })));
     let database = folder.path().join("database.db");
     rusqlite::Connection::open(&database)
         .unwrap()
         .execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)")
         .unwrap();
-    assert!(matches!(
-        Journal::open(&database, &Options::default()),
-        Err(Error::NotAJournal { .. })
-    ));
+    assert!(matches!(Journal::open(&database, &Options::default()), Err(Error::NotAJournal { .. })));
     let rows: i64 = rusqlite::Connection::open(&database)
         .unwrap()
         .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
         .unwrap();
     assert_eq!(rows, 1);
     let newer = journal(folder.path(), &Options::default());
-    rusqlite::Connection::open(&newer)
-        .unwrap()
-        .execute_batch("PRAGMA user_version = 999")
-        .unwrap();
-    assert!(matches!(
-        Journal::open(&newer, &Options::default()),
-        Err(Error::Newer { found: 999, .. })
-    ));
+    rusqlite::Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 999").unwrap();
+    assert!(matches!(Journal::open(&newer, &Options::default()), Err(Error::Newer { found: 999, .. })));
     assert!(Archive::open(folder.path().join("absent.db"), None).is_err());
     assert!(!folder.path().join("absent.db").exists());
 }

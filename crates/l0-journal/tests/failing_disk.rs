@@ -24,52 +24,25 @@ fn world() -> World {
     let folder = scratch::folder();
     let disk = FaultyDisk::default();
     let clock = Arc::new(VirtualClock::at(1_760_000_000_000));
-    let options = Options {
-        drive: Drive::Caller,
-        disk: Arc::new(disk.clone()),
-        clock,
-        ..Options::default()
-    };
+    let options = Options { drive: Drive::Caller, disk: Arc::new(disk.clone()), clock, ..Options::default() };
     let journal = Journal::open(folder.path().join("j.db"), &options).unwrap();
-    World {
-        _folder: folder,
-        disk,
-        options,
-        journal,
-    }
+    World { _folder: folder, disk, options, journal }
 }
 
 impl World {
     fn stream(&self, id: u8) -> Stream {
-        self.journal
-            .stream(StreamId([id; 16]), &StreamOptions::new(Kind::Session))
-            .unwrap()
+        self.journal.stream(StreamId([id; 16]), &StreamOptions::new(Kind::Session)).unwrap()
     }
 
     fn count(&self, id: u8) -> usize {
-        let records = self
-            .journal
-            .load(StreamId([id; 16]), 0, usize::MAX)
-            .unwrap();
-        assert!(
-            records
-                .iter()
-                .map(|record| record.seq)
-                .eq(0..records.len() as u64)
-        );
+        let records = self.journal.load(StreamId([id; 16]), 0, usize::MAX).unwrap();
+        assert!(records.iter().map(|record| record.seq).eq(0..records.len() as u64));
         records.len()
     }
 }
 
 fn append(stream: &Stream, text: &str) -> Result<u64, Error> {
-    stream.chunk(&Chunk {
-        at_ns: 0,
-        attempt: 1,
-        signal: 0,
-        class: Class::Completion,
-        text,
-        object: None,
-    })
+    stream.chunk(&Chunk { at_ns: 0, attempt: 1, signal: 0, class: Class::Completion, text, object: None })
 }
 
 /// A stream that missed a record takes no more: a record with a hole would replay as something that never happened.
@@ -100,21 +73,14 @@ fn a_database_that_takes_nothing_loses_nothing() {
     let world = world();
     let stream = world.stream(1);
     append(&stream, "a").unwrap();
-    for kind in [
-        ErrorKind::StorageFull,
-        ErrorKind::ReadOnlyFilesystem,
-        ErrorKind::Other,
-    ] {
+    for kind in [ErrorKind::StorageFull, ErrorKind::ReadOnlyFilesystem, ErrorKind::Other] {
         world.disk.break_commits(Some(kind));
         append(&stream, "b").unwrap();
         let error = world.journal.flush().unwrap_err();
         let health = world.journal.health();
         assert_eq!(health.error, Some(error));
         assert!(health.behind_bytes > 0);
-        assert!(
-            world.journal.barrier(Before::SideEffect).wait().is_ok(),
-            "the spool can still be synced"
-        );
+        assert!(world.journal.barrier(Before::SideEffect).wait().is_ok(), "the spool can still be synced");
     }
     world.disk.break_commits(None);
     world.journal.flush().unwrap();
@@ -157,10 +123,7 @@ fn a_failed_sync_closes_barriers_until_it_is_mended() {
     assert!(world.journal.barrier(Before::SideEffect).wait().is_err());
     // The database takes what the file may have lost, and the file goes.
     world.journal.flush().unwrap();
-    let synced = world
-        .disk
-        .log()
-        .contains(&Operation::Point(l0_journal::disk::Point::Synced));
+    let synced = world.disk.log().contains(&Operation::Point(l0_journal::disk::Point::Synced));
     assert!(synced, "the database was not synced");
     world.journal.barrier(Before::SideEffect).wait().unwrap();
     assert_eq!(world.count(1), 2);
@@ -174,14 +137,10 @@ fn a_journal_that_cannot_be_written_can_be_read() {
     let path = world.journal.path().to_path_buf();
     world.journal.close().unwrap();
     world.disk.break_writes(Some(ErrorKind::ReadOnlyFilesystem));
-    assert!(matches!(
-        Journal::open(&path, &world.options),
-        Err(Error::ReadOnly { .. })
-    ));
+    assert!(matches!(Journal::open(&path, &world.options), Err(Error::ReadOnly { .. })));
     let list = || {
-        let names = std::fs::read_dir(path.parent().unwrap())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name());
+        let names =
+            std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
         names.collect::<std::collections::BTreeSet<_>>()
     };
     let before = list();
@@ -201,10 +160,7 @@ fn a_refused_record_leaves_the_stream_as_it_was() {
     let stream = world.stream(1);
     append(&stream, "a").unwrap();
     let large = "x".repeat((256 << 20) + 1);
-    assert!(matches!(
-        append(&stream, &large),
-        Err(Error::TooLarge { .. })
-    ));
+    assert!(matches!(append(&stream, &large), Err(Error::TooLarge { .. })));
     assert_eq!(append(&stream, "b").unwrap(), 1);
     assert_eq!(world.count(1), 2);
 }

@@ -12,26 +12,19 @@ use std::time::Duration;
 
 use l0_journal::clock::VirtualClock;
 use l0_journal::{
-    AttemptRow, Body, Chunk, Class, Content, Drive, Entry, Filter, Head, Journal, Kind, Level,
-    Options, Redaction, Removal, Row, RunRow, Selection, SessionRow, StepRow, Store, Stored,
-    StreamId, StreamOptions,
+    AttemptRow, Body, Chunk, Class, Content, Drive, Entry, Filter, Head, Journal, Kind, Level, Options,
+    Redaction, Removal, Row, RunRow, Selection, SessionRow, StepRow, Store, Stored, StreamId, StreamOptions,
 };
 
 mod scratch;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 fn options() -> Options {
     let clock = Arc::new(VirtualClock::at(1_760_000_000_000));
-    Options {
-        drive: Drive::Caller,
-        clock,
-        ..Options::default()
-    }
+    Options { drive: Drive::Caller, clock, ..Options::default() }
 }
 
 fn id(name: &str) -> StreamId {
@@ -44,75 +37,34 @@ fn write(journal: &Journal) {
     let options = StreamOptions {
         tenant: text("acme"),
         user: text("ann"),
-        redaction: Redaction {
-            tool_result: Level::None,
-            ..Redaction::default()
-        },
+        redaction: Redaction { tool_result: Level::None, ..Redaction::default() },
         ..StreamOptions::new(Kind::Session)
     };
     let lease = journal.lease(id("run"), Duration::ZERO).unwrap();
-    let session = journal
-        .stream(id("session"), &options.clone().under(&lease))
-        .unwrap();
+    let session = journal.stream(id("session"), &options.clone().under(&lease)).unwrap();
     let contents = [
-        Content {
-            class: Class::Prompt,
-            bytes: b"What is the capital of France?",
-        },
-        Content {
-            class: Class::ToolResult,
-            bytes: b"not kept",
-        },
+        Content { class: Class::Prompt, bytes: b"What is the capital of France?" },
+        Content { class: Class::ToolResult, bytes: b"not kept" },
     ];
-    session
-        .entry(&Entry {
-            at_ns: 1_000,
-            kind: 3,
-            payload: b"\x01start",
-            contents: &contents,
-        })
-        .unwrap();
+    session.entry(&Entry { at_ns: 1_000, kind: 3, payload: b"\x01start", contents: &contents }).unwrap();
     for (number, piece) in (0..).zip(["The", " capital", " is", " Paris", "."]) {
         let object = (number == 3).then_some(b"{\"index\":3}".as_slice());
         let at_ns = 5_000_000 + number * 20_000_000;
         let class = Class::Completion;
         let signal = u8::try_from(number % 4).unwrap();
-        session
-            .chunk(&Chunk {
-                at_ns,
-                attempt: 1,
-                signal,
-                class,
-                text: piece,
-                object,
-            })
-            .unwrap();
+        session.chunk(&Chunk { at_ns, attempt: 1, signal, class, text: piece, object }).unwrap();
         if number == 2 {
             journal.flush().unwrap();
         }
     }
-    let erased = journal
-        .stream(id("erased"), &StreamOptions::new(Kind::Step))
-        .unwrap();
-    let chunk = |at_ns, text| Chunk {
-        at_ns,
-        attempt: 2,
-        signal: 1,
-        class: Class::ToolArguments,
-        text,
-        object: None,
-    };
+    let erased = journal.stream(id("erased"), &StreamOptions::new(Kind::Step)).unwrap();
+    let chunk =
+        |at_ns, text| Chunk { at_ns, attempt: 2, signal: 1, class: Class::ToolArguments, text, object: None };
     erased.chunk(&chunk(7, "{\"secret\": true}")).unwrap();
-    let pruned = journal
-        .stream(id("pruned"), &StreamOptions::new(Kind::Run))
-        .unwrap();
+    let pruned = journal.stream(id("pruned"), &StreamOptions::new(Kind::Run)).unwrap();
     pruned.chunk(&chunk(8, "old")).unwrap();
-    journal
-        .remove(&Selection::Streams(vec![id("erased")]), Removal::Content)
-        .unwrap();
-    journal
-        .remove(&Selection::Streams(vec![id("pruned")]), Removal::Records)
-        .unwrap();
+    journal.remove(&Selection::Streams(vec![id("erased")]), Removal::Content).unwrap();
+    journal.remove(&Selection::Streams(vec![id("pruned")]), Removal::Records).unwrap();
     let started_at_ms = Some(1_760_000_000_000);
     let run = RunRow {
         id: id("run"),
@@ -122,13 +74,8 @@ fn write(journal: &Journal) {
         ..RunRow::default()
     };
     journal.put(&Row::Run(run)).unwrap();
-    let step = StepRow {
-        id: id("step"),
-        run: Some(id("run")),
-        key: text("k"),
-        started_at_ms,
-        ..StepRow::default()
-    };
+    let step =
+        StepRow { id: id("step"), run: Some(id("run")), key: text("k"), started_at_ms, ..StepRow::default() };
     journal.put(&Row::Step(step)).unwrap();
     let row = SessionRow {
         id: id("session"),
@@ -143,45 +90,22 @@ fn write(journal: &Journal) {
         ..SessionRow::default()
     };
     journal.put(&Row::Session(row)).unwrap();
-    let attempt = AttemptRow {
-        session: id("session"),
-        number: 1,
-        status: text("ok"),
-        ..AttemptRow::default()
-    };
+    let attempt =
+        AttemptRow { session: id("session"), number: 1, status: text("ok"), ..AttemptRow::default() };
     journal.put(&Row::Attempt(attempt)).unwrap();
     lease.release().unwrap();
 }
 
 /// What a process appended that was killed before it flushed.
 fn write_more(journal: &Journal) {
-    let session = journal
-        .stream(id("session"), &StreamOptions::new(Kind::Session))
-        .unwrap();
-    let chunk = Chunk {
-        at_ns: 99,
-        attempt: 2,
-        signal: 0,
-        class: Class::Completion,
-        text: " Indeed.",
-        object: None,
-    };
+    let session = journal.stream(id("session"), &StreamOptions::new(Kind::Session)).unwrap();
+    let chunk =
+        Chunk { at_ns: 99, attempt: 2, signal: 0, class: Class::Completion, text: " Indeed.", object: None };
     session.chunk(&chunk).unwrap();
-    let late = journal
-        .stream(id("late"), &StreamOptions::new(Kind::Run))
-        .unwrap();
-    late.entry(&Entry {
-        at_ns: 5,
-        kind: 9,
-        payload: b"\x01late",
-        contents: &[],
-    })
-    .unwrap();
-    let row = SessionRow {
-        id: id("session"),
-        status: Some("interrupted".to_owned()),
-        ..SessionRow::default()
-    };
+    let late = journal.stream(id("late"), &StreamOptions::new(Kind::Run)).unwrap();
+    late.entry(&Entry { at_ns: 5, kind: 9, payload: b"\x01late", contents: &[] }).unwrap();
+    let row =
+        SessionRow { id: id("session"), status: Some("interrupted".to_owned()), ..SessionRow::default() };
     journal.put(&Row::Session(row)).unwrap();
 }
 
@@ -189,28 +113,19 @@ fn write_more(journal: &Journal) {
 fn tell(journal: &Journal) -> String {
     let mut told = String::new();
     let mut say = |what: &dyn std::fmt::Debug| {
-        for line in format!("{what:#?}")
-            .lines()
-            .filter(|line| !line.ends_with(": None,"))
-        {
+        for line in format!("{what:#?}").lines().filter(|line| !line.ends_with(": None,")) {
             writeln!(told, "{line}").unwrap();
         }
     };
     for name in ["session", "erased", "pruned", "late", "run"] {
         say(&name);
         if let Some(info) = journal.info(id(name)).unwrap() {
-            say(&(
-                info.kind,
-                info.records,
-                info.last_at_ns,
-                info.opened_at_ms,
-                info.removed,
-            ));
+            say(&(info.kind, info.records, info.last_at_ns, info.opened_at_ms, info.removed));
         }
         match journal.load(id(name), 0, usize::MAX) {
-            Ok(records) => records
-                .iter()
-                .for_each(|record| say(&(record.seq, record.at_ns, readable(&record.body)))),
+            Ok(records) => {
+                records.iter().for_each(|record| say(&(record.seq, record.at_ns, readable(&record.body))))
+            }
             Err(error) => say(&error.to_string()),
         }
     }
@@ -224,35 +139,17 @@ fn tell(journal: &Journal) -> String {
 
 /// A record on one line, with its texts as text.
 fn readable(body: &Body) -> String {
-    let text = |stored: &Stored| {
-        stored
-            .text()
-            .map_or_else(|| format!("{stored:?}"), |text| format!("{text:?}"))
-    };
+    let text =
+        |stored: &Stored| stored.text().map_or_else(|| format!("{stored:?}"), |text| format!("{text:?}"));
     match body {
-        Body::Entry {
-            kind,
-            payload,
-            contents,
-        } => {
-            let contents: Vec<_> = contents
-                .iter()
-                .map(|(class, stored)| format!("{class:?} {}", text(stored)))
-                .collect();
+        Body::Entry { kind, payload, contents } => {
+            let contents: Vec<_> =
+                contents.iter().map(|(class, stored)| format!("{class:?} {}", text(stored))).collect();
             format!("entry {kind} {payload:?} {}", contents.join(", "))
         }
-        Body::Chunk {
-            attempt,
-            signal,
-            class,
-            text: stored,
-            object,
-        } => {
+        Body::Chunk { attempt, signal, class, text: stored, object } => {
             let object = object.as_ref().map(text).unwrap_or_default();
-            format!(
-                "chunk {attempt} {signal} {class:?} {} {object}",
-                text(stored)
-            )
+            format!("chunk {attempt} {signal} {class:?} {} {object}", text(stored))
         }
     }
 }
@@ -280,25 +177,13 @@ fn journals_of_every_version_are_read() {
         let folder = scratch::folder();
         let path = folder.path().join("j.db");
         copy(&golden(&format!("{version}.db")), &path);
-        copy(
-            &golden(&format!("{version}.db-spool")),
-            &folder.path().join("j.db-spool"),
-        );
-        let expected =
-            |name: &str| std::fs::read_to_string(golden(&format!("{version}.{name}"))).unwrap();
+        copy(&golden(&format!("{version}.db-spool")), &folder.path().join("j.db-spool"));
+        let expected = |name: &str| std::fs::read_to_string(golden(&format!("{version}.{name}"))).unwrap();
         let head: Head = expected("head").trim().parse().unwrap();
         let journal = Journal::open(&path, &options()).unwrap();
         let recovery = journal.recovery();
-        assert_eq!(
-            (recovery.records, recovery.torn, recovery.spools),
-            (2, 0, 1),
-            "{recovery:?}"
-        );
-        assert_eq!(
-            tell(&journal),
-            expected("txt"),
-            "version {version} is read differently"
-        );
+        assert_eq!((recovery.records, recovery.torn, recovery.spools), (2, 0, 1), "{recovery:?}");
+        assert_eq!(tell(&journal), expected("txt"), "version {version} is read differently");
         let report = journal.verify(Some(head)).unwrap();
         assert!(report.is_sound(), "{:?}", report.findings);
         // And it can be written on.
@@ -311,9 +196,7 @@ fn journals_of_every_version_are_read() {
 
 /// Writes the golden journal of this version, unless there is one.
 fn record() {
-    let number = (1..)
-        .find(|version| !golden(&format!("{version}.db")).exists())
-        .unwrap();
+    let number = (1..).find(|version| !golden(&format!("{version}.db")).exists()).unwrap();
     std::fs::create_dir_all(golden("")).unwrap();
     let folder = scratch::folder();
     let path = folder.path().join("j.db");

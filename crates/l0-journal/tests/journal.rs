@@ -11,20 +11,11 @@ use l0_journal::{
 };
 
 fn append(stream: &Stream, text: &str) -> Result<u64, Error> {
-    stream.chunk(&Chunk {
-        at_ns: 0,
-        attempt: 1,
-        signal: 0,
-        class: Class::Completion,
-        text,
-        object: None,
-    })
+    stream.chunk(&Chunk { at_ns: 0, attempt: 1, signal: 0, class: Class::Completion, text, object: None })
 }
 
 fn open(journal: &Journal, id: u8) -> Stream {
-    journal
-        .stream(StreamId([id; 16]), &StreamOptions::new(Kind::Session))
-        .unwrap()
+    journal.stream(StreamId([id; 16]), &StreamOptions::new(Kind::Session)).unwrap()
 }
 
 fn files(folder: &std::path::Path) -> Vec<String> {
@@ -64,13 +55,7 @@ fn one_file_is_one_journal_under_every_name() {
         append(&open(&again, 1), "b").unwrap();
     }
     assert_eq!(stream.next_seq().unwrap(), 5);
-    let other = Journal::open(
-        &path,
-        &Options {
-            key: Some(Key([1; 32])),
-            ..Options::default()
-        },
-    );
+    let other = Journal::open(&path, &Options { key: Some(Key([1; 32])), ..Options::default() });
     assert!(matches!(other, Err(Error::Key { .. })));
 }
 
@@ -85,10 +70,7 @@ fn a_closed_journal_is_one_file_and_can_be_opened_again() {
     assert_eq!(files(folder.path()), ["j.db", "open.lock"]);
     assert_eq!(append(&stream, "b"), Err(Error::Closed));
     assert_eq!(journal.flush(), Err(Error::Closed));
-    assert_eq!(
-        journal.barrier(Before::SideEffect).wait(),
-        Err(Error::Closed)
-    );
+    assert_eq!(journal.barrier(Before::SideEffect).wait(), Err(Error::Closed));
     let again = Journal::open(&path, &Options::default()).unwrap();
     append(&open(&again, 1), "b").unwrap();
     assert_eq!(again.load(StreamId([1; 16]), 0, 9).unwrap().len(), 2);
@@ -101,52 +83,30 @@ fn the_last_handle_closes() {
     let path = folder.path().join("j.db");
     let journal = Journal::open(&path, &Options::default()).unwrap();
     let lease = journal.lease(StreamId([9; 16]), Duration::ZERO).unwrap();
-    let stream = journal
-        .stream(
-            StreamId([1; 16]),
-            &StreamOptions::new(Kind::Step).under(&lease),
-        )
-        .unwrap();
+    let stream = journal.stream(StreamId([1; 16]), &StreamOptions::new(Kind::Step).under(&lease)).unwrap();
     append(&stream, "a").unwrap();
     drop(journal);
     append(&stream, "b").unwrap();
     drop(stream);
     lease.check().unwrap();
-    assert!(
-        files(folder.path())
-            .iter()
-            .any(|name| name.ends_with(".spool"))
-    );
+    assert!(files(folder.path()).iter().any(|name| name.ends_with(".spool")));
     drop(lease);
     assert_eq!(files(folder.path()), ["j.db", "open.lock"]);
     let again = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!(again.load(StreamId([1; 16]), 0, 9).unwrap().len(), 2);
     // Given back when it was dropped: nobody has to wait for it.
-    assert_eq!(
-        again
-            .lease(StreamId([9; 16]), Duration::ZERO)
-            .unwrap()
-            .fence(),
-        2
-    );
+    assert_eq!(again.lease(StreamId([9; 16]), Duration::ZERO).unwrap().fence(), 2);
 }
 
 /// An idle journal does not keep a spool: what is erased from the database is not to be found there either.
 #[test]
 fn an_idle_journal_lets_go_of_its_spool() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        linger: Duration::from_millis(1),
-        ..Options::default()
-    };
+    let options = Options { linger: Duration::from_millis(1), ..Options::default() };
     let journal = Journal::open(folder.path().join("j.db"), &options).unwrap();
     append(&open(&journal, 1), "a").unwrap();
     journal.sync().wait().unwrap();
-    let spooled = || {
-        files(folder.path())
-            .iter()
-            .any(|name| name.ends_with(".spool"))
-    };
+    let spooled = || files(folder.path()).iter().any(|name| name.ends_with(".spool"));
     let patience = std::time::Instant::now() + Duration::from_secs(60);
     while spooled() && std::time::Instant::now() < patience {
         std::thread::yield_now();
@@ -177,9 +137,7 @@ fn erased_text_is_in_no_file() {
                     folders.push(path);
                 } else {
                     let bytes = std::fs::read(path).unwrap();
-                    found |= bytes
-                        .windows(text.len())
-                        .any(|window| window == text.as_bytes());
+                    found |= bytes.windows(text.len()).any(|window| window == text.as_bytes());
                 }
             }
         }
@@ -196,14 +154,7 @@ fn erased_text_is_in_no_file() {
 fn off_records_nothing_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.db");
-    let off = Journal::open(
-        &path,
-        &Options {
-            durability: Durability::Off,
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let off = Journal::open(&path, &Options { durability: Durability::Off, ..Options::default() }).unwrap();
     let on = Journal::open(&path, &Options::default()).unwrap();
     append(&open(&off, 1), "nowhere").unwrap();
     off.put(&Row::Session(SessionRow::default())).unwrap();
@@ -214,10 +165,7 @@ fn off_records_nothing_and_says_so() {
         matches!(&found[..], [record] if matches!(&record.body, Body::Chunk { text: Stored::Full(text), .. } if text == b"somewhere"))
     );
     assert!(on.sessions(&Filter::default()).unwrap().rows.is_empty());
-    assert_eq!(
-        (off.durability(), on.durability()),
-        (Durability::Off, Durability::Safe)
-    );
+    assert_eq!((off.durability(), on.durability()), (Durability::Off, Durability::Safe));
 }
 
 /// A wall clock that jumps either way neither loses a lease nor keeps a dead one alive.
@@ -252,22 +200,14 @@ fn a_silent_holder_is_succeeded_even_when_the_clock_went_back() {
     let path = folder.path().join("j.db");
     let run = StreamId([1; 16]);
     let clock = Arc::new(VirtualClock::at(1_760_000_000_000));
-    let options = Options {
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        drive: Drive::Caller,
-        ..Options::default()
-    };
+    let options =
+        Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, drive: Drive::Caller, ..Options::default() };
     let journal = Journal::open(&path, &options).unwrap();
     journal.flush().unwrap();
     // A holder on a host whose clock is an hour ahead.
     let elsewhere = rusqlite::Connection::open(&path).unwrap();
     let sql = "INSERT INTO leases VALUES (?1, 7, ?2, 'elsewhere', 3, ?3)";
-    elsewhere
-        .execute(
-            sql,
-            rusqlite::params![run.0, [5_u8; 16], 1_760_003_600_000_i64],
-        )
-        .unwrap();
+    elsewhere.execute(sql, rusqlite::params![run.0, [5_u8; 16], 1_760_003_600_000_i64]).unwrap();
     assert!(
         matches!(journal.lease(run, Duration::ZERO), Err(Error::Held { host, .. }) if host == "elsewhere")
     );
@@ -283,24 +223,10 @@ fn a_silent_holder_is_succeeded_even_when_the_clock_went_back() {
 fn every_filter_has_an_index() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.db");
-    Journal::open(&path, &Options::default())
-        .unwrap()
-        .close()
-        .unwrap();
+    Journal::open(&path, &Options::default()).unwrap().close().unwrap();
     let connection = rusqlite::Connection::open(&path).unwrap();
     for (table, columns) in [
-        (
-            "sessions",
-            &[
-                "run",
-                "tenant",
-                "user",
-                "target",
-                "status",
-                "fault",
-                "started_at_ms",
-            ][..],
-        ),
+        ("sessions", &["run", "tenant", "user", "target", "status", "fault", "started_at_ms"][..]),
         ("steps", &["run", "started_at_ms"]),
         ("runs", &["started_at_ms"]),
     ] {
@@ -316,10 +242,7 @@ fn every_filter_has_an_index() {
                 .map(Result::unwrap)
                 .collect();
             assert!(plan[0].starts_with("SEARCH"), "{table}.{column}: {plan:?}");
-            assert!(
-                !plan.iter().any(|step| step.contains("TEMP B-TREE")),
-                "{table}.{column}: {plan:?}"
-            );
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{table}.{column}: {plan:?}");
         }
     }
 }
@@ -327,10 +250,7 @@ fn every_filter_has_an_index() {
 #[test]
 fn many_threads_and_streams_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        linger: Duration::from_millis(1),
-        ..Options::default()
-    };
+    let options = Options { linger: Duration::from_millis(1), ..Options::default() };
     let journal = Journal::open(folder.path().join("j.db"), &options).unwrap();
     let threads: Vec<_> = (0..8_u8)
         .map(|id| {
@@ -351,8 +271,5 @@ fn many_threads_and_streams_at_once() {
         thread.join().unwrap();
     }
     let report = journal.verify(None).unwrap();
-    assert!(
-        report.is_sound() && (report.records, report.streams) == (2400, 8),
-        "{report:?}"
-    );
+    assert!(report.is_sound() && (report.records, report.streams) == (2400, 8), "{report:?}");
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use l0_journal::clock::VirtualClock;
 use l0_journal::faulty::FaultyDisk;
 use l0_journal::{
-    AttemptRow, Chunk, Class, Content, Drive, Entry, Error, Filter, Journal, Kind, Level, Memory,
-    Options, Redaction, Removal, Row, Selection, SessionRow, Store, StreamId, StreamOptions,
+    AttemptRow, Chunk, Class, Content, Drive, Entry, Error, Filter, Journal, Kind, Level, Memory, Options,
+    Redaction, Removal, Row, Selection, SessionRow, Store, StreamId, StreamOptions,
 };
 use proptest::prelude::*;
 
@@ -89,54 +89,22 @@ fn tenant(stream: u8) -> String {
 fn apply(store: &dyn Store, action: &Action) -> Result<String, Error> {
     let open = |stream: u8, level: u8| {
         let level = [Level::Full, Level::None, Level::Full][usize::from(level)];
-        let redaction = Redaction {
-            prompt: level,
-            ..Redaction::default()
-        };
+        let redaction = Redaction { prompt: level, ..Redaction::default() };
         store.stream(
             id(stream),
-            &StreamOptions {
-                tenant: Some(tenant(stream)),
-                redaction,
-                ..StreamOptions::new(Kind::Step)
-            },
+            &StreamOptions { tenant: Some(tenant(stream)), redaction, ..StreamOptions::new(Kind::Step) },
         )
     };
     Ok(match action {
-        Action::Chunk {
-            stream,
-            at_ns,
-            text,
-            object,
-        } => {
+        Action::Chunk { stream, at_ns, text, object } => {
             let object = object.then_some(b"object".as_slice());
             let class = Class::Completion;
-            let chunk = Chunk {
-                at_ns: *at_ns,
-                attempt: 1,
-                signal: 1,
-                class,
-                text,
-                object,
-            };
+            let chunk = Chunk { at_ns: *at_ns, attempt: 1, signal: 1, class, text, object };
             format!("{}", open(*stream, 0)?.chunk(&chunk)?)
         }
-        Action::Entry {
-            stream,
-            at_ns,
-            level,
-            content,
-        } => {
-            let contents = [Content {
-                class: Class::Prompt,
-                bytes: content,
-            }];
-            let entry = Entry {
-                at_ns: *at_ns,
-                kind: 5,
-                payload: b"payload",
-                contents: &contents,
-            };
+        Action::Entry { stream, at_ns, level, content } => {
+            let contents = [Content { class: Class::Prompt, bytes: content }];
+            let entry = Entry { at_ns: *at_ns, kind: 5, payload: b"payload", contents: &contents };
             format!("{}", open(*stream, *level)?.entry(&entry)?)
         }
         Action::Row { stream, status } => {
@@ -159,27 +127,14 @@ fn apply(store: &dyn Store, action: &Action) -> Result<String, Error> {
             String::new()
         }
         Action::Remove { stream, records } => {
-            let how = if *records {
-                Removal::Records
-            } else {
-                Removal::Content
-            };
-            format!(
-                "{}",
-                store
-                    .remove(&Selection::Streams(vec![id(*stream)]), how)?
-                    .streams
-            )
+            let how = if *records { Removal::Records } else { Removal::Content };
+            format!("{}", store.remove(&Selection::Streams(vec![id(*stream)]), how)?.streams)
         }
         Action::RemoveTenant { tenant } => {
             let what = Selection::Tenant(format!("tenant {tenant}"));
             format!("{}", store.remove(&what, Removal::Content)?.streams)
         }
-        Action::Read {
-            stream,
-            from,
-            limit,
-        } => format!("{:?}", store.load(id(*stream), *from, *limit)?),
+        Action::Read { stream, from, limit } => format!("{:?}", store.load(id(*stream), *from, *limit)?),
         Action::Flush | Action::Tidy | Action::Sync | Action::Close | Action::Kill => String::new(),
     })
 }
@@ -190,18 +145,11 @@ fn everything(store: &dyn Store) -> String {
         let info = store
             .info(id(stream))
             .map(|info| info.map(|info| (info.kind, info.records, info.last_at_ns, info.removed)));
-        (
-            store.load(id(stream), 0, usize::MAX),
-            info,
-            store.attempts(id(stream)),
-        )
+        (store.load(id(stream), 0, usize::MAX), info, store.attempts(id(stream)))
     });
     let streams: Vec<_> = streams.collect();
     let sessions = store.sessions(&Filter::default());
-    let running = store.sessions(&Filter {
-        status: Some("a".to_owned()),
-        ..Filter::default()
-    });
+    let running = store.sessions(&Filter { status: Some("a".to_owned()), ..Filter::default() });
     let report = store.verify(None).unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
     format!("{streams:?} {sessions:?} {running:?} {}", report.records)
@@ -221,8 +169,7 @@ impl OnDisk<'_> {
             clock: Arc::new(VirtualClock::at(1_760_000_000_000)),
             ..Options::default()
         };
-        self.journal
-            .get_or_insert_with(|| Journal::open(self.path, &options).unwrap())
+        self.journal.get_or_insert_with(|| Journal::open(self.path, &options).unwrap())
     }
 
     fn apply(&mut self, action: &Action) -> Result<String, Error> {

@@ -2,10 +2,7 @@
 //!
 //! The test starts itself again in other roles. `L0_CRASH_ROUNDS` sets how often a writer is killed at each durability.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(
-    clippy::print_stdout,
-    reason = "a test without a harness says what it does"
-)]
+#![allow(clippy::print_stdout, reason = "a test without a harness says what it does")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use l0_journal::clock::VirtualClock;
 use l0_journal::{
-    Before, Body, Chunk, Class, Drive, Durability, Error, Filter, Journal, Kind, Lease, Options,
-    Row, SessionRow, Store, Stream, StreamId, StreamOptions, fork,
+    Before, Body, Chunk, Class, Drive, Durability, Error, Filter, Journal, Kind, Lease, Options, Row,
+    SessionRow, Store, Stream, StreamId, StreamOptions, fork,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -27,33 +24,18 @@ const CASES: &[(&str, fn())] = &[
     ("killed_writers_lose_nothing_acknowledged_in_safe", || {
         killed(Durability::Safe);
     }),
-    (
-        "killed_writers_lose_nothing_acknowledged_in_paranoid",
-        || killed(Durability::Paranoid),
-    ),
+    ("killed_writers_lose_nothing_acknowledged_in_paranoid", || killed(Durability::Paranoid)),
     ("several_processes_write_one_journal", several_writers),
-    (
-        "two_processes_cannot_write_one_stream",
-        one_stream_two_writers,
-    ),
+    ("two_processes_cannot_write_one_stream", one_stream_two_writers),
     ("a_dead_holder_is_succeeded_at_once", dead_holder),
-    (
-        "a_living_holder_is_not_succeeded_even_when_stopped",
-        living_holder,
-    ),
-    (
-        "a_holder_on_another_host_that_wakes_up_late_is_fenced_off",
-        || stopped_holder("sleeper"),
-    ),
+    ("a_living_holder_is_not_succeeded_even_when_stopped", living_holder),
+    ("a_holder_on_another_host_that_wakes_up_late_is_fenced_off", || stopped_holder("sleeper")),
     ("what_a_late_holder_writes_unknowingly_is_refused", || {
         stopped_holder("dreamer");
     }),
     ("an_announced_fork_starts_clean", announced_fork),
     ("a_fork_nobody_announced_harms_nobody", unannounced_fork),
-    (
-        "a_lock_that_a_forked_child_inherited_does_not_keep_the_dead_alive",
-        inherited_lock,
-    ),
+    ("a_lock_that_a_forked_child_inherited_does_not_keep_the_dead_alive", inherited_lock),
 ];
 
 fn main() {
@@ -72,10 +54,7 @@ fn main() {
         if wanted.is_none_or(|wanted| name.contains(wanted.as_str())) {
             let start = Instant::now();
             case();
-            println!(
-                "test {name} ... ok ({:.1} s)",
-                start.elapsed().as_secs_f64()
-            );
+            println!("test {name} ... ok ({:.1} s)", start.elapsed().as_secs_f64());
         }
     }
 }
@@ -87,25 +66,11 @@ fn play(role: &str, path: &Path, arguments: &[String]) {
         "several" => writer_of_several(path, arguments),
         "rival" => rival(path),
         "holder" => holder(path),
-        "sleeper" => sleeper(
-            path,
-            &Options {
-                lease_term: TERM,
-                ..on_host("a")
-            },
-        ),
+        "sleeper" => sleeper(path, &Options { lease_term: TERM, ..on_host("a") }),
         // Its clock stands still and nothing beats for it, so that it cannot know that it slept.
         "dreamer" => {
             let clock = Arc::new(VirtualClock::at(wall_ms()));
-            sleeper(
-                path,
-                &Options {
-                    clock,
-                    drive: Drive::Caller,
-                    lease_term: TERM,
-                    ..on_host("a")
-                },
-            );
+            sleeper(path, &Options { clock, drive: Drive::Caller, lease_term: TERM, ..on_host("a") });
         }
         "forker" => forker(path),
         _ => panic!("no role {role}"),
@@ -116,16 +81,11 @@ fn play(role: &str, path: &Path, arguments: &[String]) {
 const TERM: Duration = Duration::from_millis(1500);
 
 fn on_host(host: &str) -> Options {
-    Options {
-        host: Some(host.to_owned()),
-        ..Options::default()
-    }
+    Options { host: Some(host.to_owned()), ..Options::default() }
 }
 
 fn wall_ms() -> u64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     u64::try_from(since.as_millis()).unwrap()
 }
 
@@ -188,40 +148,27 @@ fn hear() -> String {
 }
 
 fn text(seq: u64) -> String {
-    format!(
-        "record {seq} {}",
-        "x".repeat(usize::try_from(seq % 40).unwrap())
-    )
+    format!("record {seq} {}", "x".repeat(usize::try_from(seq % 40).unwrap()))
 }
 
 fn append(stream: &Stream, seq: u64) -> Result<(), Error> {
     let text = text(seq);
-    let chunk = Chunk {
-        at_ns: seq,
-        attempt: 1,
-        signal: 0,
-        class: Class::Completion,
-        text: &text,
-        object: None,
-    };
+    let chunk =
+        Chunk { at_ns: seq, attempt: 1, signal: 0, class: Class::Completion, text: &text, object: None };
     let given = stream.chunk(&chunk)?;
     assert_eq!(given, seq);
     Ok(())
 }
 
 fn session(journal: &Journal, id: StreamId) -> Stream {
-    journal
-        .stream(id, &StreamOptions::new(Kind::Session))
-        .unwrap()
+    journal.stream(id, &StreamOptions::new(Kind::Session)).unwrap()
 }
 
 /// How many records the stream has, each of which must be the right one.
 fn count(journal: &Journal, id: StreamId) -> u64 {
     let records = journal.load(id, 0, usize::MAX).unwrap();
     for (seq, record) in (0..).zip(&records) {
-        let Body::Chunk { text: stored, .. } = &record.body else {
-            panic!()
-        };
+        let Body::Chunk { text: stored, .. } = &record.body else { panic!() };
         assert_eq!((record.seq, stored.text()), (seq, Some(text(seq).as_str())));
     }
     records.len() as u64
@@ -249,22 +196,10 @@ fn writer(path: &Path, arguments: &[String]) {
     };
     let id: StreamId = arguments[1].parse().unwrap();
     let linger = Duration::from_millis(arguments[2].parse().unwrap());
-    let journal = Journal::open(
-        path,
-        &Options {
-            durability,
-            linger,
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let journal = Journal::open(path, &Options { durability, linger, ..Options::default() }).unwrap();
     let stream = session(&journal, id);
     journal
-        .put(&Row::Session(SessionRow {
-            id,
-            status: Some("running".to_owned()),
-            ..SessionRow::default()
-        }))
+        .put(&Row::Session(SessionRow { id, status: Some("running".to_owned()), ..SessionRow::default() }))
         .unwrap();
     let mut out = std::io::stdout();
     for seq in stream.next_seq().unwrap().. {
@@ -288,27 +223,15 @@ fn killed(durability: Durability) {
     let mut streams: Vec<(StreamId, u64)> = Vec::new();
     for round in 0..rounds {
         // Some rounds go on with a stream that was cut before.
-        let (id, before) = if round % 3 == 2 {
-            *streams.last().unwrap()
-        } else {
-            (StreamId::random().unwrap(), 0)
-        };
+        let (id, before) =
+            if round % 3 == 2 { *streams.last().unwrap() } else { (StreamId::random().unwrap(), 0) };
         let linger = ["0", "3", "1000"][usize::try_from(round % 3).unwrap()];
         // In some rounds somebody else has the journal open all the time.
-        let bystander =
-            (round % 4 == 1).then(|| Journal::open(&path, &Options::default()).unwrap());
-        let mut process = Process::start(
-            "writer",
-            &path,
-            &[&durability_name, &id.to_string(), linger],
-        );
+        let bystander = (round % 4 == 1).then(|| Journal::open(&path, &Options::default()).unwrap());
+        let mut process = Process::start("writer", &path, &[&durability_name, &id.to_string(), linger]);
         let mut last = None;
         let mut bytes = [0; 8];
-        for _ in 0..random(if durability == Durability::Paranoid {
-            60
-        } else {
-            3000
-        }) {
+        for _ in 0..random(if durability == Durability::Paranoid { 60 } else { 3000 }) {
             process.says.read_exact(&mut bytes).unwrap();
             last = Some(u64::from_le_bytes(bytes));
         }
@@ -350,18 +273,9 @@ fn killed(durability: Durability) {
 // ----------------------------------------------------------------------------------------------- several writers
 
 fn writer_of_several(path: &Path, arguments: &[String]) {
-    let journal = Journal::open(
-        path,
-        &Options {
-            linger: Duration::from_millis(1),
-            ..Options::default()
-        },
-    )
-    .unwrap();
-    let streams: Vec<_> = arguments
-        .iter()
-        .map(|id| session(&journal, id.parse().unwrap()))
-        .collect();
+    let journal =
+        Journal::open(path, &Options { linger: Duration::from_millis(1), ..Options::default() }).unwrap();
+    let streams: Vec<_> = arguments.iter().map(|id| session(&journal, id.parse().unwrap())).collect();
     for seq in 0..400 {
         for stream in &streams {
             append(stream, seq).unwrap();
@@ -371,12 +285,7 @@ fn writer_of_several(path: &Path, arguments: &[String]) {
         }
     }
     for stream in &streams {
-        journal
-            .put(&Row::Session(SessionRow {
-                id: stream.id(),
-                ..SessionRow::default()
-            }))
-            .unwrap();
+        journal.put(&Row::Session(SessionRow { id: stream.id(), ..SessionRow::default() })).unwrap();
     }
     say("done");
     hear();
@@ -389,13 +298,7 @@ fn several_writers() {
     let ids: Vec<_> = (0..6).map(|_| StreamId::random().unwrap()).collect();
     let mut processes: Vec<_> = ids
         .chunks(2)
-        .map(|ids| {
-            Process::start(
-                "several",
-                &path,
-                &[&ids[0].to_string(), &ids[1].to_string()],
-            )
-        })
+        .map(|ids| Process::start("several", &path, &[&ids[0].to_string(), &ids[1].to_string()]))
         .collect();
     let journal = Journal::open(&path, &Options::default()).unwrap();
     for process in &mut processes {
@@ -432,40 +335,20 @@ fn modes_are_private(folder: &Path) {
         }
     }
     for suffix in ["j.db", "-wal", "-shm", ".lock", "-spool"] {
-        assert!(
-            seen.iter().any(|name| name.ends_with(suffix)),
-            "no {suffix} among {seen:?}"
-        );
+        assert!(seen.iter().any(|name| name.ends_with(suffix)), "no {suffix} among {seen:?}");
     }
 }
 
 fn rival(path: &Path) {
-    let journal = Journal::open(
-        path,
-        &Options {
-            linger: Duration::ZERO,
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let journal = Journal::open(path, &Options { linger: Duration::ZERO, ..Options::default() }).unwrap();
     let stream = session(&journal, StreamId([1; 16]));
     say("ready");
     hear();
     // A rival may also find that the stream has grown meanwhile: then its own numbers are taken.
     let own = format!("written by {}", std::process::id());
-    let chunk = Chunk {
-        at_ns: 0,
-        attempt: 1,
-        signal: 0,
-        class: Class::Completion,
-        text: &own,
-        object: None,
-    };
-    let result = stream
-        .chunk(&chunk)
-        .and_then(|_| journal.flush())
-        .and_then(|()| stream.chunk(&chunk))
-        .map(|_| ());
+    let chunk = Chunk { at_ns: 0, attempt: 1, signal: 0, class: Class::Completion, text: &own, object: None };
+    let result =
+        stream.chunk(&chunk).and_then(|_| journal.flush()).and_then(|()| stream.chunk(&chunk)).map(|_| ());
     say(&match result {
         Ok(()) => "written".to_owned(),
         Err(Error::Lost { because, .. }) if matches!(*because, Error::Conflict { .. }) => {
@@ -481,10 +364,7 @@ fn one_stream_two_writers() {
     let path = folder.path().join("j.db");
     let mut one = Process::start("rival", &path, &[]);
     let mut other = Process::start("rival", &path, &[]);
-    assert_eq!(
-        (one.line(), other.line()),
-        ("ready".to_owned(), "ready".to_owned())
-    );
+    assert_eq!((one.line(), other.line()), ("ready".to_owned(), "ready".to_owned()));
     one.tell("go");
     assert_eq!(one.line(), "written");
     other.tell("go");
@@ -504,20 +384,12 @@ const RUN: StreamId = StreamId([7; 16]);
 const STEP: StreamId = StreamId([8; 16]);
 
 fn leased(journal: &Journal, lease: &Lease) -> Stream {
-    journal
-        .stream(STEP, &StreamOptions::new(Kind::Step).under(lease))
-        .unwrap()
+    journal.stream(STEP, &StreamOptions::new(Kind::Step).under(lease)).unwrap()
 }
 
 fn holder(path: &Path) {
-    let journal = Journal::open(
-        path,
-        &Options {
-            linger: Duration::from_secs(3600),
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let journal =
+        Journal::open(path, &Options { linger: Duration::from_secs(3600), ..Options::default() }).unwrap();
     let lease = journal.lease(RUN, Duration::ZERO).unwrap();
     let stream = leased(&journal, &lease);
     (0..3).for_each(|seq| append(&stream, seq).unwrap());
@@ -551,14 +423,8 @@ fn living_holder() {
     assert_eq!(process.line(), "ready");
     process.signal(Signal::STOP);
     let clock = Arc::new(VirtualClock::at(wall_ms()));
-    let journal = Journal::open(
-        &path,
-        &Options {
-            clock: Arc::clone(&clock) as _,
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let journal =
+        Journal::open(&path, &Options { clock: Arc::clone(&clock) as _, ..Options::default() }).unwrap();
     clock.advance(Duration::from_secs(3600));
     let held = journal.lease(RUN, Duration::from_secs(60));
     assert!(matches!(held, Err(Error::Held { .. })), "{held:?}");
@@ -576,19 +442,8 @@ fn sleeper(path: &Path, options: &Options) {
     say("ready");
     // Stopped here, for longer than its term.
     hear();
-    let result = append(&stream, 3)
-        .and_then(|()| journal.flush())
-        .and_then(|()| append(&stream, 4));
-    let fenced = |error: &Error| {
-        matches!(
-            error,
-            Error::Fenced {
-                fence: 1,
-                current: 2,
-                ..
-            }
-        )
-    };
+    let result = append(&stream, 3).and_then(|()| journal.flush()).and_then(|()| append(&stream, 4));
+    let fenced = |error: &Error| matches!(error, Error::Fenced { fence: 1, current: 2, .. });
     say(&match result {
         Err(Error::Lost { because, .. }) if fenced(&because) => "refused".to_owned(),
         Err(error) if fenced(&error) => "fenced".to_owned(),
@@ -603,14 +458,7 @@ fn stopped_holder(role: &str) {
     let path = folder.path().join("j.db");
     let mut process = Process::start(role, &path, &[]);
     assert_eq!(process.line(), "ready");
-    let journal = Journal::open(
-        &path,
-        &Options {
-            lease_term: TERM,
-            ..on_host("b")
-        },
-    )
-    .unwrap();
+    let journal = Journal::open(&path, &Options { lease_term: TERM, ..on_host("b") }).unwrap();
     let early = journal.lease(RUN, Duration::ZERO);
     assert!(matches!(early, Err(Error::Held { .. })), "{early:?}");
     process.signal(Signal::STOP);
@@ -625,14 +473,7 @@ fn stopped_holder(role: &str) {
     process.signal(Signal::CONT);
     process.tell("go on");
     // One asks before it appends, because it knows it slept; the other appends and is refused by the database.
-    assert_eq!(
-        process.line(),
-        if role == "sleeper" {
-            "fenced"
-        } else {
-            "refused"
-        }
-    );
+    assert_eq!(process.line(), if role == "sleeper" { "fenced" } else { "refused" });
     append(&stream, 5).unwrap();
     lease.check().unwrap();
     process.tell("end");
@@ -651,8 +492,7 @@ fn in_a_fork(child: impl FnOnce()) {
             std::process::exit(i32::from(result.is_err()));
         }
         ::fork::Fork::Parent(pid) => {
-            let status =
-                rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
+            let status = rustix::process::waitpid(Pid::from_raw(pid), rustix::process::WaitOptions::empty());
             let (_, status) = status.unwrap().unwrap();
             assert_eq!(status.exit_status(), Some(0), "the child failed");
         }
@@ -662,14 +502,8 @@ fn in_a_fork(child: impl FnOnce()) {
 fn announced_fork() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.db");
-    let journal = Journal::open(
-        &path,
-        &Options {
-            linger: Duration::from_millis(1),
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let journal =
+        Journal::open(&path, &Options { linger: Duration::from_millis(1), ..Options::default() }).unwrap();
     let (mine, theirs) = (StreamId([1; 16]), StreamId([2; 16]));
     let stream = session(&journal, mine);
     (0..10).for_each(|seq| append(&stream, seq).unwrap());
@@ -698,24 +532,15 @@ fn announced_fork() {
 fn unannounced_fork() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j.db");
-    let journal = Journal::open(
-        &path,
-        &Options {
-            linger: Duration::from_millis(1),
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let journal =
+        Journal::open(&path, &Options { linger: Duration::from_millis(1), ..Options::default() }).unwrap();
     let id = StreamId([1; 16]);
     let stream = session(&journal, id);
     (0..10).for_each(|seq| append(&stream, seq).unwrap());
     in_a_fork(|| {
         assert_eq!(append(&stream, 10), Err(Error::Forked));
         // SQLite's own state came along: the journal cannot be opened safely, and says so.
-        assert_eq!(
-            Journal::open(&path, &Options::default()).map(|_| ()),
-            Err(Error::Forked)
-        );
+        assert_eq!(Journal::open(&path, &Options::default()).map(|_| ()), Err(Error::Forked));
         drop((stream.clone(), journal.clone()));
     });
     (10..20).for_each(|seq| append(&stream, seq).unwrap());
@@ -724,14 +549,8 @@ fn unannounced_fork() {
 }
 
 fn forker(path: &Path) {
-    let journal = Journal::open(
-        path,
-        &Options {
-            linger: Duration::from_secs(3600),
-            ..Options::default()
-        },
-    )
-    .unwrap();
+    let journal =
+        Journal::open(path, &Options { linger: Duration::from_secs(3600), ..Options::default() }).unwrap();
     let stream = session(&journal, StreamId([1; 16]));
     (0..5).for_each(|seq| append(&stream, seq).unwrap());
     if let ::fork::Fork::Child = ::fork::fork().unwrap() {

@@ -71,11 +71,7 @@ impl Put<'_> {
         if let Some((run, fence)) = opening.lease {
             let current = fence_of(self.transaction, self.path, run)?;
             if current > fence {
-                return Ok(Err(Error::Fenced {
-                    run,
-                    fence,
-                    current,
-                }));
+                return Ok(Err(Error::Fenced { run, fence, current }));
             }
         }
         let mut tail = match tails.get(&id) {
@@ -92,11 +88,7 @@ impl Put<'_> {
             return Ok(Err(Error::Removed { stream: id }));
         }
         if draft.first_seq > tail.next_seq {
-            let place = Place {
-                stream: Some(id),
-                block: None,
-                record: Some(tail.next_seq),
-            };
+            let place = Place { stream: Some(id), block: None, record: Some(tail.next_seq) };
             return Ok(Err(Error::Corrupt {
                 place,
                 what: "records were lost before they reached the database",
@@ -124,12 +116,7 @@ impl Put<'_> {
     }
 
     /// The first of the first `known` records of `draft` that is stored differently.
-    fn first_difference(
-        &self,
-        tail: &Tail,
-        draft: &Draft,
-        known: u64,
-    ) -> Result<Option<u64>, Error> {
+    fn first_difference(&self, tail: &Tail, draft: &Draft, known: u64) -> Result<Option<u64>, Error> {
         let fail = |error: rusqlite::Error| Error::database("compare records", self.path, &error);
         let mut statement = self
             .transaction
@@ -138,11 +125,7 @@ impl Put<'_> {
                  WHERE stream = ?1 AND first_seq + records > ?2 AND first_seq < ?3 ORDER BY number",
             )
             .map_err(fail)?;
-        let range = params![
-            tail.no,
-            integer(draft.first_seq),
-            integer(draft.first_seq + known)
-        ];
+        let range = params![tail.no, integer(draft.first_seq), integer(draft.first_seq + known)];
         let mut rows = statement.query(range).map_err(fail)?;
         let (new, _) = draft.marks.as_chunks::<MARK_BYTES>();
         while let Some(row) = rows.next().map_err(fail)? {
@@ -151,9 +134,7 @@ impl Put<'_> {
             let (first, marks) = (natural(first), marks.unwrap_or_default());
             let (stored, _) = marks.as_chunks::<MARK_BYTES>();
             for (seq, mark) in (first..).zip(stored) {
-                let index = seq
-                    .checked_sub(draft.first_seq)
-                    .filter(|index| *index < known);
+                let index = seq.checked_sub(draft.first_seq).filter(|index| *index < known);
                 let other = index.and_then(|index| new.get(usize::try_from(index).ok()?));
                 if other.is_some_and(|other| other != mark) {
                     return Ok(Some(seq));
@@ -206,12 +187,7 @@ impl Put<'_> {
         };
         let salt = tail.salt.unwrap_or(opening.salt);
         let content_hash = contents_hash(&salt, &draft.content);
-        let hash = self.chain.block_hash(
-            &self.head.hash,
-            &fields,
-            &body_hash(&draft.body),
-            &content_hash,
-        );
+        let hash = self.chain.block_hash(&self.head.hash, &fields, &body_hash(&draft.body), &content_hash);
         let mut block = Block {
             fields,
             hash,
@@ -230,14 +206,9 @@ impl Put<'_> {
         self.insert(&block, tail.no)?;
         self.transaction
             .prepare_cached("UPDATE streams SET records = ?2 WHERE no = ?1")
-            .and_then(|mut statement| {
-                statement.execute(params![tail.no, integer(draft.next_seq())])
-            })
+            .and_then(|mut statement| statement.execute(params![tail.no, integer(draft.next_seq())]))
             .map_err(|error| Error::database("count records", self.path, &error))?;
-        self.head = Head {
-            position: fields.position,
-            hash,
-        };
+        self.head = Head { position: fields.position, hash };
         tail.number += 1;
         tail.next_seq = draft.next_seq();
         tail.last_ns = draft.last_ns;
@@ -318,9 +289,7 @@ impl Put<'_> {
         );
         let mut statement = self.transaction.prepare_cached(&sql).map_err(fail)?;
         let values = row.values.iter().map(|(_, value)| value);
-        statement
-            .execute(rusqlite::params_from_iter(values))
-            .map_err(fail)?;
+        statement.execute(rusqlite::params_from_iter(values)).map_err(fail)?;
         Ok(())
     }
 }

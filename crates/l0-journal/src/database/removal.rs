@@ -59,22 +59,15 @@ fn remove_parts(
     let mut removed = Removed::default();
     // A list is handled a part at a time; anything else selects by what the streams say, until nothing is left.
     let mut parts: Vec<Selection> = match what {
-        Selection::Streams(ids) => ids
-            .chunks(STREAMS_PER_COMMIT)
-            .map(|ids| Selection::Streams(ids.to_vec()))
-            .collect(),
+        Selection::Streams(ids) => {
+            ids.chunks(STREAMS_PER_COMMIT).map(|ids| Selection::Streams(ids.to_vec())).collect()
+        }
         other => vec![other.clone()],
     };
     parts.reverse();
     while let Some(part) = parts.last() {
         let done = database.transact(Promise::Written, points, |transaction| {
-            let mut work = Work {
-                transaction,
-                path: &path,
-                chain,
-                how,
-                removed: Removed::default(),
-            };
+            let mut work = Work { transaction, path: &path, chain, how, removed: Removed::default() };
             let streams = work.select(part)?;
             work.remove(&streams, now_ms)?;
             Ok(work.removed)
@@ -87,9 +80,7 @@ fn remove_parts(
         }
     }
     if let Selection::User(user) = what {
-        database.transact(Promise::Written, points, |transaction| {
-            forget_user(transaction, &path, user)
-        })?;
+        database.transact(Promise::Written, points, |transaction| forget_user(transaction, &path, user))?;
     }
     Ok(removed)
 }
@@ -115,17 +106,11 @@ impl Work<'_> {
         let (condition, values): (String, Vec<Box<dyn rusqlite::ToSql>>) = match what {
             Selection::Streams(ids) => {
                 let places = vec!["?"; ids.len()].join(", ");
-                (
-                    format!("id IN ({places})"),
-                    ids.iter().map(|id| Box::new(id.0) as _).collect(),
-                )
+                (format!("id IN ({places})"), ids.iter().map(|id| Box::new(id.0) as _).collect())
             }
             Selection::Tenant(tenant) => ("tenant = ?".to_owned(), vec![Box::new(tenant.clone())]),
             Selection::User(user) => ("user = ?".to_owned(), vec![Box::new(user.clone())]),
-            Selection::OpenedBefore(time) => (
-                "opened_at_ms < ?".to_owned(),
-                vec![Box::new(integer(*time))],
-            ),
+            Selection::OpenedBefore(time) => ("opened_at_ms < ?".to_owned(), vec![Box::new(integer(*time))]),
         };
         let sql = format!(
             "SELECT no, id, salt FROM streams WHERE {condition} AND kind <> {} AND coalesce(removed, 0) < {}
@@ -136,11 +121,7 @@ impl Work<'_> {
         let mut statement = self.transaction.prepare(&sql).map_err(fail)?;
         let chosen = statement
             .query_map(rusqlite::params_from_iter(values), |row| {
-                Ok(Chosen {
-                    no: row.get(0)?,
-                    id: StreamId(row.get(1)?),
-                    salt: row.get(2)?,
-                })
+                Ok(Chosen { no: row.get(0)?, id: StreamId(row.get(1)?), salt: row.get(2)? })
             })
             .map_err(fail)?;
         chosen.collect::<rusqlite::Result<_>>().map_err(fail)
@@ -171,9 +152,7 @@ impl Work<'_> {
         let fail = |error: rusqlite::Error| Error::database("find blocks", self.path, &error);
         let sql = "SELECT position FROM blocks WHERE stream = ?1 ORDER BY number";
         let mut statement = self.transaction.prepare_cached(sql).map_err(fail)?;
-        let positions = statement
-            .query_map([stream.no], |row| row.get(0))
-            .map_err(fail)?;
+        let positions = statement.query_map([stream.no], |row| row.get(0)).map_err(fail)?;
         positions.collect::<rusqlite::Result<_>>().map_err(fail)
     }
 
@@ -181,9 +160,7 @@ impl Work<'_> {
         let fail = |error: rusqlite::Error| Error::database("remove a block", self.path, &error);
         let sql = format!("{SELECT_BLOCK} WHERE position = ?1");
         let mut statement = self.transaction.prepare_cached(&sql).map_err(fail)?;
-        let mut block = statement
-            .query_row([position], |row| block_from(row, stream.id))
-            .map_err(fail)?;
+        let mut block = statement.query_row([position], |row| block_from(row, stream.id)).map_err(fail)?;
         let before = size(&block);
         strip(&mut block, self.chain, stream.salt.as_ref(), self.how);
         self.transaction
@@ -192,7 +169,13 @@ impl Work<'_> {
                  WHERE position = ?1",
             )
             .and_then(|mut statement| {
-                statement.execute(params![position, block.content_hash, block.body, block.body_hash, block.marks])
+                statement.execute(params![
+                    position,
+                    block.content_hash,
+                    block.body,
+                    block.body_hash,
+                    block.marks
+                ])
             })
             .map_err(fail)?;
         self.removed.blocks += 1;
@@ -229,11 +212,7 @@ impl Work<'_> {
             put_entry(
                 out,
                 &entry,
-                &Context {
-                    last_at_ns,
-                    redaction: &Redaction::default(),
-                    salt: &opening.salt,
-                },
+                &Context { last_at_ns, redaction: &Redaction::default(), salt: &opening.salt },
             )
         })
     }
@@ -248,12 +227,7 @@ pub(crate) fn note(how: Removal, streams: impl Iterator<Item = StreamId>) -> Vec
 
 /// The record that says what was removed.
 pub(crate) const fn entry(now_ms: u64, payload: &[u8]) -> Entry<'_> {
-    Entry {
-        at_ns: now_ms.saturating_mul(1_000_000),
-        kind: REMOVED,
-        payload,
-        contents: &[],
-    }
+    Entry { at_ns: now_ms.saturating_mul(1_000_000), kind: REMOVED, payload, contents: &[] }
 }
 
 /// How the journal's own stream is opened.
@@ -290,12 +264,7 @@ pub(crate) fn strip(block: &mut Block, chain: &Chain, salt: Option<&[u8; 16]>, h
 pub(crate) fn removals_in(block: &Block) -> Vec<(StreamId, Removal)> {
     let mut found = Vec::new();
     for record in block.records().unwrap_or_default() {
-        let Body::Entry {
-            kind: REMOVED,
-            payload,
-            ..
-        } = record.body
-        else {
+        let Body::Entry { kind: REMOVED, payload, .. } = record.body else {
             continue;
         };
         let [VERSION, how, ids @ ..] = payload.as_slice() else {
@@ -317,17 +286,9 @@ pub(crate) fn size(block: &Block) -> u64 {
 /// The name of a user whose streams were removed goes from all rows.
 fn forget_user(transaction: &Transaction<'_>, path: &Path, user: &str) -> Result<(), Error> {
     let fail = |error: rusqlite::Error| Error::database("remove a user's name", path, &error);
-    for table in [
-        "streams",
-        RunRow::TABLE.name,
-        StepRow::TABLE.name,
-        SessionRow::TABLE.name,
-    ] {
+    for table in ["streams", RunRow::TABLE.name, StepRow::TABLE.name, SessionRow::TABLE.name] {
         transaction
-            .execute(
-                &format!("UPDATE {table} SET user = NULL WHERE user = ?1"),
-                [user],
-            )
+            .execute(&format!("UPDATE {table} SET user = NULL WHERE user = ?1"), [user])
             .map_err(fail)?;
     }
     Ok(())

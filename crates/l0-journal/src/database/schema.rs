@@ -151,23 +151,11 @@ mod tests {
         for migration in MIGRATIONS {
             connection.execute_batch(migration).unwrap();
         }
-        for table in [
-            RunRow::TABLE,
-            StepRow::TABLE,
-            SessionRow::TABLE,
-            AttemptRow::TABLE,
-        ] {
-            let mut statement = connection
-                .prepare(&format!(
-                    "SELECT name FROM pragma_table_info('{}')",
-                    table.name
-                ))
-                .unwrap();
-            let found: Vec<String> = statement
-                .query_map([], |row| row.get(0))
-                .unwrap()
-                .map(Result::unwrap)
-                .collect();
+        for table in [RunRow::TABLE, StepRow::TABLE, SessionRow::TABLE, AttemptRow::TABLE] {
+            let mut statement =
+                connection.prepare(&format!("SELECT name FROM pragma_table_info('{}')", table.name)).unwrap();
+            let found: Vec<String> =
+                statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
             let named: Vec<_> = table.all_columns().map(|column| column.name).collect();
             assert_eq!(found, named, "{}", table.name);
         }

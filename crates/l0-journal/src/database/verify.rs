@@ -54,14 +54,7 @@ impl Report {
     }
 
     pub(crate) const fn new(head: Head) -> Self {
-        Self {
-            blocks: 0,
-            records: 0,
-            streams: 0,
-            head,
-            findings: Vec::new(),
-            findings_count: 0,
-        }
+        Self { blocks: 0, records: 0, streams: 0, head, findings: Vec::new(), findings_count: 0 }
     }
 
     pub(crate) fn find(&mut self, place: Place, trouble: Trouble) {
@@ -132,20 +125,10 @@ pub(crate) fn verify(view: &View<'_>, chain: &Chain, noted: Option<Head>) -> Res
 
 /// How often the file contradicts itself, up to a hundred times: by an index that is wrong, what is there is not found.
 fn contradictions(view: &View<'_>) -> usize {
-    let complaints = view
-        .connection
-        .prepare("PRAGMA integrity_check(100)")
-        .and_then(|mut statement| {
-            statement
-                .query_map([], |row| row.get::<_, String>(0))?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        });
-    complaints.map_or(1, |complaints| {
-        complaints
-            .iter()
-            .filter(|complaint| *complaint != "ok")
-            .count()
-    })
+    let complaints = view.connection.prepare("PRAGMA integrity_check(100)").and_then(|mut statement| {
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()
+    });
+    complaints.map_or(1, |complaints| complaints.iter().filter(|complaint| *complaint != "ok").count())
 }
 
 fn take(row: &rusqlite::Row<'_>, walk: &mut Walk<'_>) -> rusqlite::Result<()> {
@@ -192,11 +175,8 @@ impl<'a> Walk<'a> {
 
     pub(crate) fn step(&mut self, step: &Step<'_>) {
         let (block, fields) = (step.block, &step.block.fields);
-        let place = Place {
-            stream: step.known.then_some(fields.stream),
-            block: Some(fields.position),
-            record: None,
-        };
+        let place =
+            Place { stream: step.known.then_some(fields.stream), block: Some(fields.position), record: None };
         let expected = self.report.head.position + 1;
         let before = self.before.filter(|_| fields.position == expected);
         let mut unchained = fields.position != expected || !step.known;
@@ -227,27 +207,14 @@ impl<'a> Walk<'a> {
         }
         self.report.blocks += 1;
         self.report.records += fields.records;
-        self.arrive(Head {
-            position: fields.position,
-            hash: block.hash,
-        });
+        self.arrive(Head { position: fields.position, hash: block.hash });
     }
 
     fn unreadable(&mut self, position: Option<u64>, hash: Option<Hash>) {
         let position = position.unwrap_or(self.report.head.position + 1);
-        self.report.find(
-            Place {
-                stream: None,
-                block: Some(position),
-                record: None,
-            },
-            Trouble::Unreadable,
-        );
+        self.report.find(Place { stream: None, block: Some(position), record: None }, Trouble::Unreadable);
         self.report.blocks += 1;
-        self.arrive(Head {
-            position,
-            hash: hash.unwrap_or_default(),
-        });
+        self.arrive(Head { position, hash: hash.unwrap_or_default() });
         self.before = hash;
     }
 
@@ -261,32 +228,17 @@ impl<'a> Walk<'a> {
 
     pub(crate) fn finish(mut self) -> Report {
         if let Some(noted) = self.noted {
-            let place = Place {
-                stream: None,
-                block: Some(noted.position),
-                record: None,
-            };
+            let place = Place { stream: None, block: Some(noted.position), record: None };
             self.report.find(place, Trouble::OtherHead);
         }
         for seen in self.streams.values().filter(|seen| seen.known) {
             if seen.next_seq != seen.records {
                 let record = Some(seen.next_seq.min(seen.records));
-                self.report.find(
-                    Place {
-                        stream: Some(seen.id),
-                        block: None,
-                        record,
-                    },
-                    Trouble::Missing,
-                );
+                self.report.find(Place { stream: Some(seen.id), block: None, record }, Trouble::Missing);
             }
             let admitted = self.removals.get(&seen.id).copied();
             if seen.removed > admitted {
-                let place = Place {
-                    stream: Some(seen.id),
-                    block: None,
-                    record: None,
-                };
+                let place = Place { stream: Some(seen.id), block: None, record: None };
                 self.report.find(place, Trouble::Vanished);
             }
         }

@@ -66,22 +66,13 @@ impl View<'_> {
         let mut number = self.block_with(&tail, from)?;
         let mut next_seq = None;
         while records.len() < limit && next_seq.unwrap_or(from) < tail.next_seq {
-            let block = self
-                .block_of(&tail, id, number)?
-                .filter(|block| match next_seq {
-                    Some(next_seq) => block.fields.first_seq == next_seq,
-                    None => block.fields.first_seq <= from,
-                });
+            let block = self.block_of(&tail, id, number)?.filter(|block| match next_seq {
+                Some(next_seq) => block.fields.first_seq == next_seq,
+                None => block.fields.first_seq <= from,
+            });
             let record = Some(next_seq.unwrap_or(from));
-            let place = Place {
-                stream: Some(id),
-                block: None,
-                record,
-            };
-            let block = block.ok_or(Error::Corrupt {
-                place,
-                what: "the record is not there",
-            })?;
+            let place = Place { stream: Some(id), block: None, record };
+            let block = block.ok_or(Error::Corrupt { place, what: "the record is not there" })?;
             next_seq = Some(block.fields.first_seq.saturating_add(block.fields.records));
             let before = self.hash_before(chain, block.fields.position)?;
             let troubles = block.troubles(chain, &before, tail.salt.as_ref(), tail.removed);
@@ -101,10 +92,8 @@ impl View<'_> {
         let fail = |error: rusqlite::Error| Error::database("find a record", self.path, &error);
         let sql = "SELECT number FROM blocks WHERE stream = ?1 AND first_seq + records > ?2 ORDER BY number LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
-        let found = statement
-            .query_row(params![tail.no, integer(seq)], |row| row.get(0))
-            .optional()
-            .map_err(fail)?;
+        let found =
+            statement.query_row(params![tail.no, integer(seq)], |row| row.get(0)).optional().map_err(fail)?;
         Ok(found.map_or(tail.number, natural))
     }
 
@@ -123,23 +112,12 @@ impl View<'_> {
             return Ok(chain.genesis().hash);
         }
         let fail = |error: rusqlite::Error| Error::database("read a block", self.path, &error);
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT hash FROM blocks WHERE position = ?1")
-            .map_err(fail)?;
-        let found = statement
-            .query_row([integer(position - 1)], |row| row.get(0))
-            .optional()
-            .map_err(fail)?;
-        let place = Place {
-            stream: None,
-            block: Some(position - 1),
-            record: None,
-        };
-        found.ok_or(Error::Corrupt {
-            place,
-            what: "the block is not there",
-        })
+        let mut statement =
+            self.connection.prepare_cached("SELECT hash FROM blocks WHERE position = ?1").map_err(fail)?;
+        let found =
+            statement.query_row([integer(position - 1)], |row| row.get(0)).optional().map_err(fail)?;
+        let place = Place { stream: None, block: Some(position - 1), record: None };
+        found.ok_or(Error::Corrupt { place, what: "the block is not there" })
     }
 
     pub(crate) fn list<T: TableRow>(&self, filter: &Filter) -> Result<Page<T>, Error> {
@@ -153,17 +131,10 @@ impl View<'_> {
         if let Some(Cursor { started_at_ms, id }) = filter.after {
             values.push(Value::Integer(integer(started_at_ms)));
             values.push(Value::Blob(id.0.to_vec()));
-            conditions.push(format!(
-                "(started_at_ms, id) < (?{}, ?{})",
-                values.len() - 1,
-                values.len()
-            ));
+            conditions.push(format!("(started_at_ms, id) < (?{}, ?{})", values.len() - 1, values.len()));
         }
         let (wanted, filtered) = (filter.rows_max(), !conditions.is_empty());
-        let names: Vec<_> = T::TABLE
-            .all_columns()
-            .map(|column| format!("\"{}\"", column.name))
-            .collect();
+        let names: Vec<_> = T::TABLE.all_columns().map(|column| format!("\"{}\"", column.name)).collect();
         let sql = format!(
             "SELECT {} FROM {}{}{} ORDER BY started_at_ms DESC, id DESC LIMIT {}",
             names.join(", "),
@@ -174,40 +145,25 @@ impl View<'_> {
             wanted + 1,
         );
         let mut statement = self.connection.prepare_cached(&sql).map_err(fail)?;
-        let mut found = statement
-            .query(rusqlite::params_from_iter(&values))
-            .map_err(fail)?;
+        let mut found = statement.query(rusqlite::params_from_iter(&values)).map_err(fail)?;
         let mut rows: Vec<(T, Cursor)> = Vec::new();
         while let Some(row) = found.next().map_err(fail)? {
             rows.push((self.row(row)?, cursor_of(row).map_err(fail)?));
         }
         let more = rows.len() > wanted;
         rows.truncate(wanted);
-        let next = if more {
-            rows.last().map(|(_, cursor)| *cursor)
-        } else {
-            None
-        };
-        Ok(Page {
-            rows: rows.into_iter().map(|(row, _)| row).collect(),
-            next,
-        })
+        let next = if more { rows.last().map(|(_, cursor)| *cursor) } else { None };
+        Ok(Page { rows: rows.into_iter().map(|(row, _)| row).collect(), next })
     }
 
     /// Every row of a table whose first key column is `id`, in the order of its key.
     pub(crate) fn rows_of<T: TableRow>(&self, id: StreamId) -> Result<Vec<T>, Error> {
         let fail = |error: rusqlite::Error| Error::database("list rows", self.path, &error);
-        let names: Vec<_> = T::TABLE
-            .all_columns()
-            .map(|column| format!("\"{}\"", column.name))
-            .collect();
+        let names: Vec<_> = T::TABLE.all_columns().map(|column| format!("\"{}\"", column.name)).collect();
         let key: Vec<_> = T::TABLE.key.iter().map(|column| column.name).collect();
         let (first, all) = (key.first().copied().unwrap_or_default(), key.join(", "));
-        let sql = format!(
-            "SELECT {} FROM {} WHERE {first} = ?1 ORDER BY {all}",
-            names.join(", "),
-            T::TABLE.name
-        );
+        let sql =
+            format!("SELECT {} FROM {} WHERE {first} = ?1 ORDER BY {all}", names.join(", "), T::TABLE.name);
         let mut statement = self.connection.prepare_cached(&sql).map_err(fail)?;
         let mut found = statement.query([id.0]).map_err(fail)?;
         let mut rows = Vec::new();
@@ -226,10 +182,8 @@ impl View<'_> {
                 None
             }
         });
-        let damaged = Error::Corrupt {
-            place: Place::default(),
-            what: "a row holds what its columns cannot hold",
-        };
+        let damaged =
+            Error::Corrupt { place: Place::default(), what: "a row holds what its columns cannot hold" };
         match failure {
             Some(error) => Err(error),
             None => read.ok_or(damaged),
@@ -264,30 +218,19 @@ pub(crate) fn block_from(row: &rusqlite::Row<'_>, stream: StreamId) -> rusqlite:
 }
 
 fn cursor_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
-    Ok(Cursor {
-        started_at_ms: natural(row.get("started_at_ms")?),
-        id: StreamId(row.get("id")?),
-    })
+    Ok(Cursor { started_at_ms: natural(row.get("started_at_ms")?), id: StreamId(row.get("id")?) })
 }
 
-pub(crate) fn tail(
-    connection: &Connection,
-    path: &Path,
-    id: StreamId,
-) -> Result<Option<Tail>, Error> {
+pub(crate) fn tail(connection: &Connection, path: &Path, id: StreamId) -> Result<Option<Tail>, Error> {
     let fail = |error: rusqlite::Error| Error::database("find a stream", path, &error);
     let mut statement = connection
-        .prepare_cached(
-            "SELECT no, kind, opened_at_ms, records, salt, removed FROM streams WHERE id = ?1",
-        )
+        .prepare_cached("SELECT no, kind, opened_at_ms, records, salt, removed FROM streams WHERE id = ?1")
         .map_err(fail)?;
     let found = statement.query_row([id.0], |row| {
         let number = |name: &str| row.get::<_, Option<u8>>(name);
         Ok(Tail {
             no: row.get("no")?,
-            kind: number("kind")?
-                .and_then(Kind::from_number)
-                .unwrap_or(Kind::Session),
+            kind: number("kind")?.and_then(Kind::from_number).unwrap_or(Kind::Session),
             opened_at_ms: natural(row.get("opened_at_ms")?),
             salt: row.get("salt")?,
             removed: number("removed")?.and_then(Removal::from_number),
@@ -312,15 +255,8 @@ pub(crate) fn tail(
     let next_seq = last.optional().map_err(fail)?.unwrap_or(0);
     // The same count in two places: where only one of them is damaged, a stream that lost its end does not pass for whole.
     if next_seq != tail.next_seq {
-        let place = Place {
-            stream: Some(id),
-            block: None,
-            record: Some(next_seq.min(tail.next_seq)),
-        };
-        return Err(Error::Corrupt {
-            place,
-            what: "the stream does not end where it should",
-        });
+        let place = Place { stream: Some(id), block: None, record: Some(next_seq.min(tail.next_seq)) };
+        return Err(Error::Corrupt { place, what: "the stream does not end where it should" });
     }
     Ok(Some(tail))
 }
@@ -330,27 +266,13 @@ pub(crate) fn head(connection: &Connection, path: &Path, chain: &Chain) -> Resul
     let mut statement = connection
         .prepare_cached("SELECT position, hash FROM blocks ORDER BY position DESC LIMIT 1")
         .map_err(fail)?;
-    let last = statement.query_row([], |row| {
-        Ok(Head {
-            position: natural(row.get(0)?),
-            hash: row.get(1)?,
-        })
-    });
-    Ok(last
-        .optional()
-        .map_err(fail)?
-        .unwrap_or_else(|| chain.genesis()))
+    let last = statement.query_row([], |row| Ok(Head { position: natural(row.get(0)?), hash: row.get(1)? }));
+    Ok(last.optional().map_err(fail)?.unwrap_or_else(|| chain.genesis()))
 }
 
 /// The fencing number that is valid for a run; 0 where nobody ever held it.
 pub(crate) fn fence_of(connection: &Connection, path: &Path, run: StreamId) -> Result<u64, Error> {
     let fail = |error: rusqlite::Error| Error::database("read a lease", path, &error);
-    let mut statement = connection
-        .prepare_cached("SELECT fence FROM leases WHERE run = ?1")
-        .map_err(fail)?;
-    Ok(statement
-        .query_row([run.0], |row| row.get(0))
-        .optional()
-        .map_err(fail)?
-        .map_or(0, natural))
+    let mut statement = connection.prepare_cached("SELECT fence FROM leases WHERE run = ?1").map_err(fail)?;
+    Ok(statement.query_row([run.0], |row| row.get(0)).optional().map_err(fail)?.map_or(0, natural))
 }

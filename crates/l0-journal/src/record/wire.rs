@@ -34,10 +34,7 @@ pub(crate) struct Malformed;
 
 impl From<Malformed> for Error {
     fn from(_: Malformed) -> Self {
-        Self::Corrupt {
-            place: Place::default(),
-            what: "a record cannot be read",
-        }
+        Self::Corrupt { place: Place::default(), what: "a record cannot be read" }
     }
 }
 
@@ -141,15 +138,9 @@ pub(crate) struct Context<'a> {
 
 /// Appends a chunk record.
 #[inline]
-pub(crate) fn put_chunk(
-    out: &mut Vec<u8>,
-    chunk: &Chunk<'_>,
-    context: &Context<'_>,
-) -> Result<(), Error> {
+pub(crate) fn put_chunk(out: &mut Vec<u8>, chunk: &Chunk<'_>, context: &Context<'_>) -> Result<(), Error> {
     if chunk.signal >= Chunk::SIGNALS {
-        return Err(Error::Invalid {
-            what: "a chunk's signal is below 4",
-        });
+        return Err(Error::Invalid { what: "a chunk's signal is below 4" });
     }
     let level = context.redaction.level(chunk.class);
     let object = chunk.object.unwrap_or_default();
@@ -174,15 +165,9 @@ pub(crate) fn put_chunk(
 }
 
 /// Appends a record of one of the writer's own kinds.
-pub(crate) fn put_entry(
-    out: &mut Vec<u8>,
-    entry: &Entry<'_>,
-    context: &Context<'_>,
-) -> Result<(), Error> {
+pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry<'_>, context: &Context<'_>) -> Result<(), Error> {
     if entry.kind >= Entry::KINDS {
-        return Err(Error::Invalid {
-            what: "a record's kind is below 128",
-        });
+        return Err(Error::Invalid { what: "a record's kind is below 128" });
     }
     let length = |content: &Content<'_>| content.bytes.len() as u64;
     within_limit(entry.payload.len() as u64 + entry.contents.iter().map(length).sum::<u64>())?;
@@ -225,11 +210,7 @@ pub(crate) fn measure(bytes: &[u8], last_at_ns: u64) -> Result<Measured, Malform
     if content > RECORD_BYTES_MAX {
         return Err(Malformed);
     }
-    Ok(Measured {
-        skeleton: reader.at(),
-        content,
-        at_ns,
-    })
+    Ok(Measured { skeleton: reader.at(), content, at_ns })
 }
 
 /// Reads the record whose skeleton is next in `skeletons` and whose content, unless it was erased, is next in `contents`.
@@ -253,32 +234,14 @@ pub(crate) fn read(
         Ok(())
     })?;
     let body = match head.what {
-        What::Entry { kind, payload } => Body::Entry {
-            kind,
-            payload: payload.to_vec(),
-            contents: parts,
-        },
-        What::Chunk {
-            attempt,
-            signal,
-            class,
-        } => {
+        What::Entry { kind, payload } => Body::Entry { kind, payload: payload.to_vec(), contents: parts },
+        What::Chunk { attempt, signal, class } => {
             let mut parts = parts.into_iter().map(|(_, stored)| stored);
             let text = parts.next().ok_or(Malformed)?;
-            Body::Chunk {
-                attempt,
-                signal,
-                class,
-                text,
-                object: parts.next(),
-            }
+            Body::Chunk { attempt, signal, class, text, object: parts.next() }
         }
     };
-    Ok(Record {
-        seq,
-        at_ns: head.at_ns,
-        body,
-    })
+    Ok(Record { seq, at_ns: head.at_ns, body })
 }
 
 struct Head<'a> {
@@ -287,15 +250,8 @@ struct Head<'a> {
 }
 
 enum What<'a> {
-    Entry {
-        kind: u8,
-        payload: &'a [u8],
-    },
-    Chunk {
-        attempt: u32,
-        signal: u8,
-        class: Class,
-    },
+    Entry { kind: u8, payload: &'a [u8] },
+    Chunk { attempt: u32, signal: u8, class: Class },
 }
 
 enum Kept {
@@ -323,29 +279,15 @@ fn walk<'a>(
             let level = level_from(descriptor & 3)?;
             part(class_from(descriptor >> 2), level, kept(reader, level)?)?;
         }
-        return Ok(Head {
-            at_ns,
-            what: What::Entry { kind: tag, payload },
-        });
+        return Ok(Head { at_ns, what: What::Entry { kind: tag, payload } });
     }
-    let (signal, class, level) = (
-        (tag >> 5) & 3,
-        class_from(tag >> 3),
-        level_from((tag >> 1) & 3)?,
-    );
+    let (signal, class, level) = ((tag >> 5) & 3, class_from(tag >> 3), level_from((tag >> 1) & 3)?);
     let attempt = u32::try_from(reader.varint()?).map_err(|_| Malformed)?;
     part(class, level, kept(reader, level)?)?;
     if tag & 1 == 1 {
         part(class, level, kept(reader, level)?)?;
     }
-    Ok(Head {
-        at_ns,
-        what: What::Chunk {
-            attempt,
-            signal,
-            class,
-        },
-    })
+    Ok(Head { at_ns, what: What::Chunk { attempt, signal, class } })
 }
 
 fn kept(reader: &mut Reader<'_>, level: Level) -> Result<Kept, Malformed> {
@@ -380,10 +322,7 @@ const fn unzigzag(value: u64) -> i64 {
 const fn within_limit(bytes: u64) -> Result<(), Error> {
     // Skeletons are small beside the content they describe; the limit leaves room for them in a frame.
     if bytes > RECORD_BYTES_MAX {
-        return Err(Error::TooLarge {
-            bytes,
-            limit: RECORD_BYTES_MAX,
-        });
+        return Err(Error::TooLarge { bytes, limit: RECORD_BYTES_MAX });
     }
     Ok(())
 }
@@ -437,14 +376,9 @@ mod tests {
 
     fn redaction() -> impl Strategy<Value = Redaction> {
         let level = || prop_oneof![Just(Level::Full), Just(Level::Hashed), Just(Level::None)];
-        (level(), level(), level(), level()).prop_map(
-            |(prompt, completion, tool_arguments, tool_result)| Redaction {
-                prompt,
-                completion,
-                tool_arguments,
-                tool_result,
-            },
-        )
+        (level(), level(), level(), level()).prop_map(|(prompt, completion, tool_arguments, tool_result)| {
+            Redaction { prompt, completion, tool_arguments, tool_result }
+        })
     }
 
     fn expected(redaction: Redaction, class: Class, bytes: &[u8]) -> Stored {
@@ -538,11 +472,7 @@ mod tests {
         put_chunk(
             &mut bytes,
             &chunk,
-            &Context {
-                last_at_ns: 0,
-                redaction: &Redaction::default(),
-                salt: &SALT,
-            },
+            &Context { last_at_ns: 0, redaction: &Redaction::default(), salt: &SALT },
         )
         .unwrap();
         assert_eq!(bytes.len(), 7 + " token".len());
@@ -550,26 +480,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_numbered_is_refused() {
-        let context = Context {
-            last_at_ns: 0,
-            redaction: &Redaction::default(),
-            salt: &SALT,
-        };
-        let entry = Entry {
-            at_ns: 0,
-            kind: 128,
-            payload: &[],
-            contents: &[],
-        };
+        let context = Context { last_at_ns: 0, redaction: &Redaction::default(), salt: &SALT };
+        let entry = Entry { at_ns: 0, kind: 128, payload: &[], contents: &[] };
         assert!(put_entry(&mut Vec::new(), &entry, &context).is_err());
-        let chunk = Chunk {
-            at_ns: 0,
-            attempt: 0,
-            signal: 4,
-            class: Class::Prompt,
-            text: "",
-            object: None,
-        };
+        let chunk = Chunk { at_ns: 0, attempt: 0, signal: 4, class: Class::Prompt, text: "", object: None };
         assert!(put_chunk(&mut Vec::new(), &chunk, &context).is_err());
     }
 }

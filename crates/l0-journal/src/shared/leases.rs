@@ -32,10 +32,7 @@ impl Shared {
     fn try_lease(&self, run: StreamId) -> Result<Arc<Held>, Error> {
         let held_here = lock(&self.leases).get(&run).and_then(Weak::upgrade);
         if held_here.is_some_and(|held| !held.is_over()) {
-            return Err(Error::Held {
-                run,
-                host: "this process".to_owned(),
-            });
+            return Err(Error::Held { run, host: "this process".to_owned() });
         }
         let seen = self.reading.view(|view| lease::read(view, run))?;
         if let Some(stored) = &seen
@@ -47,9 +44,7 @@ impl Shared {
         let fence = self.beat_with(|transaction, path, taker| {
             lease::take(transaction, path, run, seen.as_ref(), taker)
         })?;
-        let term = self
-            .lease_term
-            .saturating_sub(self.clock.monotonic().saturating_sub(before));
+        let term = self.lease_term.saturating_sub(self.clock.monotonic().saturating_sub(before));
         let me: Weak<dyn Keeper> = self.me.clone();
         let held = Held::new(run, fence, term, me, Arc::clone(&self.clock));
         lock(&self.leases).insert(run, Arc::downgrade(&held));
@@ -61,32 +56,18 @@ impl Shared {
     }
 
     /// Whether the run of another holder may be taken, after taking in what that holder left.
-    fn succeed(
-        &self,
-        run: StreamId,
-        stored: &lease::Stored,
-        holder: StreamId,
-    ) -> Result<(), Error> {
+    fn succeed(&self, run: StreamId, stored: &lease::Stored, holder: StreamId) -> Result<(), Error> {
         let right = FolderLock::take(&*self.disk, &self.folder, &*self.clock)?;
-        let held = || Error::Held {
-            run,
-            host: stored.host.clone(),
-        };
+        let held = || Error::Held { run, host: stored.host.clone() };
         if stored.host == self.host {
             let alive = owner::is_alive(&*self.disk, &self.folder, holder, &right)?;
-            return if alive {
-                Err(held())
-            } else {
-                self.recover_with(&right).map(|_| ())
-            };
+            return if alive { Err(held()) } else { self.recover_with(&right).map(|_| ()) };
         }
         if !lock(&self.watch).is_expired(run, stored, self.lease_term, &*self.clock) {
             return Err(held());
         }
         // Perhaps it only sleeps: its spool is read as far as it goes, and left to it.
-        self.write(|database| {
-            recovery::take_in(database, self.chain(), &*self.disk, &self.folder, holder)
-        })?;
+        self.write(|database| recovery::take_in(database, self.chain(), &*self.disk, &self.folder, holder))?;
         Ok(())
     }
 
@@ -95,20 +76,11 @@ impl Shared {
         &self,
         work: impl FnOnce(&rusqlite::Transaction<'_>, &Path, &Taker<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let expires_at_ms = self
-            .clock
-            .wall_ms()
-            .saturating_add(milliseconds(self.lease_term));
-        let taker = Taker {
-            instance: self.instance,
-            host: &self.host,
-            expires_at_ms,
-        };
+        let expires_at_ms = self.clock.wall_ms().saturating_add(milliseconds(self.lease_term));
+        let taker = Taker { instance: self.instance, host: &self.host, expires_at_ms };
         let path = &self.reading.path;
         self.write(|database| {
-            database.transact(Promise::Written, &*self.disk, |transaction| {
-                work(transaction, path, &taker)
-            })
+            database.transact(Promise::Written, &*self.disk, |transaction| work(transaction, path, &taker))
         })
     }
 
@@ -122,18 +94,14 @@ impl Shared {
         if held.is_empty() {
             self.signal.beat_every(None);
         }
-        held.iter()
-            .map(|held| held.renew())
-            .fold(Ok(()), Result::and)
+        held.iter().map(|held| held.renew()).fold(Ok(()), Result::and)
     }
 }
 
 impl Keeper for Shared {
     fn renew(&self, run: StreamId, fence: u64) -> Result<Duration, Error> {
         self.open_now()?;
-        self.beat_with(|transaction, path, taker| {
-            lease::beat(transaction, path, run, fence, taker)
-        })?;
+        self.beat_with(|transaction, path, taker| lease::beat(transaction, path, run, fence, taker))?;
         Ok(self.lease_term)
     }
 

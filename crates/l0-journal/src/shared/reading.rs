@@ -31,28 +31,16 @@ impl Reading {
 
     /// Reads beside a connection for writing that already knows the chain.
     pub(crate) fn new(path: PathBuf, chain: Chain) -> Self {
-        Self {
-            process: std::process::id(),
-            path,
-            chain,
-            database: Mutex::new(None),
-        }
+        Self { process: std::process::id(), path, chain, database: Mutex::new(None) }
     }
 
     /// Whether this is still the process that opened the journal.
     #[inline]
     pub(crate) fn same_process(&self) -> Result<(), Error> {
-        if std::process::id() == self.process {
-            Ok(())
-        } else {
-            Err(Error::Forked)
-        }
+        if std::process::id() == self.process { Ok(()) } else { Err(Error::Forked) }
     }
 
-    pub(crate) fn view<T>(
-        &self,
-        work: impl FnOnce(&View<'_>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    pub(crate) fn view<T>(&self, work: impl FnOnce(&View<'_>) -> Result<T, Error>) -> Result<T, Error> {
         self.same_process()?;
         let mut slot = self.slot();
         let database = match &mut *slot {
@@ -62,12 +50,7 @@ impl Reading {
         database.view(work)
     }
 
-    pub(crate) fn load(
-        &self,
-        stream: StreamId,
-        from: u64,
-        limit: usize,
-    ) -> Result<Vec<Record>, Error> {
+    pub(crate) fn load(&self, stream: StreamId, from: u64, limit: usize) -> Result<Vec<Record>, Error> {
         self.view(|view| view.records(&self.chain, stream, from, limit))
     }
 
@@ -75,12 +58,7 @@ impl Reading {
         self.view(|view| view.info(stream))
     }
 
-    pub(crate) fn matches(
-        &self,
-        stream: StreamId,
-        hash: [u8; 16],
-        content: &[u8],
-    ) -> Result<bool, Error> {
+    pub(crate) fn matches(&self, stream: StreamId, hash: [u8; 16], content: &[u8]) -> Result<bool, Error> {
         let salt = self.view(|view| Ok(view.tail(stream)?.and_then(|tail| tail.salt)))?;
         Ok(salt.is_some_and(|salt| content_hash(&salt, content) == hash))
     }
@@ -117,12 +95,7 @@ impl Drop for Reading {
     fn drop(&mut self) {
         if self.same_process().is_err() {
             // The parent's: SQLite must not even close it in a child.
-            std::mem::forget(
-                self.database
-                    .get_mut()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .take(),
-            );
+            std::mem::forget(self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         }
     }
 }

@@ -49,12 +49,7 @@ impl Signal {
             progress: 0,
             failures: 0,
         };
-        Self {
-            pending: AtomicBool::new(false),
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-            linger,
-        }
+        Self { pending: AtomicBool::new(false), state: Mutex::new(state), changed: Condvar::new(), linger }
     }
 
     /// Something was appended.
@@ -115,12 +110,9 @@ impl Signal {
     pub(crate) fn wait_for_progress(&self, since: u64, patience: Duration) -> u64 {
         let state = self.state();
         let failures = state.failures;
-        let nothing_new = |state: &mut State| {
-            state.progress == since && state.failures == failures && !state.stop
-        };
-        let waited = self
-            .changed
-            .wait_timeout_while(state, patience, nothing_new);
+        let nothing_new =
+            |state: &mut State| state.progress == since && state.failures == failures && !state.stop;
+        let waited = self.changed.wait_timeout_while(state, patience, nothing_new);
         waited.unwrap_or_else(PoisonError::into_inner).0.progress
     }
 
@@ -156,16 +148,10 @@ impl Signal {
             }
             let until = [due, state.next_beat].into_iter().flatten().min();
             state = match until {
-                None => self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
                     let left = until.saturating_duration_since(now);
-                    self.changed
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }

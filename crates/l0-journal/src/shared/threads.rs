@@ -84,10 +84,7 @@ impl Shared {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)
-        .ok()
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).ok()
 }
 
 fn write_loop(shared: &Weak<Shared>, signal: &Signal) {
@@ -128,10 +125,8 @@ impl Syncs {
 fn sync_loop(shared: &Weak<Shared>, syncs: &Syncs) {
     loop {
         let nothing = |waiting: &mut Waiting| waiting.tickets.is_empty() && !waiting.stop;
-        let waiting = syncs
-            .changed
-            .wait_while(lock(&syncs.waiting), nothing)
-            .unwrap_or_else(PoisonError::into_inner);
+        let waiting =
+            syncs.changed.wait_while(lock(&syncs.waiting), nothing).unwrap_or_else(PoisonError::into_inner);
         let stop = waiting.stop;
         drop(waiting);
         if stop {

@@ -44,13 +44,7 @@ struct Inner {
 impl StreamState {
     pub(crate) fn new(opening: Opening, options: &StreamOptions) -> Self {
         let id = opening.id;
-        let inner = Inner {
-            opening,
-            opened_in: None,
-            redaction: options.redaction,
-            lease: None,
-            lost: None,
-        };
+        let inner = Inner { opening, opened_in: None, redaction: options.redaction, lease: None, lost: None };
         let state = Self {
             id,
             inner: Mutex::new(inner),
@@ -93,10 +87,7 @@ impl StreamState {
     }
 
     fn lost(&self, because: &Error) -> Error {
-        Error::Lost {
-            stream: self.id,
-            because: Box::new(because.clone()),
-        }
+        Error::Lost { stream: self.id, because: Box::new(because.clone()) }
     }
 }
 
@@ -110,12 +101,7 @@ impl Inner {
 
 impl Writer {
     pub(crate) const fn new(shared: Arc<Shared>, state: Arc<StreamState>, recorded: bool) -> Self {
-        Self {
-            shared,
-            state,
-            recorded,
-            dropped: AtomicU64::new(0),
-        }
+        Self { shared, state, recorded, dropped: AtomicU64::new(0) }
     }
 
     /// Appends one record, which `put` writes.
@@ -141,9 +127,7 @@ impl Writer {
         }
         let seq = inner.opening.next_seq;
         if let Some(lease) = &inner.lease {
-            lease
-                .check()
-                .inspect_err(|error| inner.lost = Some(error.clone()))?;
+            lease.check().inspect_err(|error| inner.lost = Some(error.clone()))?;
         }
         let mut segment = None;
         let appended = self.shared.append(|frames, number| {
@@ -152,11 +136,8 @@ impl Writer {
             }
             segment = Some(number);
             let opening = &inner.opening;
-            let context = Context {
-                last_at_ns: opening.last_at_ns,
-                redaction: &inner.redaction,
-                salt: &opening.salt,
-            };
+            let context =
+                Context { last_at_ns: opening.last_at_ns, redaction: &inner.redaction, salt: &opening.salt };
             frames.record(opening.slot, seq, |out| put(out, &context))
         });
         match appended {

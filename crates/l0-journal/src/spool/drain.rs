@@ -40,10 +40,7 @@ impl Feed {
         Self {
             chain,
             slots: BTreeMap::new(),
-            batch: Batch {
-                drafts: Vec::new(),
-                rows: Vec::new(),
-            },
+            batch: Batch { drafts: Vec::new(), rows: Vec::new() },
             growing: BTreeMap::new(),
             bytes: 0,
             broken: Vec::new(),
@@ -64,12 +61,7 @@ impl Feed {
         match Frame::read(body)? {
             Frame::Opening(opening) => {
                 let (next_seq, last_at_ns) = (opening.next_seq, opening.last_at_ns);
-                let slot = Slot {
-                    opening: Arc::new(opening),
-                    next_seq,
-                    last_at_ns,
-                    broken: false,
-                };
+                let slot = Slot { opening: Arc::new(opening), next_seq, last_at_ns, broken: false };
                 // What follows may have another lease or follow a gap: it goes into a draft of its own.
                 self.growing.remove(&slot.opening.id);
                 self.slots.insert((segment, slot.opening.slot), slot);
@@ -94,26 +86,14 @@ impl Feed {
         let id = slot.opening.id;
         if seq != slot.next_seq {
             slot.broken = true;
-            let place = Place {
-                stream: Some(id),
-                block: None,
-                record: Some(slot.next_seq),
-            };
-            self.broken.push((
-                id,
-                Error::Corrupt {
-                    place,
-                    what: "the spool skips records",
-                },
-            ));
+            let place = Place { stream: Some(id), block: None, record: Some(slot.next_seq) };
+            self.broken.push((id, Error::Corrupt { place, what: "the spool skips records" }));
             return Ok(());
         }
         let index = if let Some(index) = self.growing.get(&id) {
             *index
         } else {
-            self.batch
-                .drafts
-                .push((Arc::clone(&slot.opening), Draft::new(seq, slot.last_at_ns)));
+            self.batch.drafts.push((Arc::clone(&slot.opening), Draft::new(seq, slot.last_at_ns)));
             let index = self.batch.drafts.len() - 1;
             self.growing.insert(id, index);
             index
@@ -180,22 +160,10 @@ mod tests {
     }
 
     fn chunk(frames: &mut Frames<'_>, slot: u32, seq: u64, text: &str) {
-        let chunk = Chunk {
-            at_ns: 100 + seq,
-            attempt: 1,
-            signal: 0,
-            class: Class::Completion,
-            text,
-            object: None,
-        };
-        let context = Context {
-            last_at_ns: 100,
-            redaction: &Redaction::default(),
-            salt: &[0; 16],
-        };
-        frames
-            .record(slot, seq, |out| put_chunk(out, &chunk, &context))
-            .unwrap();
+        let chunk =
+            Chunk { at_ns: 100 + seq, attempt: 1, signal: 0, class: Class::Completion, text, object: None };
+        let context = Context { last_at_ns: 100, redaction: &Redaction::default(), salt: &[0; 16] };
+        frames.record(slot, seq, |out| put_chunk(out, &chunk, &context)).unwrap();
     }
 
     fn feed(bodies: &[Vec<u8>]) -> Feed {
@@ -221,18 +189,10 @@ mod tests {
             .drafts
             .iter()
             .map(|(opening, draft)| {
-                (
-                    opening.id.0[0],
-                    draft.first_seq,
-                    draft.records,
-                    draft.content.as_slice(),
-                )
+                (opening.id.0[0], draft.first_seq, draft.records, draft.content.as_slice())
             })
             .collect();
-        assert_eq!(
-            found,
-            [(1, 0, 2, b"ab".as_slice()), (2, 5, 2, b"xy".as_slice())]
-        );
+        assert_eq!(found, [(1, 0, 2, b"ab".as_slice()), (2, 5, 2, b"xy".as_slice())]);
     }
 
     #[test]
@@ -245,14 +205,7 @@ mod tests {
             chunk(frames, 0, 3, "d");
             chunk(frames, 1, 0, "x");
         }));
-        assert_eq!(
-            feed.batch
-                .drafts
-                .iter()
-                .map(|(_, draft)| draft.records)
-                .collect::<Vec<_>>(),
-            [1, 1]
-        );
+        assert_eq!(feed.batch.drafts.iter().map(|(_, draft)| draft.records).collect::<Vec<_>>(), [1, 1]);
         assert!(
             matches!(feed.broken.as_slice(), [(_, Error::Corrupt { place, .. })] if place.record == Some(1))
         );

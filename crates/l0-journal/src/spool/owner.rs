@@ -27,14 +27,9 @@ impl FolderLock {
         let path = folder.join("open.lock");
         let file = open_or_create(disk, &path)?;
         let give_up = clock.monotonic() + FOLDER_WAIT;
-        while !file
-            .try_lock()
-            .map_err(|error| Error::io("lock", &path, &error))?
-        {
+        while !file.try_lock().map_err(|error| Error::io("lock", &path, &error))? {
             if clock.monotonic() >= give_up {
-                return Err(Error::Busy {
-                    doing: "open the journal",
-                });
+                return Err(Error::Busy { doing: "open the journal" });
             }
             clock.sleep(FOLDER_POLL);
         }
@@ -53,9 +48,7 @@ pub(crate) fn register(
     let fail = |error: std::io::Error| Error::io("create", &path, &error);
     let file = disk.create(&path).map_err(fail)?;
     if !file.try_lock().map_err(fail)? {
-        return Err(Error::Busy {
-            doing: "open the journal",
-        });
+        return Err(Error::Busy { doing: "open the journal" });
     }
     file.write_at(0, identity().as_bytes()).map_err(fail)?;
     Ok(file)
@@ -74,10 +67,7 @@ pub(crate) fn is_alive(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::io("open", &path, &error)),
     };
-    if file
-        .try_lock()
-        .map_err(|error| Error::io("lock", &path, &error))?
-    {
+    if file.try_lock().map_err(|error| Error::io("lock", &path, &error))? {
         return Ok(false);
     }
     let said = read_span(&*file, 0, 4096).map_err(|error| Error::io("read", &path, &error))?;
@@ -106,24 +96,14 @@ fn open_or_create(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile>, Err
 /// Boot, process namespace, process and start of this process, a line each; empty lines where the system does not say.
 fn identity() -> String {
     let process = std::process::id();
-    let parts = [
-        boot(),
-        namespace(),
-        Some(process.to_string()),
-        started(process),
-    ];
+    let parts = [boot(), namespace(), Some(process.to_string()), started(process)];
     parts.map(Option::unwrap_or_default).join("\n")
 }
 
 /// Whether the process with this identity certainly does not live any more.
 fn is_gone(identity: &str) -> bool {
     let mut lines = identity.lines();
-    let mut next = || {
-        lines
-            .next()
-            .filter(|line| !line.is_empty())
-            .map(str::to_owned)
-    };
+    let mut next = || lines.next().filter(|line| !line.is_empty()).map(str::to_owned);
     let (boot_then, namespace_then, process, started_then) = (next(), next(), next(), next());
     // Only who sees the same processes can tell that one is missing.
     let comparable = boot_then.is_some()
@@ -142,12 +122,7 @@ fn boot() -> Option<String> {
 }
 
 fn namespace() -> Option<String> {
-    Some(
-        std::fs::read_link("/proc/self/ns/pid")
-            .ok()?
-            .to_string_lossy()
-            .into_owned(),
-    )
+    Some(std::fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned())
 }
 
 /// When a process started, in the kernel's own ticks: a process id alone is used again.
@@ -191,10 +166,7 @@ mod tests {
         let disk = FaultyDisk::default();
         let clock = Arc::new(VirtualClock::default());
         let _right = FolderLock::take(&disk, folder(), &*clock).unwrap();
-        assert!(matches!(
-            FolderLock::take(&disk, folder(), &*clock),
-            Err(Error::Busy { .. })
-        ));
+        assert!(matches!(FolderLock::take(&disk, folder(), &*clock), Err(Error::Busy { .. })));
         assert!(clock.monotonic() >= FOLDER_WAIT);
     }
 

@@ -53,14 +53,9 @@ pub(crate) fn recover(
     own: StreamId,
     right: &FolderLock,
 ) -> Result<Recovery, Error> {
-    let paths = disk
-        .list(folder)
-        .map_err(|error| Error::io("list", folder, &error))?;
-    let instances: BTreeSet<_> = paths
-        .iter()
-        .filter_map(|path| instance_of(path))
-        .map(|(instance, _)| instance)
-        .collect();
+    let paths = disk.list(folder).map_err(|error| Error::io("list", folder, &error))?;
+    let instances: BTreeSet<_> =
+        paths.iter().filter_map(|path| instance_of(path)).map(|(instance, _)| instance).collect();
     let mut recovery = Recovery::default();
     for instance in instances {
         if instance == own {

@@ -59,15 +59,8 @@ impl Header {
         if &reader.array::<8>()? != MAGIC {
             return Err(Malformed);
         }
-        let (nonce, number) = (
-            u32::from_le_bytes(reader.array()?),
-            u64::from_le_bytes(reader.array()?),
-        );
-        Ok(Self {
-            nonce,
-            number,
-            instance: reader.array()?,
-        })
+        let (nonce, number) = (u32::from_le_bytes(reader.array()?), u64::from_le_bytes(reader.array()?));
+        Ok(Self { nonce, number, instance: reader.array()? })
     }
 }
 
@@ -106,11 +99,9 @@ impl<'a> Frame<'a> {
         let mut reader = Reader::new(body);
         Ok(match reader.byte()? {
             OPENING => Self::Opening(read_opening(&mut reader)?),
-            RECORD => Self::Record {
-                slot: small(reader.varint()?)?,
-                seq: reader.varint()?,
-                record: reader.rest(),
-            },
+            RECORD => {
+                Self::Record { slot: small(reader.varint()?)?, seq: reader.varint()?, record: reader.rest() }
+            }
             ROW => Self::Row(reader.rest()),
             _ => Self::Unknown,
         })
@@ -168,22 +159,14 @@ impl<'a> Frames<'a> {
         self.out.extend_from_slice(&[0; PREFIX_BYTES]);
         put(self.out)?;
         let offset = self.offset + start as u64;
-        let Some((prefix, body)) = self
-            .out
-            .get_mut(start..)
-            .and_then(|frame| frame.split_at_mut_checked(PREFIX_BYTES))
+        let Some((prefix, body)) =
+            self.out.get_mut(start..).and_then(|frame| frame.split_at_mut_checked(PREFIX_BYTES))
         else {
             return Ok(());
         };
         let bytes = body.len() as u64;
-        let Some(length) = u32::try_from(bytes)
-            .ok()
-            .filter(|length| *length <= FRAME_BYTES_MAX)
-        else {
-            return Err(Error::TooLarge {
-                bytes,
-                limit: FRAME_BYTES_MAX.into(),
-            });
+        let Some(length) = u32::try_from(bytes).ok().filter(|length| *length <= FRAME_BYTES_MAX) else {
+            return Err(Error::TooLarge { bytes, limit: FRAME_BYTES_MAX.into() });
         };
         let crc = checksum(self.nonce, offset, body);
         let (first, second) = prefix.split_at_mut(4);
@@ -214,10 +197,7 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) const fn new(nonce: u32) -> Self {
-        Self {
-            nonce,
-            offset: HEADER_BYTES,
-        }
+        Self { nonce, offset: HEADER_BYTES }
     }
 
     /// Shows every whole frame below `end` or the end of the file to `see`, until that says it has had enough.
@@ -250,9 +230,7 @@ impl Cursor {
                         if needed > end - self.offset || file_ended {
                             return Ok(Stop::Torn);
                         }
-                        wanted = usize::try_from(needed)
-                            .unwrap_or(usize::MAX)
-                            .max(READ_BYTES);
+                        wanted = usize::try_from(needed).unwrap_or(usize::MAX).max(READ_BYTES);
                         break;
                     }
                 }
@@ -270,28 +248,18 @@ enum Next<'a> {
 
 fn next_frame(bytes: &[u8], nonce: u32, offset: u64) -> Next<'_> {
     let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX_BYTES>() else {
-        return Next::Short {
-            needed: PREFIX_BYTES as u64,
-        };
+        return Next::Short { needed: PREFIX_BYTES as u64 };
     };
     let [a, b, c, d, crc @ ..] = *prefix;
     let length = u32::from_le_bytes([a, b, c, d]);
     if length == 0 || length > FRAME_BYTES_MAX {
         return Next::Torn;
     }
-    let Some((body, after)) = usize::try_from(length)
-        .ok()
-        .and_then(|length| rest.split_at_checked(length))
+    let Some((body, after)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length))
     else {
-        return Next::Short {
-            needed: PREFIX_BYTES as u64 + u64::from(length),
-        };
+        return Next::Short { needed: PREFIX_BYTES as u64 + u64::from(length) };
     };
-    if checksum(nonce, offset, body).to_le_bytes() == crc {
-        Next::Frame { body, after }
-    } else {
-        Next::Torn
-    }
+    if checksum(nonce, offset, body).to_le_bytes() == crc { Next::Frame { body, after } } else { Next::Torn }
 }
 
 #[inline]
@@ -313,9 +281,7 @@ fn put_opening(out: &mut Vec<u8>, opening: &Opening) {
     out.extend_from_slice(&opening.salt);
     let has = |present: bool, bit: u8| if present { bit } else { 0 };
     out.push(
-        has(opening.tenant.is_some(), 1)
-            | has(opening.user.is_some(), 2)
-            | has(opening.lease.is_some(), 4),
+        has(opening.tenant.is_some(), 1) | has(opening.user.is_some(), 2) | has(opening.lease.is_some(), 4),
     );
     for text in [&opening.tenant, &opening.user].into_iter().flatten() {
         put_span(out, text.as_bytes());
@@ -330,36 +296,18 @@ fn read_opening(reader: &mut Reader<'_>) -> Result<Opening, Malformed> {
     let slot = small(reader.varint()?)?;
     let id = StreamId(reader.array()?);
     let kind = Kind::from_number(reader.byte()?).ok_or(Malformed)?;
-    let (next_seq, last_at_ns, opened_at_ms) =
-        (reader.varint()?, reader.varint()?, reader.varint()?);
+    let (next_seq, last_at_ns, opened_at_ms) = (reader.varint()?, reader.varint()?, reader.varint()?);
     let salt = reader.array()?;
     let has = reader.byte()?;
     let mut text = |bit: u8| -> Result<Option<String>, Malformed> {
         if has & bit == 0 {
             return Ok(None);
         }
-        String::from_utf8(reader.span()?.to_vec())
-            .map(Some)
-            .map_err(|_| Malformed)
+        String::from_utf8(reader.span()?.to_vec()).map(Some).map_err(|_| Malformed)
     };
     let (tenant, user) = (text(1)?, text(2)?);
-    let lease = if has & 4 == 0 {
-        None
-    } else {
-        Some((StreamId(reader.array()?), reader.varint()?))
-    };
-    Ok(Opening {
-        slot,
-        id,
-        kind,
-        next_seq,
-        last_at_ns,
-        opened_at_ms,
-        salt,
-        tenant,
-        user,
-        lease,
-    })
+    let lease = if has & 4 == 0 { None } else { Some((StreamId(reader.array()?), reader.varint()?)) };
+    Ok(Opening { slot, id, kind, next_seq, last_at_ns, opened_at_ms, salt, tenant, user, lease })
 }
 
 fn small(number: u64) -> Result<u32, Malformed> {
@@ -392,12 +340,7 @@ mod tests {
     }
 
     fn segment(records: &[&[u8]]) -> Vec<u8> {
-        let mut bytes = Header {
-            nonce: NONCE,
-            number: 1,
-            instance: [1; 16],
-        }
-        .to_bytes();
+        let mut bytes = Header { nonce: NONCE, number: 1, instance: [1; 16] }.to_bytes();
         let mut out = Vec::new();
         let mut frames = Frames::new(&mut out, HEADER_BYTES, NONCE);
         frames.opening(&opening()).unwrap();
@@ -429,24 +372,13 @@ mod tests {
 
     #[test]
     fn what_was_framed_is_read_again() {
-        let header = Header {
-            nonce: NONCE,
-            number: 77,
-            instance: [6; 16],
-        };
+        let header = Header { nonce: NONCE, number: 77, instance: [6; 16] };
         assert_eq!(Header::read(&header.to_bytes()), Ok(header));
         let large = vec![7; 3 * READ_BYTES];
         let (frames, stop) = read(&segment(&[b"one", &large, b"three"]));
         assert_eq!(stop, Stop::End);
         assert_eq!(Frame::read(&frames[0]), Ok(Frame::Opening(opening())));
-        assert_eq!(
-            Frame::read(&frames[2]),
-            Ok(Frame::Record {
-                slot: 300,
-                seq: 1,
-                record: &large
-            })
-        );
+        assert_eq!(Frame::read(&frames[2]), Ok(Frame::Record { slot: 300, seq: 1, record: &large }));
         assert_eq!(frames.len(), 4);
     }
 
@@ -463,15 +395,7 @@ mod tests {
             let (found, stop) = read(&whole[..length]);
             let complete = ends.iter().filter(|end| **end <= length).count() - 1;
             assert_eq!(found, frames[..complete], "{length}");
-            assert_eq!(
-                stop,
-                if ends.contains(&length) {
-                    Stop::End
-                } else {
-                    Stop::Torn
-                },
-                "{length}"
-            );
+            assert_eq!(stop, if ends.contains(&length) { Stop::End } else { Stop::Torn }, "{length}");
             let mut zeros = whole[..length].to_vec();
             zeros.resize(whole.len(), 0);
             assert_eq!(read(&zeros).0[..complete], frames[..complete]);

@@ -8,10 +8,6 @@ use tempfile::TempDir;
 /// a real disk does is simulated.
 pub(crate) fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() {
-        tempfile::tempdir_in(memory)
-    } else {
-        tempfile::tempdir()
-    };
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     folder.unwrap()
 }

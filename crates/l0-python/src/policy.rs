@@ -1,0 +1,57 @@
+//! The policy, validated once.
+
+use std::sync::Arc;
+
+use l0_engine as engine;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+/// A validated policy, ready to be used by any number of sessions.
+#[pyclass(frozen, module = "l0_core._native")]
+pub(crate) struct Policy(pub(crate) Arc<engine::Policy>);
+
+#[pymethods]
+impl Policy {
+    #[new]
+    fn new(json: &str) -> PyResult<Self> {
+        match engine::Policy::from_json(json) {
+            Ok(policy) => Ok(Self(Arc::new(policy))),
+            Err(error) => Err(PyValueError::new_err((error.field, error.problem))),
+        }
+    }
+
+    #[getter]
+    fn digest(&self) -> String {
+        self.0.digest()
+    }
+
+    #[getter]
+    fn json(&self) -> PyResult<String> {
+        serde_json::to_string(&*self.0).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    #[pyo3(signature = (targets = 1))]
+    fn worst_case(&self, targets: u32) -> (u32, f64, f64) {
+        let worst = self.0.worst_case(targets);
+        (worst.calls, worst.total.as_secs_f64(), worst.waiting.as_secs_f64())
+    }
+
+    #[staticmethod]
+    fn preset(name: &str) -> PyResult<Self> {
+        let policy = match name {
+            "standard" => engine::Policy::default(),
+            "interactive" => engine::Policy::interactive(),
+            "batch" => engine::Policy::batch(),
+            "strict" => engine::Policy::strict(),
+            _ => {
+                let problem = format!("must be standard, interactive, batch or strict, not {name:?}");
+                return Err(PyValueError::new_err(("preset".to_owned(), problem)));
+            }
+        };
+        Ok(Self(Arc::new(policy)))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Policy {}>", self.0.digest())
+    }
+}

@@ -1,0 +1,343 @@
+//! A session, as a driver calls it.
+
+use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use l0_engine as engine;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+use crate::fault::{self, Fault};
+use crate::fleet::Report;
+use crate::outcome::{Outcome, Splice, ToolCall, mode};
+use crate::policy::Policy;
+use crate::text::text;
+
+/// One logical call: attempts go in, one clean stream comes out. See the engine's documentation for the contract.
+#[pyclass(frozen, module = "l0_core._native")]
+pub(crate) struct Session(Mutex<engine::Session>);
+
+/// What an attempt is to be begun with.
+#[pyclass(frozen, get_all, module = "l0_core._native")]
+pub(crate) struct Opening {
+    /// The attempt.
+    attempt: u32,
+    /// Its target's place in the list.
+    target: u32,
+    /// How it is begun.
+    mode: &'static str,
+    /// The text to go on from.
+    prefix: String,
+    /// The text the consumer has been given.
+    shown: String,
+    /// The words to repeat.
+    anchor: String,
+    /// What to ask.
+    instruction: String,
+    /// Tokens the consumer has been given, about.
+    tokens_shown: u64,
+    /// Seconds left for the whole session.
+    time_left: f64,
+}
+
+fn misuse(misuse: engine::Misuse) -> PyErr {
+    PyRuntimeError::new_err(misuse.to_string())
+}
+
+type TargetTuple = (
+    String,
+    Option<String>,
+    String,
+    bool,
+    Option<bool>,
+    bool,
+    bool,
+    Option<u64>,
+    Option<String>,
+    Option<String>,
+);
+
+fn target(declared: TargetTuple) -> PyResult<engine::Target> {
+    let (name, credentials, terminal, reasons, prefill, native, whole, context_window, quality, cost) =
+        declared;
+    let terminal = match terminal.as_str() {
+        "end_of_stream" => engine::Terminal::EndOfStream,
+        "finish_reason" => engine::Terminal::FinishReason,
+        "status" => engine::Terminal::Status,
+        _ => {
+            let problem = format!("must be end_of_stream, finish_reason or status, not {terminal:?}");
+            return Err(PyValueError::new_err((format!("terminal of target {name:?}"), problem)));
+        }
+    };
+    let prefill = match prefill {
+        Some(true) => engine::Prefill::Yes,
+        Some(false) => engine::Prefill::No,
+        None => engine::Prefill::Untold,
+    };
+    Ok(engine::Target {
+        name,
+        credentials,
+        terminal,
+        reasons,
+        prefill,
+        native,
+        whole,
+        context_window,
+        quality,
+        cost,
+    })
+}
+
+type FragmentTuple = (u32, Option<String>, Option<String>, String, bool);
+
+impl Session {
+    fn lock(&self) -> MutexGuard<'_, engine::Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, now: u64, input: engine::Input) -> PyResult<Option<engine::Signal>> {
+        self.lock().apply(engine::Instant(now), input).map_err(misuse)
+    }
+}
+
+#[pymethods]
+impl Session {
+    #[new]
+    #[pyo3(signature = (policy, targets, *, seed, streamed = true, deadline = None, recorded = false))]
+    fn new(
+        policy: &Policy,
+        targets: Vec<TargetTuple>,
+        seed: u64,
+        streamed: bool,
+        deadline: Option<u64>,
+        recorded: bool,
+    ) -> PyResult<Self> {
+        let targets = targets.into_iter().map(target).collect::<PyResult<_>>()?;
+        let deadline = deadline.map(engine::Instant);
+        let policy = Arc::clone(&policy.0);
+        let plan = engine::Plan { policy, targets, seed, streamed, deadline, recorded };
+        match engine::Session::new(Arc::new(plan)) {
+            Ok(session) => Ok(Self(Mutex::new(session))),
+            Err(error) => Err(PyValueError::new_err((error.field, error.problem))),
+        }
+    }
+
+    fn start(&self, now: u64) -> PyResult<()> {
+        self.apply(now, engine::Input::Start).map(drop)
+    }
+
+    /// The fleet's answer, as `Fleet.ask` gave it.
+    fn admitted(&self, now: u64, kind: u8, value: u64) -> PyResult<()> {
+        let admission = match kind {
+            0 => engine::Admission::Granted,
+            1 => engine::Admission::OverBudget,
+            _ => engine::Admission::BreakerOpen { reopens_in: value },
+        };
+        self.apply(now, engine::Input::Admitted(admission)).map(drop)
+    }
+
+    fn opened(&self, now: u64, attempt: u32) -> PyResult<()> {
+        self.apply(now, engine::Input::Opened(engine::AttemptId(attempt))).map(drop)
+    }
+
+    /// The hot path: a chunk of plain text. 0 pass, 1 hold, 2 drain, 3 skip.
+    fn chunk(&self, now: u64, attempt: u32, text: &Bound<'_, PyString>) -> PyResult<u8> {
+        let id = engine::AttemptId(attempt);
+        let signal = if let Ok(text) = text.to_str() {
+            self.lock().handle_chunk(engine::Instant(now), id, text)
+        } else {
+            let text = self::text(text)?;
+            self.lock().handle_chunk(engine::Instant(now), id, &text)
+        };
+        Ok(signal as u8)
+    }
+
+    /// A chunk that is more, or less, than plain text; its read had been pending for `waited` nanoseconds.
+    #[expect(clippy::too_many_arguments, reason = "one call a chunk, and no object built for it")]
+    fn part(
+        &self,
+        now: u64,
+        attempt: u32,
+        waited: u64,
+        text: &Bound<'_, PyString>,
+        reasoning: bool,
+        tools: Vec<FragmentTuple>,
+        opaque: Option<(u64, bool)>,
+        finish: Option<String>,
+        status: Option<String>,
+        usage: Option<(u64, u64, u64, u64, u64)>,
+        logprob: Option<(f64, u64)>,
+        sequence: Option<u64>,
+    ) -> PyResult<u8> {
+        let fragment = |(index, id, name, args, last)| engine::ToolFragment { index, id, name, args, last };
+        let part = engine::Part {
+            text: self::text(text)?.into_owned(),
+            reasoning,
+            tools: tools.into_iter().map(fragment).collect(),
+            opaque: opaque.map(|(digest, open)| engine::Opaque { digest, open }),
+            finish,
+            status,
+            usage: usage.map(|(input, output, reasoning, cache_read, cache_write)| engine::Usage {
+                input,
+                output,
+                reasoning,
+                cache_read,
+                cache_write,
+            }),
+            logprob: logprob.map(|(sum, tokens)| engine::LogProb { sum, tokens }),
+            sequence,
+        };
+        let attempt = engine::AttemptId(attempt);
+        let signal = self.apply(now, engine::Input::Part { attempt, waited, part })?;
+        Ok(signal.unwrap_or(engine::Signal::Skip) as u8)
+    }
+
+    fn ended(&self, now: u64, attempt: u32) -> PyResult<()> {
+        self.apply(now, engine::Input::Ended(engine::AttemptId(attempt))).map(drop)
+    }
+
+    /// An attempt failed: what was read off its exception as JSON, and its message, which is looked at and not kept.
+    fn failed(
+        &self,
+        now: u64,
+        attempt: u32,
+        facts_json: &str,
+        message: &Bound<'_, PyString>,
+    ) -> PyResult<()> {
+        let facts = fault::facts(facts_json, &text(message)?)?;
+        let attempt = engine::AttemptId(attempt);
+        self.apply(now, engine::Input::Failed { attempt, facts }).map(drop)
+    }
+
+    #[pyo3(signature = (now, waited = None))]
+    fn timeout(&self, now: u64, waited: Option<u64>) -> PyResult<()> {
+        let waited = waited.map(Duration::from_nanos);
+        self.lock().handle_timeout(engine::Instant(now), waited).map_err(misuse)
+    }
+
+    fn cancel(&self, now: u64) -> PyResult<()> {
+        self.apply(now, engine::Input::Cancel).map(drop)
+    }
+
+    fn resume(&self, now: u64) -> PyResult<()> {
+        self.apply(now, engine::Input::Resume).map(drop)
+    }
+
+    /// The next thing to do, as a tuple that begins with its name; `None` when there is nothing.
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let output = self.lock().poll_output();
+        output.map(|output| output_tuple(py, output)).transpose()
+    }
+
+    /// When `timeout` is due, given when the pending read began, if one is pending.
+    #[pyo3(signature = (reading = None))]
+    fn poll_timeout(&self, reading: Option<u64>) -> Option<u64> {
+        self.lock().poll_timeout(reading.map(engine::Instant)).map(|at| at.0)
+    }
+
+    fn opening(&self) -> Option<Opening> {
+        let session = self.lock();
+        let opening = session.opening()?;
+        Some(Opening {
+            attempt: opening.attempt.0,
+            target: opening.target.0,
+            mode: mode(opening.mode),
+            prefix: opening.prefix.to_owned(),
+            shown: opening.shown.to_owned(),
+            anchor: opening.anchor.to_owned(),
+            instruction: opening.instruction.into_owned(),
+            tokens_shown: opening.tokens_shown,
+            time_left: opening.time_left.as_secs_f64(),
+        })
+    }
+
+    /// Where it stands: idle, asking, waiting, opening, reading or done.
+    #[getter]
+    fn state(&self) -> &'static str {
+        match self.lock().state() {
+            engine::SessionState::Idle => "idle",
+            engine::SessionState::Asking => "asking",
+            engine::SessionState::Waiting => "waiting",
+            engine::SessionState::Opening => "opening",
+            engine::SessionState::Reading => "reading",
+            engine::SessionState::Done => "done",
+        }
+    }
+
+    /// The text the consumer has been given.
+    #[getter]
+    fn text(&self) -> String {
+        self.lock().text().to_owned()
+    }
+
+    /// The tool calls the consumer has been given.
+    #[getter]
+    fn tool_calls(&self) -> Vec<ToolCall> {
+        self.lock().tool_calls().map(ToolCall::from).collect()
+    }
+
+    /// What went wrong so far.
+    #[getter]
+    fn faults(&self) -> Vec<Fault> {
+        self.lock().faults().iter().map(Fault::from).collect()
+    }
+
+    /// How it ended, once it has.
+    #[getter]
+    fn outcome(&self) -> Option<Outcome> {
+        self.lock().outcome().map(|outcome| Outcome(Arc::new(outcome.clone())))
+    }
+
+    /// Nanoseconds of the shortest clock it can run by: a timer that rings as often misses none.
+    #[getter]
+    fn shortest_clock(&self) -> u64 {
+        u64::try_from(self.lock().plan().policy.timeouts.shortest().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The moment it must have ended.
+    #[getter]
+    fn deadline(&self) -> u64 {
+        self.lock().deadline().0
+    }
+}
+
+fn output_tuple(py: Python<'_>, output: engine::Output) -> PyResult<Bound<'_, PyTuple>> {
+    use engine::Output as O;
+    match output {
+        O::Ask { target, purpose, force } => {
+            let purpose = match purpose {
+                engine::Purpose::First => 0u8,
+                engine::Purpose::Retry => 1,
+                engine::Purpose::RetryThrottled => 2,
+            };
+            ("ask", target.0, purpose, force).into_pyobject(py)
+        }
+        O::Open { attempt, target, mode } => {
+            ("open", attempt.0, target.0, self::mode(mode)).into_pyobject(py)
+        }
+        O::Wait { until } => ("wait", until.0).into_pyobject(py),
+        O::Cancel { attempt } => ("cancel", attempt.0).into_pyobject(py),
+        O::Release { chunks } => ("release", chunks).into_pyobject(py),
+        O::Cut { start, end } => ("cut", start, end).into_pyobject(py),
+        O::Drop { chunks } => ("drop", chunks).into_pyobject(py),
+        O::Reset => ("reset",).into_pyobject(py),
+        O::Report { target, outcome } => ("report", target.0, Report(outcome)).into_pyobject(py),
+        O::Event(event) => event_tuple(py, &event),
+        O::Done => ("done",).into_pyobject(py),
+    }
+}
+
+fn event_tuple<'py>(py: Python<'py>, event: &engine::Event) -> PyResult<Bound<'py, PyTuple>> {
+    use engine::Event as E;
+    match event {
+        E::Fault(fault) => ("event", "fault", Fault::from(fault)).into_pyobject(py),
+        E::Retry { target, mode, wait } => {
+            ("event", "retry", target.0, self::mode(*mode), *wait).into_pyobject(py)
+        }
+        E::Fallback { from, to } => ("event", "fallback", from.0, to.0).into_pyobject(py),
+        E::Splice(splice) => ("event", "splice", Splice::from(splice)).into_pyobject(py),
+        E::ToolCall { number } => ("event", "tool_call", *number).into_pyobject(py),
+        E::ReasoningAbandoned { attempt } => ("event", "reasoning_abandoned", attempt.0).into_pyobject(py),
+    }
+}

@@ -1,0 +1,5 @@
+"""Reliable LangChain models."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"
