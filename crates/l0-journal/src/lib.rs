@@ -63,6 +63,7 @@ mod memory;
 pub mod payload;
 mod record;
 mod rows;
+pub mod session;
 mod shared;
 mod spool;
 mod store;

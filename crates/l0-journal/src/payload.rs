@@ -101,17 +101,7 @@ pub fn decode<T: DeserializeOwned + Contents>(version: u8, record: Record) -> Re
     let Body::Entry { payload, contents, .. } = record.body else {
         return Err(unreadable("it is a chunk"));
     };
-    let Some((&found, bytes)) = payload.split_first() else {
-        return Err(unreadable("it is empty"));
-    };
-    if found != version {
-        return Err(unreadable("it has another version"));
-    }
-    let (mut record, rest) =
-        postcard::take_from_bytes::<T>(bytes).map_err(|error| unreadable(&error.to_string()))?;
-    if !rest.is_empty() {
-        return Err(unreadable("it goes on after its end"));
-    }
+    let mut record = bare::<T>(version, &payload)?;
     let mut contents = contents.into_iter().enumerate();
     let (mut missing, mut failure) = (Vec::new(), None);
     record.each_content(&mut |class, field| match contents.next() {
@@ -134,6 +124,29 @@ pub fn decode<T: DeserializeOwned + Contents>(version: u8, record: Record) -> Re
         failure.get_or_insert_with(|| unreadable("it has more content than fields"));
     }
     failure.map_or(Ok(Decoded { record, missing }), Err)
+}
+
+/// How many content fields the record in a payload has, whether or not its content is there.
+pub(crate) fn fields<T: DeserializeOwned + Contents>(version: u8, payload: &[u8]) -> Result<usize, Error> {
+    let mut count = 0;
+    bare::<T>(version, payload)?.each_content(&mut |_, _| count += 1);
+    Ok(count)
+}
+
+/// The record in a payload, with empty content fields.
+fn bare<T: DeserializeOwned>(version: u8, payload: &[u8]) -> Result<T, Error> {
+    let Some((&found, bytes)) = payload.split_first() else {
+        return Err(unreadable("it is empty"));
+    };
+    if found != version {
+        return Err(unreadable("it has another version"));
+    }
+    let (record, rest) =
+        postcard::take_from_bytes::<T>(bytes).map_err(|error| unreadable(&error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(unreadable("it goes on after its end"));
+    }
+    Ok(record)
 }
 
 fn unreadable(because: &str) -> Error {

@@ -2,7 +2,8 @@
 //!
 //! `tests/golden/1.db` is a closed journal, `tests/golden/1.db-spool` what a process of that version left behind when it was
 //! killed. Neither is ever written again; a new version of the format adds a new number.
-//! `L0_GOLDEN=write` writes those of the current version where there are none yet.
+//! `L0_GOLDEN=write` writes those of the current version where there are none yet. Before the first release a change of the
+//! format replaces number 1: remove its files first.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fmt::Write;
@@ -10,10 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use l0_engine::{
+    Admission, AttemptId, AttemptOutcome, Event, Facts, Flags, Header, Input, Instant, LogProb, Method, Mode,
+    Opaque, Output, Part, Purpose, Record, Signal, Splice, Target, TargetId, ToolFragment, Usage,
+};
 use l0_journal::clock::VirtualClock;
 use l0_journal::{
     AttemptRow, Body, Chunk, Class, Content, Drive, Entry, Filter, Head, Journal, Kind, Level, Options,
     Redaction, Removal, Row, RunRow, Selection, SessionRow, StepRow, Store, Stored, StreamId, StreamOptions,
+    session,
 };
 
 mod scratch;
@@ -65,6 +71,16 @@ fn write(journal: &Journal) {
     pruned.chunk(&chunk(8, "old")).unwrap();
     journal.remove(&Selection::Streams(vec![id("erased")]), Removal::Content).unwrap();
     journal.remove(&Selection::Streams(vec![id("pruned")]), Removal::Records).unwrap();
+    let engine = journal.stream(id("engine"), &StreamOptions::new(Kind::Session)).unwrap();
+    for record in engine_records() {
+        session::append(&engine, Instant(7_000), record, Some(b"object")).unwrap();
+    }
+    rows(journal);
+    lease.release().unwrap();
+}
+
+fn rows(journal: &Journal) {
+    let text = |text: &str| Some(text.to_owned());
     let started_at_ms = Some(1_760_000_000_000);
     let run = RunRow {
         id: id("run"),
@@ -93,7 +109,68 @@ fn write(journal: &Journal) {
     let attempt =
         AttemptRow { session: id("session"), number: 1, status: text("ok"), ..AttemptRow::default() };
     journal.put(&Row::Attempt(attempt)).unwrap();
-    lease.release().unwrap();
+}
+
+/// One of every shape of record the engine writes.
+fn engine_records() -> Vec<Record> {
+    let (at, attempt, target) = (Instant(7_000), AttemptId(1), TargetId(0));
+    let text = |text: &str| text.to_owned();
+    let input = |input| Record::Input { at, input, signal: None };
+    let header = Header {
+        flags: Flags(0),
+        engine: text("0.1.0"),
+        generator: text("generator"),
+        policy: text("digest"),
+        seed: 42,
+        targets: vec![Target { quality: Some(text("basic")), ..Target::named("model-a") }],
+        streamed: true,
+        deadline: Some(Instant(900)),
+    };
+    let tool = ToolFragment {
+        index: 1,
+        id: Some(text("call")),
+        args: text("{\"a\": 1}"),
+        ..ToolFragment::default()
+    };
+    let part = Part {
+        text: text("part"),
+        tools: vec![tool],
+        opaque: Some(Opaque { digest: 9, open: true }),
+        finish: Some(text("stop")),
+        usage: Some(Usage { input: 3, output: 5, ..Usage::default() }),
+        logprob: Some(LogProb { sum: -0.5, tokens: 2 }),
+        sequence: Some(4),
+        ..Part::default()
+    };
+    let facts = Facts {
+        bytes: true,
+        types: vec![text("APIConnectionError")],
+        status: Some(503),
+        request_id: Some(text("req_1")),
+        retry_after: Some(text("17")),
+        ..Facts::default()
+    };
+    let splice = Splice { attempt, mode: Mode::Prompt, method: Method::Anchor, at: 12, dropped: 3 };
+    vec![
+        Record::Start(header),
+        input(Input::Start),
+        input(Input::Admitted(Admission::BreakerOpen { reopens_in: 30 })),
+        input(Input::Opened(attempt)),
+        Record::Input { at, input: Input::Part { attempt, waited: 5, part }, signal: Some(Signal::Hold) },
+        Record::Chunk { at, attempt, text: "chunk".into(), signal: Signal::Pass },
+        input(Input::Failed { attempt, facts }),
+        input(Input::Timeout { waited: Some(8) }),
+        input(Input::Cancel),
+        input(Input::Resume),
+        Record::Decision(Output::Ask { target, purpose: Purpose::First, force: false }),
+        Record::Decision(Output::Open { attempt, target, mode: Mode::Prefill }),
+        Record::Decision(Output::Wait { until: Instant(99) }),
+        Record::Decision(Output::Cut { start: 1, end: 2 }),
+        Record::Decision(Output::Mask { text: text("***") }),
+        Record::Decision(Output::Report { target, outcome: AttemptOutcome::Stopped }),
+        Record::Decision(Output::Event(Event::Splice(splice))),
+        Record::Decision(Output::Done),
+    ]
 }
 
 /// What a process appended that was killed before it flushed.
@@ -124,7 +201,9 @@ fn tell(journal: &Journal) -> String {
         }
         match journal.load(id(name), 0, usize::MAX) {
             Ok(records) => {
-                records.iter().for_each(|record| say(&(record.seq, record.at_ns, readable(&record.body))))
+                for record in records {
+                    say(&(record.seq, record.at_ns, readable(&record.body)));
+                }
             }
             Err(error) => say(&error.to_string()),
         }
@@ -184,6 +263,11 @@ fn journals_of_every_version_are_read() {
         let recovery = journal.recovery();
         assert_eq!((recovery.records, recovery.torn, recovery.spools), (2, 0, 1), "{recovery:?}");
         assert_eq!(tell(&journal), expected("txt"), "version {version} is read differently");
+        let stored = journal.load(id("engine"), 0, usize::MAX).unwrap();
+        let read = stored.into_iter().map(|record| session::read(record).unwrap()).collect::<Vec<_>>();
+        assert!(read.iter().all(|read| read.object.as_deref() == Some(b"object") && read.missing.is_empty()));
+        let read: Vec<_> = read.into_iter().map(|read| read.record).collect();
+        assert_eq!(read, engine_records(), "version {version}: the engine's records are read differently");
         let report = journal.verify(Some(head)).unwrap();
         assert!(report.is_sound(), "{:?}", report.findings);
         // And it can be written on.
@@ -196,7 +280,7 @@ fn journals_of_every_version_are_read() {
 
 /// Writes the golden journal of this version, unless there is one.
 fn record() {
-    let number = (1..).find(|version| !golden(&format!("{version}.db")).exists()).unwrap();
+    let number = (1..1000).find(|version| !golden(&format!("{version}.db")).exists()).unwrap();
     std::fs::create_dir_all(golden("")).unwrap();
     let folder = scratch::folder();
     let path = folder.path().join("j.db");
