@@ -85,12 +85,17 @@ impl Session {
         if live.finish.as_ref().is_some_and(Finish::is_whole) {
             live.tools.finish();
         }
+        let failed = live.finish == Some(Finish::Error);
+        let waits = !part.is_content() && !live.said_it_ended();
         let broken = if !follows {
             Broken::of(FaultClass::Network, "sequence_gap")
         } else if malformed {
             Broken::of(FaultClass::Content, "tool_args")
-        } else if live.finish == Some(Finish::Error) {
+        } else if failed {
             Broken::of(FaultClass::Overload, "finish_error")
+        } else if let Some(clock) = self.clock_run_out().filter(|_| waits) {
+            // Its timer is late: a target that keeps on saying nothing may keep it from ever ringing.
+            Broken::of(FaultClass::Stall, clock)
         } else {
             return self.take_item(item, &part.text);
         };

@@ -12,7 +12,8 @@ fn a_gap_behind_the_end_is_no_fault() {
     let mut rig = Rig::simple(Policy::default());
     rig.part(counted(1, Part { text: "All.".into(), ..Part::default() }));
     rig.part(counted(2, Part { finish: Some("stop".into()), ..Part::default() }));
-    rig.part(counted(3, Part { usage, ..Part::default() })).part(counted(3, Part { usage, ..Part::default() }));
+    rig.part(counted(3, Part { usage, ..Part::default() }))
+        .part(counted(3, Part { usage, ..Part::default() }));
     rig.ends();
     assert_eq!((rig.ending(), rig.text()), (Ending::Complete, "All."));
 }

@@ -51,7 +51,8 @@ fn a_part_among_the_pieces_of_a_call_is_given_whole() {
 #[test]
 fn a_name_alone_is_a_call_only_at_an_end_that_was_said() {
     let head = || piece(0, Some("erase"), "", false);
-    for (word, called) in [("tool_calls", true), ("stop", true), ("length", false), ("content_filter", false)] {
+    for (word, called) in [("tool_calls", true), ("stop", true), ("length", false), ("content_filter", false)]
+    {
         let mut rig = Rig::simple(Policy::default());
         rig.part(head()).finishes(word).ends();
         assert_eq!(rig.given.len() == 2, called, "{word}: {:?}", rig.given);
