@@ -339,10 +339,11 @@ impl Judge {
             floor: stream.filter(|_| fault.raised).and_then(|stream| stream.script.floor),
             in_call,
             in_part: heard.in_part,
-            showed: self
-                .given
-                .iter()
-                .any(|piece| Some(piece.attempt) == fault.attempt && piece.chunk.part.is_content()),
+            showed: self.given.iter().any(|piece| {
+                let part = &piece.chunk.part;
+                let shows = !part.text.is_empty() || !part.tools.is_empty() || part.opaque.is_some();
+                Some(piece.attempt) == fault.attempt && shows
+            }),
             too_long: fault.code.as_deref() == Some("context_length_exceeded"),
         };
         self.ledger.failed(fault, &wreck, &self.plan.targets, &self.plan.policy);
@@ -369,13 +370,13 @@ impl Judge {
                 Ok(())
             };
         }
+        if code == "call" && self.is_whole(stream.target) {
+            // A consumer that takes its time spends that of a call which is not streamed, whatever is to come.
+            return self.check_stall(fault, stream, heard);
+        }
         let out_of_time = fault.at >= self.deadline;
         match script.expect {
             Expect::Completes if out_of_time => Ok(()),
-            // A consumer that takes its time spends that of a call which is not streamed.
-            Expect::Completes if code == "call" && self.is_whole(stream.target) => {
-                self.check_stall(fault, stream, heard)
-            }
             Expect::Completes => Err(broken(Promise::G4, format!("{fault:?}, though nothing was wrong"))),
             Expect::Fails(class) if class != fault.class => {
                 Err(broken(Promise::G8, format!("{fault:?} is called so, and is {class:?}")))
@@ -524,19 +525,15 @@ impl Judge {
         Ok(())
     }
 
-    pub(crate) fn hears(&mut self, event: &Event, tally: &mut Tally) -> Verdict {
+    pub(crate) fn hears(&mut self, event: &Event, now: Instant, tally: &mut Tally) -> Verdict {
         if let Event::Retry { target, wait, .. } = event {
             tally.checked(Promise::G3);
-            let retry = &self.plan.policy.retry;
-            let (least, most) = match self.ledger.floor(*target) {
-                Some(floor) => (floor, floor.saturating_add(retry.retry_after_slack)),
-                None => (Duration::ZERO, retry.cap),
-            };
-            let wait = Duration::from_nanos(*wait);
-            if wait < least || wait > most {
+            let at = now.after(Duration::from_nanos(*wait));
+            let (least, most) = (self.ledger.ready_at_best(*target), self.ledger.ready(*target).max(now));
+            if at < least || at > most {
                 return Err(broken(
                     Promise::G3,
-                    format!("a wait of {wait:?}, allowed are {least:?} to {most:?}"),
+                    format!("tried at {at:?}, allowed is {least:?} to {most:?}"),
                 ));
             }
         }
@@ -599,9 +596,10 @@ impl Judge {
         }
         self.resets = resets;
         self.making = again;
-        self.pending = None;
         self.died = true;
-        self.follow(driver, streams, tally)
+        self.follow(driver, streams, tally)?;
+        self.pending = None;
+        Ok(())
     }
 
     /// The session has ended.

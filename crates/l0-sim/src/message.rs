@@ -139,7 +139,11 @@ impl Message {
         };
         other.text.starts_with(&self.text)
             && self.marks.len() <= other.marks.len()
-            && self.marks.iter().zip(&other.marks).all(|(mine, theirs)| mine.0 == theirs.0 && kept(&mine.1, &theirs.1))
+            && self
+                .marks
+                .iter()
+                .zip(&other.marks)
+                .all(|(mine, theirs)| mine.0 == theirs.0 && kept(&mine.1, &theirs.1))
     }
 
     fn stand_alike(&self, mine: &(usize, Mark), theirs: &(usize, Mark)) -> bool {

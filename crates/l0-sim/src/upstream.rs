@@ -250,7 +250,14 @@ impl Call<'_> {
     /// The rest of an answer, behind so many bytes of text and all the marks shown: a known one's or one made up.
     fn rest(&self, from: usize, dice: &mut Dice) -> Vec<Element> {
         if let Some(answer) = self.known(dice) {
-            return answer.rest(from, self.shown.marks.len());
+            let rest = answer.rest(from, self.shown.marks.len());
+            // An answer that goes on as it began is not to be told from one that starts over.
+            let begins: String = self.shown.text.trim().chars().take(32).collect();
+            let again =
+                matches!(rest.first(), Some(Element::Text(text)) if text.trim_start().starts_with(&begins));
+            if !again {
+                return rest;
+            }
         }
         let space = &self.shown.text[from..];
         let gap = if self.shown.text.ends_with(char::is_whitespace) { space } else { " " };
@@ -492,6 +499,8 @@ struct Emission {
     lead: usize,
     goes_on: bool,
     terminal: Terminal,
+    /// The end of every call is marked.
+    marked: bool,
     corruption: Option<Trouble>,
 }
 
@@ -524,6 +533,7 @@ impl Emission {
             lead: meant.lead.len(),
             goes_on: matches!(call.opening.mode, Mode::Native | Mode::Prefill),
             terminal: call.target.terminal,
+            marked: call.habits.marks_calls,
             corruption: None,
         }
     }
@@ -698,7 +708,10 @@ impl Emission {
         let said = if own_word { &self.sent } else { &self.made };
         let said = Message::of(said.iter().map(|part| (AttemptId(0), part)));
         let shown = call.shown;
+        // Nothing at all, or next to it, goes on from a beginning and from nothing else.
+        let hollow = said.text.trim().is_empty() && said.marks.is_empty() && self.goes_on;
         let truth = match meant.joins {
+            _ if hollow => Some(behind(shown, said, self.lead, call.opening.mode)),
             Joins::Alone => Some(said),
             Joins::Again => shown.said_again(&said),
             Joins::Never => None,
@@ -756,7 +769,14 @@ impl Emission {
             return fails(FaultClass::Network);
         }
         let message = Message::of(self.sent.iter().map(|part| (AttemptId(0), part)));
-        if !message.marks.iter().all(|(_, mark)| mark.is_whole()) {
+        // Of a call without arguments only an end that was said tells that it was not cut.
+        let said_whole = word.map_or(status, |word| word != "length");
+        let cut = |mark: &Mark| !said_whole && matches!(mark, Mark::Call { args, .. } if args.is_empty());
+        let fragments = || self.sent.iter().flat_map(|part| &part.tools);
+        let ends = fragments().filter(|fragment| fragment.last).count();
+        let marked = self.marked
+            && message.marks.iter().filter(|(_, mark)| matches!(mark, Mark::Call { .. })).count() == ends;
+        if !message.marks.iter().all(|(_, mark)| mark.is_whole() && (marked || !cut(mark))) {
             return fails(FaultClass::Content);
         }
         let length = word == Some("length");

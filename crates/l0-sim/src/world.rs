@@ -384,7 +384,7 @@ impl World {
                     let name = format!("{:?} by {:?}", splice.mode, splice.method).to_lowercase();
                     *self.tally.splices.entry(name).or_default() += 1;
                 }
-                seat.judge.hears(&event, &mut self.tally)?;
+                seat.judge.hears(&event, now, &mut self.tally)?;
             }
             Effect::Done => {
                 if let Some((ticket, target, _)) = seat.ticket.take() {
@@ -527,7 +527,8 @@ impl World {
         }
         let policy = Arc::clone(&seat.question.plan.policy);
         let driver = Driver::recover(policy, journal);
-        seat.driver = driver.map_err(|diverged| broken(Promise::G6, format!("after a death: {diverged:?}")))?;
+        seat.driver =
+            driver.map_err(|diverged| broken(Promise::G6, format!("after a death: {diverged:?}")))?;
         seat.judge.recovers(&seat.driver, &seat.streams, &mut self.tally)
     }
 
