@@ -287,7 +287,9 @@ impl Session {
         let served = live.state == AttemptState::Served;
         let reasons = live.reasoning_shown || self.queue.reasons;
         let blank = !live.has_content && !reasons && self.queue.len() < LEADING_BLANKS_MAX;
-        let may_give = served || (!blank && live.seam.is_none() && self.delivers_at_once());
+        // While it has yet to repeat what the consumer has, even white space may belong to another answer.
+        let joined = live.seam.is_none() && !live.is_behind();
+        let may_give = served || (!blank && joined && self.delivers_at_once());
         while self.queue.settled > 0 {
             if !may_give && !self.queue.item(0).is_some_and(|item| item.repeated) {
                 return;
