@@ -371,7 +371,7 @@ fn careless(shown: &str, anchor: &str, dice: &mut Dice) -> Option<(String, bool)
         3 => (anchor.replace(' ', "  ").replace('\n', " \n"), true),
         4 => (anchor.split_whitespace().collect::<Vec<_>>().join(" "), true),
         5 => (swap(&['\u{201c}', '\u{201d}'], "\"")?, true),
-        6 => (swap(&['*', '_', '`'], "")?, false),
+        6 if !anchor.ends_with(['*', '_', '`']) => (swap(&['*', '_', '`'], "")?, false),
         7 if !anchor.contains(['"', '\u{201c}', '\'']) => (format!("\"{anchor}\""), false),
         8 => {
             // Half a sentence more than was asked for.
@@ -705,14 +705,18 @@ impl Emission {
     fn script(self, call: &Call<'_>, meant: &Meant, troubles: Vec<Trouble>, dice: &mut Dice) -> Script {
         let (expect, gap) = self.judge();
         let own_word = matches!(expect, Expect::Completes) || (self.corruption.is_some() && !gap);
-        let said = if own_word { &self.sent } else { &self.made };
-        let said = Message::of(said.iter().map(|part| (AttemptId(0), part)));
+        let message = |parts: &[Part]| Message::of(parts.iter().map(|part| (AttemptId(0), part)));
+        let said = message(if own_word { &self.sent } else { &self.made });
         let shown = call.shown;
         // Nothing at all, or next to it, goes on from a beginning and from nothing else.
         let hollow = said.text.trim().is_empty() && said.marks.is_empty() && self.goes_on;
         let truth = match meant.joins {
             _ if hollow => Some(behind(shown, said, self.lead, call.opening.mode)),
             Joins::Alone => Some(said),
+            // An answer that starts over and is damaged where it repeats may still be joined by its anchor.
+            Joins::Again if call.opening.mode == Mode::Prompt => {
+                shown.said_again(&said).or_else(|| shown.said_again(&message(&self.made)))
+            }
             Joins::Again => shown.said_again(&said),
             Joins::Never => None,
             Joins::Behind => Some(behind(shown, said, self.lead, call.opening.mode)),
@@ -720,7 +724,8 @@ impl Emission {
         let (opens, steps) = self.timed(call, dice);
         let sent: usize = self.sent.iter().map(|part| part.text.len()).sum();
         // An answer that ended in the middle of its lead may be taken or not.
-        let must_join = meant.must_join && sent >= self.lead;
+        let damaged = meant.joins == Joins::Again && self.corruption.is_some();
+        let must_join = meant.must_join && sent >= self.lead && !damaged;
         let (close, _) = self.close;
         Script { opens, steps, close, truth, must_join, expect, floor: None, troubles }
     }
