@@ -204,13 +204,18 @@ fn rerun(shown: &str, text: &str, before: usize, matched: &mut usize, leading: &
     }
 }
 
-/// Whether an answer begins as the text shown did: `Repeats` if so, `Undecided` while it may, nothing if not.
+/// Whether an answer begins as the text shown did: `Repeats` if so, `Undecided` while it may, nothing if not. One that
+/// ended before that could be told began so, unless it is no more than a word.
 fn starts_over(restart: Option<&str>, head: &str, last: bool) -> Option<Look> {
     let (restart, begun) = (restart?, head.trim_start());
     if begun.starts_with(restart) {
-        Some(Look::Repeats)
+        return Some(Look::Repeats);
+    }
+    let may = restart.starts_with(begun);
+    if last {
+        (may && begun.chars().nth(ANCHOR_CHARS_MIN - 1).is_some()).then_some(Look::Repeats)
     } else {
-        (!last && restart.starts_with(begun)).then_some(Look::Undecided)
+        may.then_some(Look::Undecided)
     }
 }
 
@@ -345,9 +350,9 @@ impl Window {
         let length = longest_border(&joined);
         let found = &folded[..length.min(folded.len())];
         let words: Vec<char> = found.iter().map(|&(c, _)| c).collect();
-        (length >= self.overlap_chars && is_aperiodic(&words))
-            .then(|| found.last().map(|&(_, end)| end))
-            .flatten()
+        // Words that stand in two places of what was shown do not tell which of them is repeated.
+        let tells = || is_aperiodic(&words) && stands_once(&words, &shown.iter().collect::<String>());
+        (length >= self.overlap_chars && tells()).then(|| found.last().map(|&(_, end)| end)).flatten()
     }
 
     /// Where the repeated words may begin: at the start, after one line of preamble, after a fence opened again.
