@@ -717,6 +717,10 @@ impl Emission {
             Joins::Again if call.opening.mode == Mode::Prompt => {
                 shown.said_again(&said).or_else(|| shown.said_again(&message(&self.made)))
             }
+            // Of a word or two nobody can tell whether they start over or go on.
+            Joins::Again if call.opening.mode == Mode::Prefill && said.text.trim().chars().count() < 12 => {
+                Some(behind(shown, said, self.lead, call.opening.mode))
+            }
             Joins::Again => shown.said_again(&said),
             Joins::Never => None,
             Joins::Behind => Some(behind(shown, said, self.lead, call.opening.mode)),
@@ -724,7 +728,8 @@ impl Emission {
         let (opens, steps) = self.timed(call, dice);
         let sent: usize = self.sent.iter().map(|part| part.text.len()).sum();
         // An answer that ended in the middle of its lead may be taken or not.
-        let damaged = meant.joins == Joins::Again && self.corruption.is_some();
+        let covers = shown.said_again(&message(&self.sent)).is_some();
+        let damaged = meant.joins == Joins::Again && (self.corruption.is_some() || !covers);
         let must_join = meant.must_join && sent >= self.lead && !damaged;
         let (close, _) = self.close;
         Script { opens, steps, close, truth, must_join, expect, floor: None, troubles }
