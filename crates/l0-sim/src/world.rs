@@ -384,7 +384,7 @@ impl World {
                     let name = format!("{:?} by {:?}", splice.mode, splice.method).to_lowercase();
                     *self.tally.splices.entry(name).or_default() += 1;
                 }
-                seat.judge.hears(&event, &mut self.tally)?;
+                seat.judge.hears(&event, now, &mut self.tally)?;
             }
             Effect::Done => {
                 if let Some((ticket, target, _)) = seat.ticket.take() {
