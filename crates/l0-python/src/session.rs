@@ -10,7 +10,7 @@ use pyo3::types::{PyString, PyTuple};
 
 use crate::fault::{self, Fault};
 use crate::fleet::Report;
-use crate::outcome::{Outcome, Splice, ToolCall, mode};
+use crate::outcome::{Objection, Outcome, Splice, ToolCall, mode};
 use crate::policy::Policy;
 use crate::text::text;
 
@@ -45,6 +45,50 @@ fn misuse(misuse: engine::Misuse) -> PyErr {
     PyRuntimeError::new_err(misuse.to_string())
 }
 
+type TargetTuple = (
+    String,
+    Option<String>,
+    String,
+    bool,
+    Option<bool>,
+    bool,
+    bool,
+    Option<u64>,
+    Option<String>,
+    Option<String>,
+);
+
+fn target(declared: TargetTuple) -> PyResult<engine::Target> {
+    let (name, credentials, terminal, reasons, prefill, native, whole, context_window, quality, cost) =
+        declared;
+    let terminal = match terminal.as_str() {
+        "end_of_stream" => engine::Terminal::EndOfStream,
+        "finish_reason" => engine::Terminal::FinishReason,
+        "status" => engine::Terminal::Status,
+        _ => {
+            let problem = format!("must be end_of_stream, finish_reason or status, not {terminal:?}");
+            return Err(PyValueError::new_err((format!("terminal of target {name:?}"), problem)));
+        }
+    };
+    let prefill = match prefill {
+        Some(true) => engine::Prefill::Yes,
+        Some(false) => engine::Prefill::No,
+        None => engine::Prefill::Untold,
+    };
+    Ok(engine::Target {
+        name,
+        credentials,
+        terminal,
+        reasons,
+        prefill,
+        native,
+        whole,
+        context_window,
+        quality,
+        cost,
+    })
+}
+
 type FragmentTuple = (u32, Option<String>, Option<String>, String, bool);
 
 impl Session {
@@ -60,17 +104,16 @@ impl Session {
 #[pymethods]
 impl Session {
     #[new]
-    #[pyo3(signature = (policy, targets_json, *, seed, streamed = true, deadline = None, recorded = false))]
+    #[pyo3(signature = (policy, targets, *, seed, streamed = true, deadline = None, recorded = false))]
     fn new(
         policy: &Policy,
-        targets_json: &str,
+        targets: Vec<TargetTuple>,
         seed: u64,
         streamed: bool,
         deadline: Option<u64>,
         recorded: bool,
     ) -> PyResult<Self> {
-        let targets = serde_json::from_str(targets_json)
-            .map_err(|error| PyValueError::new_err(("targets".to_owned(), error.to_string())))?;
+        let targets = targets.into_iter().map(target).collect::<PyResult<_>>()?;
         let deadline = deadline.map(engine::Instant);
         let policy = Arc::clone(&policy.0);
         let plan = engine::Plan { policy, targets, seed, streamed, deadline, recorded };
@@ -78,6 +121,12 @@ impl Session {
             Ok(session) => Ok(Self(Mutex::new(session))),
             Err(error) => Err(PyValueError::new_err((error.field, error.problem))),
         }
+    }
+
+    /// Checks what the model would be given, before `start`: an objection ends the session as it begins.
+    fn inputs(&self, now: u64, texts: Vec<String>) -> PyResult<()> {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        self.lock().handle_inputs(engine::Instant(now), &texts).map_err(misuse)
     }
 
     fn start(&self, now: u64) -> PyResult<()> {
@@ -246,6 +295,12 @@ impl Session {
         self.lock().outcome().map(|outcome| Outcome(Arc::new(outcome.clone())))
     }
 
+    /// Nanoseconds of the shortest clock it can run by: a timer that rings as often misses none.
+    #[getter]
+    fn shortest_clock(&self) -> u64 {
+        u64::try_from(self.lock().plan().policy.timeouts.shortest().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// The moment it must have ended.
     #[getter]
     fn deadline(&self) -> u64 {
@@ -271,11 +326,21 @@ fn output_tuple(py: Python<'_>, output: engine::Output) -> PyResult<Bound<'_, Py
         O::Cancel { attempt } => ("cancel", attempt.0).into_pyobject(py),
         O::Release { chunks } => ("release", chunks).into_pyobject(py),
         O::Cut { start, end } => ("cut", start, end).into_pyobject(py),
+        O::Mask { text } => ("mask", text).into_pyobject(py),
         O::Drop { chunks } => ("drop", chunks).into_pyobject(py),
         O::Reset => ("reset",).into_pyobject(py),
         O::Report { target, outcome } => ("report", target.0, Report(outcome)).into_pyobject(py),
         O::Event(event) => event_tuple(py, &event),
         O::Done => ("done",).into_pyobject(py),
+    }
+}
+
+const fn drift(signal: engine::guards::Signal) -> &'static str {
+    match signal {
+        engine::guards::Signal::Repetition => "repetition",
+        engine::guards::Signal::Format => "format",
+        engine::guards::Signal::Script => "script",
+        engine::guards::Signal::Length => "length",
     }
 }
 
@@ -288,6 +353,10 @@ fn event_tuple<'py>(py: Python<'py>, event: &engine::Event) -> PyResult<Bound<'p
         }
         E::Fallback { from, to } => ("event", "fallback", from.0, to.0).into_pyobject(py),
         E::Splice(splice) => ("event", "splice", Splice::from(splice)).into_pyobject(py),
+        E::Guard(objection) => ("event", "guard", Objection::from(objection)).into_pyobject(py),
+        E::Drift { signal, score_permille } => {
+            ("event", "drift", drift(*signal), *score_permille).into_pyobject(py)
+        }
         E::ToolCall { number } => ("event", "tool_call", *number).into_pyobject(py),
         E::ReasoningAbandoned { attempt } => ("event", "reasoning_abandoned", attempt.0).into_pyobject(py),
     }

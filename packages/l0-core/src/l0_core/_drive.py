@@ -27,10 +27,11 @@ from l0_core._errors import (
 from l0_core._facts import Stage, read
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, LogProb, Usage
-from l0_core._result import Fault, Result, Splice, ToolCall
+from l0_core._port import Attempt, ChunkPort, LogProb, MaskingPort, Usage
+from l0_core._result import Fault, Objection, Result, Splice, ToolCall
 from l0_core._target import Target
 from l0_core.ports import UnknownChunk, port_for
+from l0_core.ports.plain import PLAIN
 
 _log = logging.getLogger("l0")
 
@@ -100,7 +101,8 @@ class Drive:
         port: ChunkPort[Any] | None = None,
     ) -> None:
         self.clock = clock()
-        self.session_id = uuid.uuid4().hex
+        name = uuid.uuid4()
+        self.session_id = name.hex
         self.sources = sources
         self.port = port
         self.attempt = -1
@@ -121,11 +123,10 @@ class Drive:
         self._outcome: _native.Outcome | None = None
         self._through: list[str] | None = None
         self._through_status = "running"
-        declared = json.dumps([target.declared(place) for place, target in enumerate(sources)])
-        seed = uuid.uuid4().int >> 64
+        declared = [target.declared(place) for place, target in enumerate(sources)]
         try:
             self.session = _native.Session(
-                policy, declared, seed=seed, streamed=streamed, deadline=inherited_deadline()
+                policy, declared, seed=name.int >> 64, streamed=streamed, deadline=inherited_deadline()
             )
         except ValueError as error:
             field, problem = error.args
@@ -148,6 +149,8 @@ class Drive:
                         yield Emit(self.fit(self.held.popleft()))
                 case "cut", start, end:
                     yield Emit(self._cut(self.held.popleft(), start, end))
+                case "mask", text:
+                    yield Emit(self._replaced(self.held.popleft(), text))
                 case "drop", count:
                     for _ in range(count):
                         self.held.popleft()
@@ -204,17 +207,11 @@ class Drive:
 
     def text_of(self, chunk: Any) -> str | None:
         """Return the text of a chunk that holds nothing else; `None` where `part` must look."""
-        port = self.port
-        if port is None:
-            port = self.port = port_for(chunk)
-        return port.text(chunk)
+        return self._port_of(chunk).text(chunk)
 
     def part(self, chunk: Any, waited: int) -> int:
         """Hand in a chunk that is more, or less, than plain text; return the engine's answer."""
-        port = self.port
-        if port is None:
-            port = self.port = port_for(chunk)
-        facts = port.facts(chunk)
+        facts = self._port_of(chunk).facts(chunk)
         text, reasoning, tools, opaque, finish, status, usage, logprob, sequence = facts
         return self.session.part(
             self.clock.now(),
@@ -236,14 +233,25 @@ class Drive:
         if not self.seamed:
             self.passed = True
             return chunk
-        assert self.port is not None, "a chunk has been looked at by its port"  # noqa: S101 - an invariant of the driver
-        text = chunk if isinstance(chunk, str) else self.port.facts(chunk).text
+        text = chunk if isinstance(chunk, str) else self._port_of(chunk).facts(chunk).text
         return self._cut(chunk, 0, len(text))
 
     def _cut(self, chunk: Any, start: int, end: int) -> Any:
-        assert self.port is not None, "a chunk has been looked at by its port"  # noqa: S101 - an invariant of the driver
         self.passed = True
-        return self.port.cut(chunk, start, end, self)
+        return self._port_of(chunk).cut(chunk, start, end, self)
+
+    def _replaced(self, chunk: Any, text: str) -> Any:
+        self.passed = True
+        port = self._port_of(chunk)
+        if not isinstance(port, MaskingPort):
+            raise PolicyError(f"the policy masks, which chunks of {type(chunk).__name__} cannot be: use severity error")
+        return port.replaced(chunk, text, self)
+
+    def _port_of(self, chunk: Any) -> ChunkPort[Any]:
+        port = self.port
+        if port is None:
+            port = self.port = port_for(chunk)
+        return port
 
     @property
     def text(self) -> str:
@@ -285,15 +293,17 @@ class Drive:
 
     def end(self) -> Generator[Step, None, None]:
         """Give the consumer the trailing chunk that says how it went, if there is one; raise what it is to be told."""
-        result = self.result
-        if result.status != "complete":
-            failure, cause = self._failure(result)
+        assert self._outcome is not None, "it is over"  # noqa: S101 - an invariant of the runners
+        if self._outcome.ending != "complete":
+            failure, cause = self._failure(self.result)
             yield from self._tell("error", failure)
             raise failure from cause
-        yield from self._tell("complete", result)
-        final = self.port.final({"l0": result.metadata()}) if self.port else None
-        if final is not None:
-            yield Emit(final)
+        if self._on.on_complete is not None:
+            yield from self._tell("complete", self.result)
+        if self.port is not None and self.port is not PLAIN:
+            final = self.port.final({"l0": self.result.metadata()})
+            if final is not None:
+                yield Emit(final)
 
     def _failure(self, result: Result) -> tuple[Exception, BaseException | None]:
         """Return what to raise, and from what."""
@@ -337,6 +347,8 @@ class Drive:
             resets=outcome.resets,
             splices=tuple(map(_splice, outcome.splices)),
             faults=tuple(map(self._fault, outcome.faults)),
+            objections=tuple(map(_objection, outcome.objections)),
+            drifts=outcome.drifts,
             usage=Usage(*outcome.usage),
             waste=Usage(*outcome.waste),
             waste_bytes=outcome.waste_bytes,
@@ -377,6 +389,10 @@ class Drive:
                 yield from self._tell("fallback", self._names[source], self._names[target])
             case "splice", native:
                 yield from self._tell("splice", _splice(native))
+            case "guard", native:
+                yield from self._tell("guard", _objection(native))
+            case "drift", signal, permille:
+                yield from self._tell("drift", signal, permille / 1_000)
             case "tool_call", number:
                 yield from self._tell("tool_call", number)
             case _:
@@ -386,6 +402,10 @@ class Drive:
 def _code(code: str | None) -> str | None:
     """Return a provider's error code if it is one: an identifier, and not a sentence that might quote the prompt."""
     return code if code is None or (len(code) <= 64 and code.replace(".", "_").isidentifier()) else "unprintable"  # noqa: PLR2004 - longer than any code
+
+
+def _objection(found: _native.Objection) -> Objection:
+    return Objection(found.guard, found.reason, found.severity, found.start, found.end, found.masked)
 
 
 def _splice(splice: _native.Splice) -> Splice:
@@ -399,8 +419,10 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
     ),
     "incomplete": (
         IncompleteError,
-        "the answer broke off and nothing the policy allows could complete it; .result.text has what was given: "
-        'allow more rungs (a Reset with "reset"), add a fallback, or show it as incomplete',
+        (
+            "the answer broke off and nothing the policy allows could complete it; .result.text has what was given: "
+            'allow more rungs (a Reset with "reset"), add a fallback, or show it as incomplete'
+        ),
     ),
     "deadline": (DeadlineError, "the time allowed has passed; see Policy.timeouts.total and l0_core.deadline"),
     "limited": (
