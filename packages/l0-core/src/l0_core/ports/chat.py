@@ -110,6 +110,15 @@ class ChatPort:
             changed["logprobs"] = _tokens(logprobs, start, end)
         return copied(chunk, choices=[copied(choice, **changed)], **self._identity)
 
+    def replaced(self, chunk: "ChatCompletionChunk", text: str, shown: Shown) -> "ChatCompletionChunk":  # noqa: ARG002 - as above
+        """Return a chunk with another text, without the log-probabilities of its own."""
+        choice = _answer(chunk)
+        if choice is None:
+            return chunk
+        role = None if self._identity else get(get(choice, "delta"), "role")
+        said = copied(choice, delta=copied(get(choice, "delta"), content=text, role=role), logprobs=None)
+        return copied(chunk, choices=[said], **self._identity)
+
     def encode(self, chunk: "ChatCompletionChunk") -> str:
         """Return the chunk as the provider's own JSON."""
         return json.dumps(written(chunk))
