@@ -100,7 +100,7 @@ class Call:
             yield Target(
                 partial(opening, place),
                 name=name,
-                terminal="end_of_stream" if whole else (said.terminal if place == 0 else None) or known.terminal,
+                terminal=(said.terminal if place == 0 else None) or known.terminal,
                 prefill=said.prefill if place == 0 and said.prefill is not None else known.prefill,
                 reasons=known.reasons,
                 whole=whole,
