@@ -145,7 +145,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         return _revived, (wrapped_class(type(self)),), self.__getstate__()
 
 
-class _Configurable(RunnableConfigurableFields[LanguageModelInput, AIMessage]):
+class _Configurable(RunnableConfigurableFields):  # type: ignore[type-arg]  # given arguments it could not be made: its field would be
     """Configurable fields of a protected model: what is made for a call is protected as the model is."""
 
     @classmethod
