@@ -1,6 +1,6 @@
 """What holds for every test of the package: waits take no time, and no test learns from the failures of another."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from clients import Client
@@ -29,3 +29,25 @@ def provider() -> Iterator[FaultyProvider]:
 @pytest.fixture(params=["openai", "anthropic"])
 def client(request: pytest.FixtureRequest) -> Client:
     return Client(request.param)
+
+
+OUTCOMES = pytest.StashKey[dict[str, dict[str, str]]]()
+"""How each test of a class ended, for the test that compares two classes."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    kind = getattr(item, "cls", None)
+    if kind is not None and (report.when == "call" or report.outcome != "passed"):
+        outcomes = item.session.stash.setdefault(OUTCOMES, {})
+        outcomes.setdefault(kind.__name__, {})[item.name] = report.outcome
+    return report
+
+
+@pytest.fixture
+def outcomes(request: pytest.FixtureRequest) -> dict[str, dict[str, str]]:
+    """How the tests before this one ended, by class."""
+    return request.session.stash.setdefault(OUTCOMES, {})

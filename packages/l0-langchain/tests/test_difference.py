@@ -53,7 +53,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         told = {key: plain(each) for key, each in value.items() if key not in {"l0", "run_id", "parent_ids", "uuid"}}
         if isinstance(told.get("id"), str):
-            told["id"] = told["id"].partition("-")[0][:8]
+            told["id"] = told["id"][:4]
         return told
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]

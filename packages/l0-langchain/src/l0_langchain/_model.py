@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from l0_core import Lifecycle
@@ -11,14 +12,12 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import (
-    AddableDict,
     Runnable,
     RunnableBinding,
     RunnableConfig,
     RunnableSerializable,
 )
 from langchain_core.runnables.configurable import RunnableConfigurableFields
-from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from l0_langchain._call import Call, takes_manager
@@ -220,24 +219,28 @@ def _astream(
     return Call(self, kind, protection_of(self), messages, stop, kwargs).astream(run_manager)
 
 
-# Fallbacks answer in the same format ---------------------------------------------------------------------------------
-# Their annotations are read at run time: `with_fallbacks` finds out from them what returns a runnable.
+# Fallbacks answer in their own format ---------------------------------------------------------------------------------
 
 
-def bind_tools(
-    self: L0ChatModel, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any
-) -> Runnable[LanguageModelInput, AIMessage]:
-    """Bind tools to the model, and to its fallbacks in their own format."""
-    bound = wrapped_class(type(self)).bind_tools(self, tools, **kwargs)
-    said = protection_of(self)
-    strangers = [not candidate.is_sibling_of(wrapped_class(type(self))) for candidate in said.fallbacks]
-    if not any(strangers):
-        return bound
-    fallbacks = tuple(
-        candidate.with_tools(tools, kwargs) if is_stranger else candidate
-        for candidate, is_stranger in zip(said.fallbacks, strangers, strict=True)
-    )
-    return _with_leaf(bound, _with(self, said.changed(fallbacks=fallbacks)))
+def _binding(kind: type[BaseChatModel]) -> Callable[..., Runnable[LanguageModelInput, AIMessage]]:
+    """Return `bind_tools` for a class: with its signature and annotations, which others read at run time."""
+    bind = kind.bind_tools
+
+    @wraps(bind)
+    def bind_tools(
+        self: L0ChatModel, tools: Sequence[Any], *args: Any, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        bound = bind(self, tools, *args, **kwargs)
+        said = protection_of(self)
+        fallbacks = tuple(
+            candidate if candidate.is_sibling_of(kind) else candidate.with_tools(tools, kwargs)
+            for candidate in said.fallbacks
+        )
+        if fallbacks == said.fallbacks:
+            return bound
+        return _with_leaf(bound, _with(self, said.changed(fallbacks=fallbacks)))
+
+    return bind_tools
 
 
 def _with_leaf(bound: Runnable[Any, Any], leaf: BaseChatModel) -> Runnable[Any, Any]:
@@ -277,7 +280,7 @@ def _compose(kind: type[BaseChatModel]) -> type[L0ChatModel]:
     if has_own(kind, "_stream") or has_own(kind, "_astream"):
         methods["_astream"] = _astream
     if has_own(kind, "bind_tools"):
-        methods["bind_tools"] = bind_tools
+        methods["bind_tools"] = _binding(kind)
     names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     meta: type = _Composing if issubclass(_Composing, type(kind)) else type("_Composing", (_Composing, type(kind)), {})
     return cast("type[L0ChatModel]", meta(kind.__name__, (L0ChatModel, kind), {**names, **methods}))
