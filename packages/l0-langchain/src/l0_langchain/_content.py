@@ -11,7 +11,7 @@ Content = str | list[str | dict[Any, Any]]
 
 TEXT = frozenset({"text", "output_text"})
 REASONING = frozenset({"reasoning", "reasoning_content", "redacted_thinking", "thinking"})
-_CALLS = frozenset({"custom_tool_call", "function_call", "input_json_delta", "tool_call", "tool_call_chunk", "tool_use"})
+CALLS = frozenset({"custom_tool_call", "function_call", "input_json_delta", "tool_call", "tool_call_chunk", "tool_use"})
 """Blocks that repeat what a message's tool calls say."""
 
 _FINISH = ("finish_reason", "stop_reason", "done_reason", "stopReason")
@@ -47,7 +47,7 @@ def reasons(content: Content, keywords: Mapping[str, Any]) -> bool:
 
 def opaque_of(content: Content, keywords: Mapping[str, Any]) -> Opaque | None:
     """Return the parts that are passed and not looked into, as one."""
-    parts: list[Any] = [block for block in blocks_of(content) if block.get("type") not in TEXT | REASONING | _CALLS]
+    parts: list[Any] = [block for block in blocks_of(content) if block.get("type") not in TEXT | REASONING | CALLS]
     parts += [{name: part} for name, part in keywords.items() if part and name not in _NO_PART]
     if not parts:
         return None

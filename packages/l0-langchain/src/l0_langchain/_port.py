@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, mess
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from l0_langchain._content import (
+    CALLS,
     REASONING,
     TEXT,
     Content,
@@ -23,14 +24,25 @@ from l0_langchain._content import (
 )
 
 
+_REPEATED = frozenset({"model_provider", "output_version"})
+"""Metadata that every chunk has, because it says how the chunk is to be read."""
+
+
+def _without_calls(message: BaseMessage) -> Content:
+    """Return the content without the blocks that repeat its tool calls in one provider's own format."""
+    if isinstance(message.content, str):
+        return message.content
+    return [block for block in message.content if isinstance(block, str) or block.get("type") not in CALLS]
+
+
 class ChatChunks:
     """The chunks of one session: what a consumer was given by one attempt decides how those of the next must read."""
 
     def __init__(self) -> None:
         self._id: str | None = None
         self._usage = Usage()
-        self._given_keys: set[str] = set()
-        self._keys: set[str] = set()
+        self._given: dict[str, Any] = {}
+        self._keys: dict[str, Any] = {}
         self._listed = False
         """Whether the consumer's content is a list of blocks."""
         self._last_text: Any = None
@@ -46,7 +58,7 @@ class ChatChunks:
     def begin(self, attempt: Attempt) -> None:
         """Get ready for the chunks of another attempt."""
         self._number = attempt.number
-        self._given_keys |= self._keys
+        self._given = {**self._keys, **self._given}
         self._abandoned |= self._reasoning
         self._usage = Usage()
         for notes in (self._keys, self._indices, self._calls, self._reasoning):
@@ -143,7 +155,7 @@ class ChatChunks:
         self._altered = True
         message, info = chunk.message, chunk.generation_info
         changes: dict[str, Any] = {
-            "content": self._fit(message.content, start, end),
+            "content": self._fit(_without_calls(message) if self._is_strange(message) else message.content, start, end),
             "id": message.id and self._id,
             "response_metadata": self._new(message.response_metadata),
         }
@@ -159,7 +171,17 @@ class ChatChunks:
 
     def _new(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """Return the metadata that the consumer has not: merging adds strings and numbers up."""
-        return {name: value for name, value in told.items() if name not in self._given_keys or name == "logprobs"}
+        given = self._given
+        return {
+            name: value
+            for name, value in told.items()
+            if name not in given or name == "logprobs" or (name in _REPEATED and given[name] == value)
+        }
+
+    def _is_strange(self, message: BaseMessage) -> bool:
+        """Whether the chunk is of another make than those the consumer has: it could not be read as one of theirs."""
+        provider = message.response_metadata.get("model_provider")
+        return self._given.get("model_provider", provider) != provider
 
     def _fit(self, content: Content, start: int, end: int) -> Content:
         if isinstance(content, str):
@@ -260,12 +282,13 @@ class ChatResults:
         generation = chunk.generations[0]
         message, info = generation.message, generation.generation_info
         content, told, keywords = message.content, message.response_metadata, message.additional_kwargs
+        finish = finish_of(info, told, chunk.llm_output)
         return Facts(
             text=text_of(content),
             reasoning=reasons(content, keywords),
-            tools=_whole_calls(message),
+            tools=_whole_calls(message, finish),
             opaque=opaque_of(content, keywords),
-            finish="refusal" if keywords.get("refusal") else finish_of(info, told, chunk.llm_output),
+            finish="refusal" if keywords.get("refusal") else finish,
             usage=usage_of(getattr(message, "usage_metadata", None)),
             logprob=logprob_of(info),
         )
@@ -294,12 +317,25 @@ class ChatResults:
 
 RESULTS = ChatResults()
 
+_CUT = "{"
+"""Arguments that have not come to an end."""
 
-def _whole_calls(message: BaseMessage) -> tuple[ToolFragment, ...]:
+_CUT_SHORT = frozenset({"length", "max_tokens"})
+
+
+def _is_call(block: object) -> bool:
+    return isinstance(block, dict) and block.get("type") == "tool_use"
+
+
+
+def _whole_calls(message: BaseMessage, finish: str | None) -> tuple[ToolFragment, ...]:
     if not isinstance(message, AIMessage):
         return ()
     whole = [(call["id"], call["name"], json.dumps(call["args"])) for call in message.tool_calls]
-    broken = [(call["id"], call["name"], call["args"] or "{") for call in message.invalid_tool_calls]
+    broken = [(call["id"], call["name"], call["args"] or _CUT) for call in message.invalid_tool_calls]
+    if whole and finish in _CUT_SHORT and isinstance(message.content, list) and _is_call(message.content[-1]):
+        # The provider parsed the arguments itself, as far as they came: nobody can tell whether they came to an end.
+        whole[-1] = (*whole[-1][:2], _CUT)
     return tuple(
         ToolFragment(index, ident, name, args, last=True) for index, (ident, name, args) in enumerate(whole + broken)
     )
