@@ -1,4 +1,4 @@
-"""A figure of the table, and how it is come by: rounds of all candidates in turn, so that a busy machine disturbs all alike."""
+"""A figure of the table, and how it is come by: all candidates in turn, so that a busy machine disturbs all alike."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass

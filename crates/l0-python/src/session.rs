@@ -289,6 +289,12 @@ impl Session {
         self.lock().outcome().map(|outcome| Outcome(Arc::new(outcome.clone())))
     }
 
+    /// Nanoseconds of the shortest clock it can run by: a timer that rings as often misses none.
+    #[getter]
+    fn shortest_clock(&self) -> u64 {
+        u64::try_from(self.lock().plan().policy.timeouts.shortest().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// The moment it must have ended.
     #[getter]
     fn deadline(&self) -> u64 {

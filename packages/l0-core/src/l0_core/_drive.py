@@ -405,8 +405,10 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
     ),
     "incomplete": (
         IncompleteError,
-        "the answer broke off and nothing the policy allows could complete it; .result.text has what was given: "
-        'allow more rungs (a Reset with "reset"), add a fallback, or show it as incomplete',
+        (
+            "the answer broke off and nothing the policy allows could complete it; .result.text has what was given: "
+            'allow more rungs (a Reset with "reset"), add a fallback, or show it as incomplete'
+        ),
     ),
     "deadline": (DeadlineError, "the time allowed has passed; see Policy.timeouts.total and l0_core.deadline"),
     "limited": (

@@ -90,7 +90,10 @@ class Reader:
     def _open(self) -> Iterator[Any]:
         source = self._source = self._step.target.open(self._step.attempt)
         iterator = iterator_of(source)
+        self.reading = self._now()
         self.opened = True
+        if self._waiting:
+            self._wake()
         return iterator
 
     def _pump(self, iterator: Iterator[Any]) -> None:
@@ -117,10 +120,13 @@ class Reader:
 
     # The consuming thread --------------------------------------------------------------------------------------------
 
-    def wait(self, seconds: float) -> None:
-        """Return when there is a chunk, when there will be none, when `interrupt` is called, or after `seconds`."""
+    def wait(self, seconds: float, *, opened: bool) -> None:
+        """Return when there is a chunk, when there will be none, or after `seconds`.
+
+        Also when `interrupt` is called, and when the stream has been opened, if the caller does not know that yet.
+        """
         self._waiting = True
-        if not self.items and not self.over:
+        if not self.items and not self.over and self.opened == opened:
             self._signal.wait(max(0.0, seconds))
         self._waiting = False
 

@@ -76,7 +76,7 @@ class _Runner:
         if self._reader is not None:
             self._reader.interrupt()
 
-    def run(self) -> Generator[Any, None, None]:
+    def run(self) -> Generator[Any, None, None]:  # noqa: PLR0912 - three places where a step may be a chunk
         drive = self._drive
         try:
             for step in drive.start():
@@ -182,7 +182,7 @@ class _Runner:
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    def _read(self, reader: Reader) -> Generator[Any, None, None]:
+    def _read(self, reader: Reader) -> Generator[Any, None, None]:  # noqa: C901 - the inner loop, in one piece
         """Give the engine what the reader brings, and the consumer what the engine passes, until it says drain."""
         drive = self._drive
         push, text_of, attempt, seamed, now = (
@@ -192,7 +192,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        take, hold = reader.items.popleft, drive.held.append
+        take, hold, passed = reader.items.popleft, drive.held.append, drive.passed
         while True:
             try:
                 chunk = take()
@@ -213,7 +213,8 @@ class _Runner:
                 self._failed(error, bytes_seen=True)
                 return
             if not signal:
-                drive.passed = True
+                if not passed:
+                    drive.passed = passed = True
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)
@@ -225,7 +226,8 @@ class _Runner:
         """Wait for the reader; return whether the engine has been told something new."""
         drive = self._drive
         session, now = drive.session, drive.clock.now
-        if reader.opened:
+        opened = reader.opened
+        if opened:
             session.opened(now(), drive.attempt)
         if reader.over:
             if reader.items:
@@ -236,9 +238,11 @@ class _Runner:
             else:
                 self._failed(reader.error, bytes_seen=reader.opened)
             return True
-        due = session.poll_timeout(reader.reading if reader.opened else None)
+        reading = reader.reading
+        # While the reader pauses nothing is pending; but it goes on any moment, and then the clocks of content run.
+        due = session.poll_timeout(now() if reading is None else reading)
         if due is not None:
-            reader.wait((due - now()) / SECOND)
+            reader.wait((due - now()) / SECOND, opened=opened)
         if reader.items or reader.over:
             return False
         if self._closing.is_set():
@@ -264,7 +268,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        hold = drive.held.append
+        hold, passed = drive.held.append, drive.passed
         while True:
             began = now()
             try:
@@ -282,7 +286,8 @@ class _Runner:
                 self._failed(error, bytes_seen=True)
                 return
             if not signal:
-                drive.passed = True
+                if not passed:
+                    drive.passed = passed = True
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)

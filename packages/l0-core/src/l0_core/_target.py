@@ -40,15 +40,16 @@ class Target(_Declared):
     open: Callable[..., Any]
 
     @classmethod
-    def of(cls, source: "Target | Callable[..., Any]", place: int) -> "Target":
+    def of(cls, source: "Target | Callable[..., Any] | object", place: int) -> "Target":
         """Return a source as a target with a name of its own."""
-        target = source if isinstance(source, Target) else cls(source)
-        if not callable(target.open):  # whatever the annotation says, this is where it is found out
+        if isinstance(source, Target):
+            return source
+        if not callable(source):
             what = "the source" if place == 0 else f"fallback {place}"
             raise TypeError(
                 f"{what} must be a callable that starts an attempt, or a Target, not {type(source).__name__}"
             )
-        return target
+        return cls(source)
 
     def label(self, place: int) -> str:
         """Return its name, or the best there is."""
