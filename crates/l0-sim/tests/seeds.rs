@@ -1,4 +1,5 @@
 //! Ten thousand worlds, in each of which every promise of the engine is checked.
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it expects")]
 
 use std::sync::Arc;
 
