@@ -106,7 +106,7 @@ def test_a_fallback_serves_and_is_marked(drive: Driver) -> None:
     """G8."""
 
     def down(attempt: l0_core.Attempt) -> Iterator[str]:
-        if attempt:
+        if attempt.number >= 0:
             raise ConnectionRefusedError
         yield ""
 
