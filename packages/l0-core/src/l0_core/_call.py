@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from l0_core._async import AsyncStream
-from l0_core._drive import Drive, sources_of
+from l0_core._drive import Drive, ErrorClasses, sources_of
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import Attempt, Facts, Opaque
 from l0_core._settings import PolicyLike, policy_of
@@ -67,6 +67,7 @@ def call(
     policy: PolicyLike = None,
     on: Lifecycle | None = None,
     tenant: str | None = None,
+    errors: ErrorClasses | None = None,
 ) -> T:
     """Call `fn`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns.
 
@@ -83,7 +84,8 @@ def call(
         return open_
 
     targets = _targets([fn, *fallbacks], wrap)
-    (value,) = Stream[_Value](Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT))
+    drive = Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT, errors=errors)
+    (value,) = Stream[_Value](drive)
     return value.value  # type: ignore[no-any-return]
 
 
@@ -94,6 +96,7 @@ async def acall(
     policy: PolicyLike = None,
     on: Lifecycle | None = None,
     tenant: str | None = None,
+    errors: ErrorClasses | None = None,
 ) -> T:
     """Await `fn()`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns."""
 
@@ -104,6 +107,6 @@ async def acall(
         return open_
 
     targets = _targets([fn, *fallbacks], wrap)
-    drive = Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT)
+    drive = Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT, errors=errors)
     (value,) = [value async for value in AsyncStream[_Value](drive)]
     return value.value  # type: ignore[no-any-return]

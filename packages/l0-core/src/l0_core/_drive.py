@@ -8,7 +8,7 @@ import json
 import logging
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from l0_core import _native
@@ -84,6 +84,9 @@ class Tell(NamedTuple):
     event: Awaitable[object]
 
 
+ErrorClasses = Mapping[type[L0Error], type[L0Error]]
+"""What a framework raises in place of an error of L0: a child of both."""
+
 Step = Emit | Open | Close | Queue | Tell
 
 
@@ -99,6 +102,7 @@ class Drive:
         on: Lifecycle | None = None,
         tenant: str | None = None,
         port: ChunkPort[Any] | None = None,
+        errors: ErrorClasses | None = None,
     ) -> None:
         self.clock = clock()
         name = uuid.uuid4()
@@ -115,6 +119,7 @@ class Drive:
         """Chunks that the engine has seen and the consumer has not, in step with the engine's own queue."""
         self.exceptions: dict[int, Exception] = {}
         self._on = on or Lifecycle()
+        self._errors = errors or {}
         self._tenant = tenant or ""
         self.policy = policy
         self._names = [target.label(place) for place, target in enumerate(sources)]
@@ -316,7 +321,7 @@ class Drive:
             except AttributeError:  # an exception with slots: it is raised all the same
                 _log.debug("session=%s: %s takes no attributes", self.session_id, type(error).__name__)
             return error, error.__cause__
-        return failure_of(result), cause
+        return failure_of(result, self._errors), cause
 
     @property
     def result(self) -> Result:
@@ -435,9 +440,10 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
 }
 
 
-def failure_of(result: Result) -> L0Error:
+def failure_of(result: Result, errors: ErrorClasses) -> L0Error:
     """Return the error that says how a session ended. It names what to do, and holds no prompt, output or key."""
     kind, what = _FAILURES[result.status]
+    kind = errors.get(kind, kind)
     faults = ", ".join(f"{fault.fault}@{fault.target}" for fault in result.faults[-5:]) or "none"
     head = f"{result.attempts} attempt{'s' if result.attempts != 1 else ''}, last faults: {faults}"
     return kind(f"{what} (session {result.session_id}; {head})", result)
