@@ -120,7 +120,7 @@ class Question:
                 Target(
                     self._opener(candidate, first),
                     name=names[-1],
-                    terminal=_known.terminal(candidate.llm) if self.entry.streams else "end_of_stream",
+                    terminal=_known.terminal(candidate.llm),
                     prefill=_known.goes_on(candidate.llm, completes=self.entry.family == "complete"),
                     credentials=str(endpoints.index(endpoints[place])),
                     context_window=getattr(metadata, "context_window", None),

@@ -12,7 +12,7 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from llama_index.core.llms import LLM
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
@@ -223,4 +223,4 @@ def _method(entry: Entry, kind: type[LLM]) -> Callable[..., Any]:
     # The attempt's own method makes the span. `__wrapped__` must not be set: with it callbacks take the method for one
     # that reports already.
     setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)
-    return method
+    return cast("Callable[..., Any]", method)
