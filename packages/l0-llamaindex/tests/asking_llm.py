@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
-from llama_index.core.instrumentation.span import SimpleSpan
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
+from llama_index_instrumentation import get_dispatcher
 
 QUESTION = [ChatMessage(role=MessageRole.USER, content="What is the capital of France?")]
 
@@ -59,7 +58,7 @@ class Way:
                     seen.chunks.append(chunk)
             else:
                 asyncio.run(self._await(llm, method, args, kwargs, seen))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it was seen
             seen.error = error
         return seen
 
@@ -93,7 +92,7 @@ class Spans(SimpleSpanHandler):
         def name(id_: str | None) -> str | None:
             return id_ and id_.partition("-")[0]
 
-        closed: list[SimpleSpan] = [*self.completed_spans, *self.dropped_spans]
+        closed = [*self.completed_spans, *self.dropped_spans]
         return sorted(((name(span.id_) or "", name(span.parent_id)) for span in closed), key=str)
 
 

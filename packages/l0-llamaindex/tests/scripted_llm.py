@@ -146,7 +146,7 @@ class Scripted(FunctionCallingLLM):
 
         return gen()
 
-    def _prepare_chat_with_tools(
+    def _prepare_chat_with_tools(  # noqa: PLR0917 - as LlamaIndex has it
         self,
         tools: Sequence[Any],
         user_msg: str | ChatMessage | None = None,

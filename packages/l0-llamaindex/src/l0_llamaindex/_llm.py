@@ -22,6 +22,9 @@ from l0_core import Lifecycle
 from l0_core._settings import PolicyLike, policy_of
 from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
 
+if TYPE_CHECKING:
+    from llama_index.core.base.llms.types import LLMMetadata
+
 StallGuard = Literal["thread", "off"]
 
 
@@ -112,6 +115,20 @@ class L0LLM(LLM, metaclass=_Meta):
             """
 
         _l0: Protection
+
+        # An object has the methods and attributes of what it wraps, which no type can say.
+        def __getattr__(self, item: str) -> Any: ...
+        @property
+        def metadata(self) -> LLMMetadata: ...
+
+        chat: Any
+        complete: Any
+        stream_chat: Any
+        stream_complete: Any
+        achat: Any
+        acomplete: Any
+        astream_chat: Any
+        astream_complete: Any
 
     @property
     def unprotected(self) -> LLM:
