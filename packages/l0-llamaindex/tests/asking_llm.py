@@ -1,6 +1,7 @@
 """Asking an LLM in every way it can be asked, and what was seen of it."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,14 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index_instrumentation import get_dispatcher
+
+from l0_core import _native
+
+
+def policy(**fields: Any) -> _native.Policy:
+    """Return a policy with some fields of its own."""
+    return _native.Policy(json.dumps(fields))
+
 
 QUESTION = [ChatMessage(role=MessageRole.USER, content="What is the capital of France?")]
 

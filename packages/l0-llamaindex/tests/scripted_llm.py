@@ -161,8 +161,8 @@ class Scripted(FunctionCallingLLM):
             user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
         if user_msg is not None:
             messages.append(user_msg)  # As real integrations do, to the caller's own list.
-        names = [tool.metadata.name for tool in tools]
-        return {"messages": messages, "tools": names, "tool_required": tool_required, **kwargs}
+        specs = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+        return {"messages": messages, "tools": specs, "tool_required": tool_required, **kwargs}
 
     def get_tool_calls_from_response(
         self,

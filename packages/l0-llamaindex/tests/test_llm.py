@@ -40,7 +40,7 @@ def test_it_is_an_instance_of_both() -> None:
     inner = Scripted("Paris.")
     llm: Any = L0LLM(llm=inner)
     assert all(isinstance(llm, kind) for kind in (Scripted, FunctionCallingLLM, L0LLM))
-    assert not isinstance(inner, L0LLM)
+    assert L0LLM not in type(inner).__mro__
     assert type(llm) is type(L0LLM(llm=Scripted()))
     assert llm.unprotected is inner
 
