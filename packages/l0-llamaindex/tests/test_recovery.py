@@ -254,7 +254,7 @@ def test_a_consumer_that_opted_in_is_told_to_discard(way: Way) -> None:
     assert "".join(chunk.delta for chunk in seen.chunks[place:]) == seen.snapshot == "The capital is Paris."
 
 
-# Fallbacks -------------------------------------------------------------------------------------------------------------
+# Fallbacks -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["chat", "complete", "stream_chat", "stream_complete"])
