@@ -1,6 +1,7 @@
 """What the bare clients make of every fault: the rows of `fault_table`, so that a client that changes is noticed."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
 
 from l0_core.testing import FaultyProvider, faults, samples
 from l0_core.testing.fault_table import TABLE, Row
@@ -46,6 +47,8 @@ TIMEOUT: Final = 0.25
 PATIENCE: Final = 20.0
 KEY: Final[dict[str, Any]] = {"api_key": "x", "max_retries": 0}
 ROWS = [pytest.param(row, id=row.fault, marks=() if row.fault in SAMPLE else pytest.mark.matrix) for row in TABLE]
+
+MESSAGES: Final[Any] = [{"role": "user", "content": "Hi"}]
 
 numbers = itertools.count()
 
@@ -184,8 +187,7 @@ def test_every_fault_has_a_row() -> None:
 
 def sdk_openai(base: str, row: Row, *, streamed: bool) -> None:
     with openai.OpenAI(base_url=f"{base}/v1", api_key="x", max_retries=0, timeout=timeout_of(row)) as client:
-        messages: Any = [{"role": "user", "content": "Hi"}]
-        answer = client.chat.completions.create(model="m", messages=messages, stream=streamed)
+        answer = client.chat.completions.create(model="m", messages=MESSAGES, stream=streamed)
         if isinstance(answer, openai.Stream):
             list(answer)
 
@@ -199,8 +201,7 @@ def sdk_responses(base: str, row: Row, *, streamed: bool) -> None:
 
 def sdk_anthropic(base: str, row: Row, *, streamed: bool) -> None:
     with anthropic.Anthropic(base_url=base, api_key="x", max_retries=0, timeout=timeout_of(row)) as client:
-        messages: Any = [{"role": "user", "content": "Hi"}]
-        answer = client.messages.create(model="m", max_tokens=500, messages=messages, stream=streamed)
+        answer = client.messages.create(model="m", max_tokens=500, messages=MESSAGES, stream=streamed)
         if isinstance(answer, anthropic.Stream):
             list(answer)
 
@@ -254,3 +255,49 @@ def test_an_sdk_raises_what_the_framework_builds_on(*, row: Row, client: str, st
     ask = {"openai": sdk_openai, "responses": sdk_responses, "anthropic": sdk_anthropic}[client]
     with pytest.raises(expected):
         ask(base, row, streamed=streamed)
+
+
+# What the clients try again by themselves, and what only the asynchronous one notices
+
+RETRIED = (
+    "status(code=408)",
+    "status(code=409)",
+    "status(code=5",
+    "rate_limit()",
+    "overloaded()",
+    "refused()",
+    "reset_before_headers()",
+    "close_before_headers()",
+    "stall(phase='open')",
+)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("row", [row for row in TABLE if "retry_after" not in row.fault], ids=lambda row: row.fault)
+@pytest.mark.parametrize("client", ["openai", "anthropic"])
+def test_a_stream_is_tried_three_times_before_it_began_and_never_after(
+    *, row: Row, client: str, provider: FaultyProvider, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in (openai.OpenAI, anthropic.Anthropic):
+        monkeypatch.setattr(kind, "_calculate_retry_timeout", lambda *_, **__: 0.0)
+    before = provider.request_count
+    with contextlib.suppress(Exception):  # how it ends is the business of the table
+        if client == "openai":
+            with openai.OpenAI(base_url=f"{base}/v1", api_key="x", timeout=timeout_of(row)) as chat:
+                list(chat.chat.completions.create(model="m", messages=MESSAGES, stream=True))
+        else:
+            with anthropic.Anthropic(base_url=base, api_key="x", timeout=timeout_of(row)) as claude:
+                list(claude.messages.create(model="m", max_tokens=500, messages=MESSAGES, stream=True))
+    hopeless = row.fault == "quota()" and client == "openai"  # 429, though only money helps
+    expected = 3 if row.fault.startswith(RETRIED) or hopeless else 1
+    assert provider.request_count - before == expected
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("row", [row for row in TABLE if row.fault.startswith("keep_alive")], ids=lambda row: row.fault)
+def test_only_the_asynchronous_openai_client_notices_keep_alives(row: Row, base: str) -> None:
+    settings: dict[str, Any] = {"model": "gpt-4o-mini", "base_url": f"{base}/v1", "stream_chunk_timeout": 0.1}
+    model = ChatOpenAI(**settings | KEY)
+    with pytest.raises(StreamChunkTimeoutError):
+        asyncio.run(acalled(model, row, streamed=True))
+    assert isinstance(called(model, row, streamed=True), AIMessage)

@@ -57,6 +57,11 @@ impl Shown {
             && matches!(self.json.status(), Status::Open | Status::Complete)
     }
 
+    /// A number that grows with everything the consumer is given.
+    pub(crate) const fn size(&self) -> usize {
+        self.text.len() + self.marks.len()
+    }
+
     pub(crate) fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.marks.iter().filter_map(|mark| match &mark.what {
             Marked::Call(call) => Some(call),

@@ -74,6 +74,8 @@ struct Window {
     /// What was shown, folded, up to its end: the last part of it that matters.
     folded_shown: Vec<char>,
     shown_space: String,
+    /// The signs of emphasis it ends with.
+    shown_emphasis: String,
     in_fence: bool,
     hold_chars: usize,
     overlap_chars: usize,
@@ -99,6 +101,7 @@ impl Seam {
             folded_anchor: fold(anchor).into_iter().map(|(c, _)| c).collect(),
             folded_shown,
             shown_space: shown[body.len()..].to_owned(),
+            shown_emphasis: body[body.trim_end_matches(is_emphasis).len()..].to_owned(),
             in_fence: is_in_fence(shown),
             hold_chars: rules.hold_chars as usize,
             overlap_chars: rules.overlap_chars as usize,
@@ -150,36 +153,15 @@ impl Seam {
     }
 
     fn look(&mut self, shown: &str, last: bool) -> Look {
-        let (head, restart) = match &self.kind {
-            Kind::Prefill { head, restart } | Kind::Prompt { head, restart, .. } => (head, restart),
+        let look = match &self.kind {
+            Kind::Prefill { head, restart } => match starts_over(restart.as_deref(), head, last) {
+                Some(look) => look,
+                None => go_on(shown, head, last),
+            },
+            Kind::Prompt { head, restart, window } => window.look(restart.as_deref(), head, last),
             Kind::Rerun { .. } | Kind::Append => return Look::Undecided,
         };
-        let anchored =
-            if let Kind::Prompt { window, .. } = &self.kind { window.find(head, last) } else { None };
-        if let Some(joined) = anchored {
-            return joined;
-        }
-        let trimmed = head.trim_start();
-        if let Some(restart) = restart {
-            if trimmed.starts_with(restart.as_str()) {
-                return self.start_over(shown, last);
-            }
-            if !last && restart.starts_with(trimmed) {
-                return Look::Undecided;
-            }
-        }
-        match &self.kind {
-            Kind::Prefill { head, .. } => {
-                let space = &shown[shown.trim_end().len()..];
-                let waiting = head.len() < space.len() && space.starts_with(head.as_str());
-                if waiting && !last {
-                    return Look::Undecided;
-                }
-                Look::Joined { cut: common_prefix(space, head), method: Method::Appended }
-            }
-            Kind::Prompt { head, window, .. } => window.last_resort(head, last),
-            Kind::Rerun { .. } | Kind::Append => Look::Undecided,
-        }
+        if look == Look::Repeats { self.start_over(shown, last) } else { look }
     }
 
     /// The answer began as the text shown did: from here on it is a rerun.
@@ -222,27 +204,102 @@ fn rerun(shown: &str, text: &str, before: usize, matched: &mut usize, leading: &
     }
 }
 
+/// Whether an answer begins as the text shown did: `Repeats` if so, `Undecided` while it may, nothing if not.
+fn starts_over(restart: Option<&str>, head: &str, last: bool) -> Option<Look> {
+    let (restart, begun) = (restart?, head.trim_start());
+    if begun.starts_with(restart) {
+        Some(Look::Repeats)
+    } else {
+        (!last && restart.starts_with(begun)).then_some(Look::Undecided)
+    }
+}
+
+/// The answer goes on from what was shown. White space that was shown, and that the target was not given, is kept once.
+fn go_on(shown: &str, head: &str, last: bool) -> Look {
+    let space = &shown[shown.trim_end().len()..];
+    let waiting = head.len() < space.len() && space.starts_with(head);
+    if waiting && !last {
+        return Look::Undecided;
+    }
+    Look::Joined { cut: common_prefix(space, head), method: Method::Appended }
+}
+
+/// The beginning of an answer that is searched.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    text: &'a str,
+    /// Whether more of it is never looked at: it has ended, or is as long as is held.
+    complete: bool,
+}
+
+impl View<'_> {
+    /// Whether what stands at `at` is still to come.
+    fn ends_at(self, at: usize) -> bool {
+        at >= self.text.len() && !self.complete
+    }
+}
+
 impl Window {
-    /// Looks for the words to repeat. `None` if they are not there yet.
-    fn find(&self, head: &str, last: bool) -> Option<Look> {
-        for start in self.starts(head) {
-            let start = start + opening(&head[start..], &self.anchor);
-            let quoted = head[..start].chars().next_back().and_then(closing_of);
-            if head[start..].starts_with(&self.anchor) {
-                let end = start + self.anchor.len();
-                return Some(self.join(head, end, quoted, Method::Anchor, last));
-            }
-            if let Some(end) = self.find_loosely(&head[start..]) {
-                let end = start + end;
-                if end == head.len() && !last {
-                    return Some(Look::Undecided);
-                }
-                if is_grapheme_border(head, end) {
-                    return Some(self.join(head, end, quoted, Method::AnchorLoosely, last));
-                }
-            }
+    /// Looks for the words to repeat.
+    ///
+    /// A place is taken only when no text that may still come could speak for another one, so that it does not matter
+    /// how the answer is split.
+    fn look(&self, restart: Option<&str>, head: &str, last: bool) -> Look {
+        let limit = head.char_indices().nth(self.hold_chars).map(|(at, _)| at);
+        let view = View { text: &head[..limit.unwrap_or(head.len())], complete: last || limit.is_some() };
+        let mut starts = self.starts(view.text);
+        if let Some(look) = starts.next().and_then(|first| self.exactly(view, first)) {
+            return look;
         }
-        None
+        if let Some(look) = starts_over(restart, head, last) {
+            return look;
+        }
+        let mut places = self.starts(view.text);
+        if let Some(look) =
+            places.find_map(|start| self.exactly(view, start).or_else(|| self.loosely(view, start)))
+        {
+            return look;
+        }
+        if !view.complete {
+            return Look::Undecided;
+        }
+        let partly = self.starts(view.text).find_map(|start| self.partly(view, start));
+        partly.unwrap_or(Look::Failed(Misfit::AnchorMissing))
+    }
+
+    /// The words stand at `start`, letter for letter, or may come to.
+    fn exactly(&self, view: View<'_>, start: usize) -> Option<Look> {
+        let start = start + opening(&view.text[start..], &self.anchor);
+        let text = &view.text[start..];
+        if text.starts_with(&self.anchor) {
+            return Some(self.join(view, start, start + self.anchor.len(), Method::Anchor));
+        }
+        (!view.complete && self.anchor.starts_with(text)).then_some(Look::Undecided)
+    }
+
+    /// The words stand at or behind `start`, in other case, spacing, quotes or emphasis.
+    fn loosely(&self, view: View<'_>, start: usize) -> Option<Look> {
+        let start = start + opening(&view.text[start..], &self.anchor);
+        let end = start + self.find_loosely(&view.text[start..])?;
+        self.join_after_emphasis(view, start, end, Method::AnchorLoosely)
+    }
+
+    /// A part of the words stands at `start`.
+    fn partly(&self, view: View<'_>, start: usize) -> Option<Look> {
+        let start = start + opening(&view.text[start..], &self.anchor);
+        let end = start + self.overlap(&view.text[start..])?;
+        self.join_after_emphasis(view, start, end, Method::Overlap)
+    }
+
+    /// Joins behind the emphasis that the text shown closed at its end, which folding has left out.
+    fn join_after_emphasis(&self, view: View<'_>, start: usize, end: usize, method: Method) -> Option<Look> {
+        let closed = common_prefix(&self.shown_emphasis, &view.text[end..]);
+        let end = end + closed;
+        if view.ends_at(end) {
+            // What comes next may close more, or belong to the last character.
+            return Some(Look::Undecided);
+        }
+        is_grapheme_border(view.text, end).then(|| self.join(view, start, end, method))
     }
 
     /// The end of the anchor in `text`, where what precedes it there was shown before it as well.
@@ -261,41 +318,20 @@ impl Window {
         })
     }
 
-    /// The anchor ends at `end`: drop the quote that was opened before it and the space that was shown after it.
-    fn join(&self, head: &str, end: usize, quoted: Option<char>, method: Method, last: bool) -> Look {
-        let mut cut = end;
-        let undecided = |cut: usize| cut == head.len() && !last;
-        if undecided(cut) && (quoted.is_some() || !self.shown_space.is_empty()) {
+    /// The words end at `end`: drop the quote that was opened before them and the space that was shown after them.
+    fn join(&self, view: View<'_>, start: usize, end: usize, method: Method) -> Look {
+        let quote = view.text[..start].chars().next_back().and_then(closing_of);
+        let waits = quote.is_some() || !self.shown_space.is_empty();
+        if waits && view.ends_at(end) {
             return Look::Undecided;
         }
-        if let Some(quote) = quoted
-            && head[cut..].starts_with(quote)
-        {
-            cut += quote.len_utf8();
-        }
-        let space = common_prefix(&self.shown_space, &head[cut..]);
-        if undecided(cut + space) && space < self.shown_space.len() {
+        let quoted = quote.filter(|&quote| view.text[end..].starts_with(quote));
+        let end = end + quoted.map_or(0, char::len_utf8);
+        let space = common_prefix(&self.shown_space, &view.text[end..]);
+        if space < self.shown_space.len() && view.ends_at(end + space) {
             return Look::Undecided;
         }
-        Look::Joined { cut: cut + space, method }
-    }
-
-    /// The anchor is not there: a part of it may be, or there is no way to join.
-    fn last_resort(&self, head: &str, last: bool) -> Look {
-        let full = head.chars().count() >= self.hold_chars;
-        let seen = head.trim_start().chars().count();
-        if last || full || seen > self.anchor.chars().count() + OVERLAP_MARGIN_CHARS {
-            for start in self.starts(head) {
-                let start = start + opening(&head[start..], &self.anchor);
-                if let Some(end) = self.overlap(&head[start..]) {
-                    let end = start + end;
-                    if is_grapheme_border(head, end) && (end < head.len() || last || full) {
-                        return self.join(head, end, None, Method::Overlap, last || full);
-                    }
-                }
-            }
-        }
-        if last || full { Look::Failed(Misfit::AnchorMissing) } else { Look::Undecided }
+        Look::Joined { cut: end + space, method }
     }
 
     /// The end of the longest beginning of `text` that the text shown ends with, if it cannot be chance.
@@ -338,15 +374,17 @@ impl Window {
 
 /// Characters of a preamble line at most.
 const PREAMBLE_CHARS_MAX: usize = 200;
-/// Characters seen beyond the anchor's length before a part of it is taken for it.
-const OVERLAP_MARGIN_CHARS: usize = 16;
 /// Characters of the text shown that a repetition may reach back.
 const LOOK_BACK_CHARS: usize = 1_024;
 /// Words and characters an anchor has where the text allows.
 const ANCHOR_WORDS: usize = 8;
 const ANCHOR_CHARS: core::ops::RangeInclusive<usize> = 24..=96;
+/// Characters an anchor has at least: fewer stand at the start of a line by chance.
+const ANCHOR_CHARS_MIN: usize = 12;
 /// Characters an anchor is lengthened to before the text counts as too repetitive to have one.
 const ANCHOR_CHARS_MAX: usize = 256;
+/// Characters of the beginning that are compared before the text counts as one that repeats itself.
+const RESTART_CHARS_MAX: usize = 256;
 
 /// The last words of what was shown, long enough to be found again; none where the text repeats itself.
 pub(crate) fn anchor(shown: &str) -> Option<&str> {
@@ -364,28 +402,60 @@ pub(crate) fn anchor(shown: &str) -> Option<&str> {
         }
         wanted += word.chars().count();
     }
+    let shown_before: String = fold(tail(body, LOOK_BACK_CHARS)).into_iter().map(|(c, _)| c).collect();
     loop {
         let anchor = body[start..].trim_start();
         let folded: Vec<char> = fold(anchor).into_iter().map(|(c, _)| c).collect();
         if folded.is_empty() {
             return None;
         }
-        if is_aperiodic(&folded) {
+        let long_enough = folded.len() >= ANCHOR_CHARS_MIN;
+        if long_enough
+            && is_aperiodic(&folded)
+            && stands_once(&folded, &shown_before)
+            && !is_only_a_beginning(anchor, body)
+        {
             return Some(anchor);
         }
-        let length = anchor.chars().count();
-        if start == 0 || length >= ANCHOR_CHARS_MAX {
+        if start == 0 || wanted >= ANCHOR_CHARS_MAX {
             return None;
         }
-        start = body.len() - tail(body, (length * 2).min(ANCHOR_CHARS_MAX)).len();
+        wanted = (wanted * 2).min(ANCHOR_CHARS_MAX);
+        start = body.len() - tail(body, wanted).len();
     }
 }
 
-/// The characters that make an answer one that started over, where the text shown has that many.
+/// Whether the end of `text` occurs nowhere else in it: an answer that holds it is then joined in one place only.
+fn stands_once(end: &[char], text: &str) -> bool {
+    let end: String = end.iter().collect();
+    let before = text.char_indices().next_back().map_or("", |(at, _)| &text[..at]);
+    !before.contains(&end)
+}
+
+/// Whether `body` begins with words that it also ends with: an answer that starts with them may have started over.
+fn is_only_a_beginning(words: &str, body: &str) -> bool {
+    let body = body.trim_start();
+    body.len() > words.len() && body.starts_with(words)
+}
+
+/// The characters that make an answer one that started over: as many as it takes for them to stand nowhere else in
+/// what was shown, because text that repeats itself goes on as it began.
 fn beginning(shown: &str, rules: &Continuation) -> Option<String> {
-    let body = shown.trim_start();
-    let count = rules.restart_chars as usize;
-    body.char_indices().nth(count - 1).map(|(at, c)| body[..at + c.len_utf8()].to_owned())
+    let body = shown.trim();
+    let mut count = rules.restart_chars as usize;
+    loop {
+        let end = body.char_indices().nth(count - 1).map(|(at, c)| at + c.len_utf8());
+        let words = &body[..end.or_else(|| (count > rules.restart_chars as usize).then_some(body.len()))?];
+        let chars: Vec<char> = words.chars().collect();
+        let after_first = chars.first().map_or(0, |c| c.len_utf8());
+        if is_aperiodic(&chars) && !body[after_first..].contains(words) {
+            return Some(words.to_owned());
+        }
+        if words.len() == body.len() || count >= RESTART_CHARS_MAX {
+            return None;
+        }
+        count *= 2;
+    }
 }
 
 /// The last `count` characters of a text, on a grapheme border.
@@ -405,13 +475,18 @@ fn is_grapheme_border(text: &str, at: usize) -> bool {
     GraphemeCursor::new(at, text.len(), true).is_boundary(text, 0).unwrap_or(true)
 }
 
+/// What models add and leave out when they repeat words.
+const fn is_emphasis(c: char) -> bool {
+    matches!(c, '*' | '_' | '`')
+}
+
 /// A text's characters without what models change when they repeat it, each with the byte its original ends at.
 fn fold(text: &str) -> Vec<(char, usize)> {
     let mut folded: Vec<(char, usize)> = Vec::with_capacity(text.len());
     for (at, c) in text.char_indices() {
         let end = at + c.len_utf8();
         match c {
-            '*' | '_' | '`' => {}
+            c if is_emphasis(c) => {}
             c if c.is_whitespace() => {
                 if let Some((' ', last)) = folded.last_mut() {
                     *last = end;

@@ -40,7 +40,7 @@ class Driver:
         try:
             for chunk in stream:
                 run.chunks.append(chunk)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what the consumer saw
             run.error = error
         run.result = stream.result
         return run
@@ -51,7 +51,7 @@ class Driver:
         try:
             async for chunk in stream:
                 run.chunks.append(chunk)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what the consumer saw
             run.error = error
         run.result = stream.result
         return run

@@ -37,6 +37,45 @@ def test_a_blocked_read_is_abandoned_and_its_thread_ends_with_it() -> None:
     release.set()
 
 
+@pytest.mark.parametrize("clock", ["first", "text"])
+def test_each_clock_is_its_own(clock: str) -> None:
+    """The clock of the opening does not stand in for that of the first word, nor that for the later ones."""
+    release = threading.Event()
+
+    def source(attempt: l0_core.Attempt) -> Iterator[str]:
+        if clock == "text":
+            yield "spoken "
+        if attempt.number == 0:
+            release.wait(20)
+        yield "again"
+
+    stream = l0_core.stream(source, policy=policy(timeouts={clock: 0.05}))
+    started = monotonic()
+    assert "".join(stream).endswith("again")
+    assert [(fault.fault, fault.code) for fault in stream.result.faults] == [("stall", clock)]
+    assert monotonic() - started < 10
+    release.set()
+
+
+def test_a_stall_after_a_pause_of_the_reader_is_seen() -> None:
+    release = threading.Event()
+
+    def source(attempt: l0_core.Attempt) -> Iterator[str]:
+        for place in range(_reader.AHEAD_MAX + 1):
+            if attempt.number == 0 and place == _reader.AHEAD_MAX:
+                release.wait(20)
+            yield "x "
+
+    stream = l0_core.stream(source, policy=policy(timeouts={"text": 0.05}, continuation={"rungs": ["rerun"]}))
+    started = monotonic()
+    for place, _ in enumerate(stream):
+        if place == 0:
+            sleep(0.05)
+    assert [(fault.fault, fault.code) for fault in stream.result.faults] == [("stall", "text")]
+    assert monotonic() - started < 10
+    release.set()
+
+
 def test_a_hundred_stalls_leave_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_reader, "_IDLE_SECONDS", 0.01)
     before = threading.active_count()
@@ -175,6 +214,20 @@ async def test_a_silent_await_is_left_and_cancelled() -> None:
     assert task.cancelling() == 0, "the session's own cancellation has been taken back"
 
 
+async def test_each_clock_is_its_own_async() -> None:
+    """The clock of the first word is long, the next one's short: the timer must not sleep through it."""
+
+    async def source(attempt: l0_core.Attempt) -> AsyncIterator[str]:
+        yield "spoken "
+        if attempt.number == 0:
+            await asyncio.sleep(20)
+        yield "again"
+
+    stream = l0_core.astream(source, policy=policy(timeouts={"text": 0.05}))
+    assert "".join([chunk async for chunk in stream]) == "spoken again"
+    assert [(fault.fault, fault.code) for fault in stream.result.faults] == [("stall", "text")]
+
+
 async def test_a_silent_opening_is_left() -> None:
     async def source(attempt: l0_core.Attempt) -> AsyncIterator[str]:
         if attempt.number == 0:
@@ -220,10 +273,13 @@ async def test_an_outer_timeout_is_not_mistaken_for_the_sessions() -> None:
         await asyncio.sleep(20)
         yield "x"
 
-    with pytest.raises(TimeoutError):
+    async def consume() -> None:
         async with asyncio.timeout(0.02):
             async for _ in l0_core.astream(source):
                 pass
+
+    with pytest.raises(TimeoutError):
+        await consume()
 
 
 async def test_leaving_early_closes_the_async_source() -> None:

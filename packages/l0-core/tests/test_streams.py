@@ -325,9 +325,9 @@ def test_a_source_that_is_none_is_refused_clearly(drive: Driver, source: Any, me
 
 
 def test_what_cannot_be_called_is_refused_at_once() -> None:
-    with pytest.raises(TypeError, match="the source must be a callable.*not list"):
+    with pytest.raises(TypeError, match=r"the source must be a callable.*not list"):
         l0_core.stream(["a"])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="fallback 1 must be a callable.*not str"):
+    with pytest.raises(TypeError, match=r"fallback 1 must be a callable.*not str"):
         l0_core.astream(healthy, fallbacks=["b"])  # type: ignore[list-item]
 
 

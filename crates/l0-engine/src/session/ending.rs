@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::arriving::Broken;
-use super::{BrokeIn, Session};
+use super::{Blame, BrokeIn, Session};
 use crate::attempt::{Attempt, Phase};
 use crate::fault::{Facts, FaultClass};
 use crate::fleet::AttemptOutcome;
@@ -23,6 +23,9 @@ pub(super) struct Failure {
     pub(super) code: Option<String>,
     pub(super) facts: Facts,
     pub(super) misfit: bool,
+    pub(super) blame: Blame,
+    /// The fault is in what the consumer has been given.
+    pub(super) shown: bool,
     pub(super) origin: Origin,
 }
 
@@ -41,8 +44,9 @@ pub(super) enum Origin {
 
 impl Failure {
     pub(super) fn seen(broken: &Broken, origin: Origin) -> Self {
-        let Broken { class, code, misfit } = *broken;
-        Self { class, code: Some(code.to_owned()), facts: Facts::default(), misfit, origin }
+        let Broken { class, ref code, misfit, blame, shown } = *broken;
+        let facts = Facts::default();
+        Self { class, code: Some(code.clone().into_owned()), facts, misfit, blame, shown, origin }
     }
 }
 
@@ -71,7 +75,8 @@ impl Session {
         }
         let class = facts.classify();
         let code = facts.code.clone().or_else(|| facts.kind.clone());
-        self.fail(Failure { class, code, facts, misfit: false, origin: Origin::Exception });
+        let (misfit, shown, blame) = (false, false, Blame::Attempt);
+        self.fail(Failure { class, code, facts, misfit, blame, shown, origin: Origin::Exception });
     }
 
     pub(super) fn timed_out(&mut self, waited: Option<Duration>) {
@@ -164,7 +169,11 @@ impl Session {
         let Some(live) = &mut self.live else {
             return Ok(());
         };
-        live.tools.finish();
+        if live.finish.as_ref().is_some_and(Finish::is_whole) {
+            live.tools.finish();
+        } else {
+            live.tools.close_finished();
+        }
         match live.finish {
             Some(Finish::ContentFilter) => {
                 return Err(Broken::of(FaultClass::Refused, "content_filter"));
@@ -183,19 +192,18 @@ impl Session {
         if live.tools.any_open() {
             return Err(Broken::of(FaultClass::Content, "tool_args"));
         }
-        self.settle()?;
-        self.close_seam()?;
-        let Some(live) = &self.live else {
-            return Ok(());
-        };
-        if live.is_behind() {
-            return Err(Broken::seam(Misfit::TooShort));
-        }
-        let continues = live.mode != Mode::Fresh && !self.shown.is_empty();
-        if !live.has_content && !continues && live.finish != Some(Finish::Length) {
+        // Only a target that goes on from what was shown can say that there is nothing to add, and has to say it.
+        let goes_on = matches!(live.mode, Mode::Native | Mode::Prefill) && !self.shown.is_empty();
+        let may_be_empty = live.finish == Some(Finish::Length) || (goes_on && live.finish.is_some());
+        if !live.has_content && !may_be_empty {
             return Err(Broken::of(FaultClass::Empty, "no_content"));
         }
-        Ok(())
+        self.settle()?;
+        self.close_seam()?;
+        if self.live.as_ref().is_some_and(Attempt::is_behind) {
+            return Err(Broken::seam(Misfit::TooShort));
+        }
+        self.judge_end()
     }
 
     /// The live attempt has failed.
@@ -203,11 +211,16 @@ impl Session {
         let Some(mut live) = self.live.take() else {
             return;
         };
-        let Failure { class, code, facts, misfit, origin } = failure;
+        let Failure { class, code, facts, misfit, blame, shown, origin } = failure;
         self.flowing = None;
         live.state = live.state.take(AttemptStep::Fail, &mut self.coverage).unwrap_or(live.state);
         if origin == Origin::Engine {
             self.put(Output::Cancel { attempt: live.id });
+        }
+        if origin == Origin::Death {
+            // What was kept was kept by the process that died: nobody has it to drop.
+            self.waste.bytes += self.queue.bytes() as u64;
+            self.queue.clear();
         }
         self.forget(&live, true);
         let retry_after = facts.retry_after();
@@ -234,15 +247,21 @@ impl Session {
             raised: origin == Origin::Exception,
             at: self.now,
         });
-        self.broke_in = if live.opaque_open {
+        self.condemned |= blame == Blame::Session;
+        self.broke_in = if shown {
+            BrokeIn::Shown
+        } else if live.opaque_open {
             BrokeIn::Part
         } else if live.tools.any_open() {
             BrokeIn::Call
-        } else {
+        } else if self.shown.size() > live.began_at {
             BrokeIn::Text
+        } else {
+            // It showed nothing: the break is where it was.
+            self.broke_in
         };
         let (target, mode) = (live.target, live.mode);
-        let setback = Setback { target, class, mode, throttled, retry_after, misfit, context_length };
+        let setback = Setback { target, class, mode, throttled, retry_after, misfit, blame, context_length };
         let (plan, position, limit) = (Arc::clone(&self.plan), self.position(), self.limit());
         let next = self.ladder.after(setback, &position, &plan.targets, &plan.policy, &mut self.dice, limit);
         self.go(next, Some(target));
@@ -250,6 +269,7 @@ impl Session {
 
     /// Settles the accounts of an attempt that is over, and drops what of it is kept.
     pub(super) fn forget(&mut self, live: &Attempt, failed: bool) {
+        self.degraded |= live.target != TargetId(0) && self.shown.size() > live.began_at;
         let used = live.usage.unwrap_or_default();
         self.usage = self.usage.plus(used);
         if failed {
@@ -265,6 +285,9 @@ impl Session {
 
     /// What the caller is told when nothing is left to try.
     pub(super) fn why_stop(&self) -> Ending {
+        if self.condemned {
+            return Ending::Content;
+        }
         let real = || self.faults.iter().rev().filter(|fault| fault.class != FaultClass::Limited);
         let Some(last) = real().next() else {
             return Ending::Limited;
@@ -308,11 +331,13 @@ impl Session {
             ending,
             attempts: self.attempts,
             served_by,
-            degraded: served_by.is_some_and(|target| target.0 != 0),
+            degraded: self.degraded || served_by.is_some_and(|target| target.0 != 0),
             continued: !self.splices.is_empty(),
             resets: self.resets,
             splices: core::mem::take(&mut self.splices),
             faults: self.faults.clone(),
+            objections: core::mem::take(&mut self.objections),
+            drifts: self.drifts,
             finish,
             tool_calls: self.shown.tool_calls().cloned().collect(),
             usage: self.usage,
@@ -330,23 +355,31 @@ impl Session {
 
     /// Adds an output, joined to the last one where both say the same of more chunks.
     pub(super) fn put(&mut self, output: Output) {
-        let joined = match (self.outputs.back_mut(), &output) {
-            (Some(Output::Release { chunks: all }), Output::Release { chunks })
-            | (Some(Output::Drop { chunks: all }), Output::Drop { chunks }) => {
-                *all += chunks;
-                true
+        if self.plan.recorded {
+            // An output of an earlier input, which a late driver left here, has its record there and stays as it is.
+            if let (Some(Record::Decision(recorded)), Some(last)) =
+                (self.records.last_mut(), self.outputs.back_mut())
+                && join(last, &output)
+            {
+                join(recorded, &output);
+                return;
             }
-            _ => false,
-        };
-        if joined && let Some(last) = self.outputs.back() {
-            if let Some(Record::Decision(recorded)) = self.records.last_mut() {
-                recorded.clone_from(last);
-            }
+            self.records.push(Record::Decision(output.clone()));
+        } else if self.outputs.back_mut().is_some_and(|last| join(last, &output)) {
             return;
         }
-        if self.plan.recorded {
-            self.records.push(Record::Decision(output.clone()));
-        }
         self.outputs.push_back(output);
+    }
+}
+
+/// Adds `output` to `last`, if both say the same of chunks next to each other.
+const fn join(last: &mut Output, output: &Output) -> bool {
+    match (last, output) {
+        (Output::Release { chunks: all }, Output::Release { chunks })
+        | (Output::Drop { chunks: all }, Output::Drop { chunks }) => {
+            *all += *chunks;
+            true
+        }
+        _ => false,
     }
 }

@@ -1,8 +1,8 @@
 //! §6: nothing shown is lost, doubled or contradicted, whatever rung a continuation stands on.
 
-use l0_engine::{Ending, Mode, Part, Policy, Prefill, Rung};
+use l0_engine::{Ending, FaultClass, Mode, Opaque, Part, Policy, Prefill, Rung, TargetId};
 
-use crate::rig::{Rig, cut, plan};
+use crate::rig::{Rig, cut, plan, status};
 
 fn with_rungs(rungs: &[Rung]) -> Policy {
     let mut policy = Policy::default();
@@ -30,4 +30,47 @@ fn a_rerun_that_begins_with_an_empty_chunk_repeats_no_call() {
     assert_eq!(rig.ending(), Ending::Complete);
     assert_eq!(rig.text(), "Here it is, at last.");
     assert_eq!(rig.outcome().tool_calls.len(), 1);
+}
+
+/// G8. An answer whose beginning another target gave is marked, whoever gave its end.
+#[test]
+fn a_part_from_another_target_is_marked_as_degraded() {
+    let mut rig = Rig::of(plan(with_rungs(&[Rung::Rerun]), &["a", "b"]));
+    rig.fails(l0_engine::Facts { retry_after: Some("9".into()), ..status(429) });
+    assert_eq!(rig.opening().target, TargetId(1));
+    rig.says("From b, ").fails(status(401)).waits_out();
+    assert_eq!(rig.opening().target, TargetId(0));
+    rig.says("From b, and on.").ends();
+    assert_eq!((rig.ending(), rig.outcome().served_by), (Ending::Complete, Some(TargetId(0))));
+    assert!(rig.outcome().degraded);
+}
+
+/// G1, G8. Nothing at all is no continuation, unless the target says in so many words that there is nothing to add.
+#[test]
+fn an_empty_continuation_does_not_complete_an_answer() {
+    for rung in [Rung::Prefill, Rung::Prompt, Rung::Rerun] {
+        let mut rig = Rig::simple(with_rungs(&[rung]));
+        rig.says("The answer to all of it is, as far as anybody knows, ").fails(cut()).waits_out();
+        rig.ends();
+        assert_eq!(rig.last_fault().class, FaultClass::Empty, "{rung:?}");
+        rig.waits_out();
+        assert_eq!(rig.opening().mode.rung(), Some(rung), "an empty answer does not fail its rung");
+        rig.says("  ").finishes("stop").ends();
+        if rung == Rung::Prefill {
+            assert_eq!(rig.ending(), Ending::Complete, "{rung:?}");
+        } else {
+            assert_eq!(rig.last_fault().class, FaultClass::Empty, "{rung:?}");
+        }
+    }
+}
+
+/// G2. What broke off inside a part is still broken there after an attempt that showed nothing.
+#[test]
+fn a_failed_attempt_that_showed_nothing_leaves_the_break_where_it_was() {
+    let mut rig = Rig::simple(with_rungs(&[Rung::Prefill, Rung::Rerun]));
+    let opaque = Some(Opaque { digest: 1, open: true });
+    rig.says("Look at this: ").part(Part { opaque, ..Part::default() }).fails(cut()).waits_out();
+    assert_eq!(rig.opening().mode, Mode::Rerun);
+    rig.fails(status(503)).waits_out();
+    assert_eq!(rig.opening().mode, Mode::Rerun);
 }

@@ -1,8 +1,12 @@
 //! What the engine promises, one table or property per promise, in virtual time.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by unwrapping it")]
 
 mod rig;
 
 mod clocks;
+mod faults;
 mod ladder;
 mod replay;
 mod retry;
+mod seam;
+mod tools;

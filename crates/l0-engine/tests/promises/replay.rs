@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use l0_engine::{Ending, Policy, replay};
+use l0_engine::{Ending, Part, Plan, Policy, Rung, replay};
 
 use crate::rig::{Rig, cut};
 
@@ -35,4 +35,36 @@ fn a_death_costs_no_retry() {
     }
     rig.fails(cut());
     assert_eq!(rig.ending(), Ending::Incomplete);
+}
+
+/// G6. A driver that drains late gets the same records: what was decided is written with the input that led to it.
+#[test]
+fn outputs_left_undrained_do_not_bend_the_records() {
+    let mut policy = Policy::default();
+    policy.continuation.rungs = vec![Rung::Rerun];
+    let policy = Arc::new(policy);
+    let mut rig = Rig::of(Plan::simple(Arc::clone(&policy)));
+    rig.says("One two three ").fails(cut()).waits_out();
+    let (attempt, now) = (rig.attempt(), rig.now);
+    let mut session = rig.driver.session().clone();
+    for text in ["One ", "two ", "three ", "four"] {
+        session.handle_chunk(now, attempt, text);
+    }
+    session.handle_ended(now, attempt).unwrap();
+    let mut records = rig.driver.journal().to_vec();
+    records.extend(session.take_records());
+    while session.poll_output().is_some() {}
+    let again = replay(policy, &records);
+    assert!(again.is_ok(), "{:?}", again.err());
+}
+
+/// G5. What the dead process kept back is not there to be dropped by the next one.
+#[test]
+fn a_new_process_is_not_told_to_drop_what_the_old_one_kept() {
+    let mut rig = Rig::simple(Policy::default());
+    rig.part(Part::default()).says("  ");
+    assert_eq!(rig.driver.kept(), 2);
+    rig.dies(0).waits_out().says("Hello.").ends();
+    assert_eq!((rig.ending(), rig.text()), (Ending::Complete, "Hello."));
+    assert_eq!(rig.outcome().waste.bytes, 2);
 }

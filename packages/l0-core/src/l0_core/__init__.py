@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 __all__ = [
     "AsyncStream",
     "Attempt",
+    "Breaker",
     "BuildInfo",
     "Chunk",
     "ChunkPort",
     "ContentError",
+    "Continuation",
     "DeadlineError",
     "ExhaustedError",
     "Facts",
@@ -18,17 +20,22 @@ __all__ = [
     "L0Error",
     "Lifecycle",
     "LimitError",
+    "Limits",
     "LogProb",
     "Opaque",
+    "Policy",
     "PolicyError",
     "RESET",
     "RefusedOutput",
     "ReplayDivergence",
     "Result",
+    "Retry",
+    "RetryBudget",
     "Splice",
     "StepNotSerializable",
     "Stream",
     "Target",
+    "Timeouts",
     "ToolCall",
     "ToolFragment",
     "Unsent",
@@ -68,6 +75,7 @@ if TYPE_CHECKING:
     from l0_core._sync import Stream, stream
     from l0_core._target import Target
     from l0_core._version import __version__
+    from l0_core.policy import Breaker, Continuation, Limits, Policy, Retry, RetryBudget, Timeouts
 else:  # Hidden from type checkers, which would otherwise let any misspelt name pass.
     from l0_core._lazy import lazy
 
@@ -85,6 +93,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._sync": ["Stream", "stream"],
         "._target": ["Target"],
         "._version": ["__version__"],
+        ".policy": ["Breaker", "Continuation", "Limits", "Policy", "Retry", "RetryBudget", "Timeouts"],
     }
     __getattr__, __dir__ = lazy(
         __name__, {name: f"{module}:{name}" for module, names in _HOMES.items() for name in names}

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
@@ -15,10 +16,12 @@ from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
 from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
-from l0_core.ports.plain import PLAIN
 
 if TYPE_CHECKING:
     from l0_core._result import Result
+
+if sys.version_info < (3, 12):
+    from asyncio.tasks import _current_tasks as _tasks  # type: ignore[attr-defined]
 
 ChunkT = TypeVar("ChunkT")
 
@@ -72,11 +75,27 @@ class AsyncStream(Generic[ChunkT]):
 
 
 class _Watch:
-    """One timer for all the clocks of a session, moved only when it fires too early.
+    """One timer for all the clocks of a session, moved only when it rings too early.
+
+    It rings as often as the shortest clock could, so that a clock that takes over from a longer one is not missed.
 
     While a read is pending, `reading` says since when and `task` who waits. If the session's next moment comes
     first, the task is cancelled out of the read, as `asyncio.timeout` does.
     """
+
+    __slots__ = (
+        "_clock",
+        "_due",
+        "_loop",
+        "_shortest",
+        "_timer",
+        "cancelling",
+        "current",
+        "fired",
+        "pulling",
+        "reading",
+        "task",
+    )
 
     def __init__(self, drive: Drive) -> None:
         self.pulling = Pulling()
@@ -85,8 +104,11 @@ class _Watch:
         self.cancelling = 0
         self.fired = False
         self._due = drive.session.poll_timeout
+        self._shortest = drive.session.shortest_clock
         self._clock: Clock = drive.clock
         self._loop = asyncio.get_running_loop()
+        # Python 3.11 looks the task up in Python, which costs as much as the engine; its table is the same one.
+        self.current = partial(_tasks.get, self._loop) if sys.version_info < (3, 12) else asyncio.current_task
         self._timer: asyncio.TimerHandle | None = None
 
     def follow(self, task: asyncio.Task[Any] | None) -> None:
@@ -106,9 +128,10 @@ class _Watch:
         due = self._due(self.reading if self.reading is not None else now)
         if due is None:
             return
-        if due > now or self.reading is None or self.task is None:
-            # Where nothing is read, the clocks of content stand still: look again after as long as one may run.
-            self._timer = self._loop.call_later(max(due - now, _GLANCE) / SECOND, self._ring)
+        if due > now:
+            self._timer = self._loop.call_later(min(due - now, self._shortest) / SECOND, self._ring)
+        elif self.reading is None or self.task is None:
+            self._timer = self._loop.call_later(_GLANCE / SECOND, self._ring)
         elif self.task.cancelling() == self.cancelling:  # Otherwise somebody else has cancelled it: theirs comes first.
             self.fired = True
             self.task.cancel()
@@ -156,7 +179,8 @@ class _Runner:
                     # The inner loop: its own, because every hop through another generator costs as much as the engine.
                     session, now, hold = drive.session, drive.clock.now, drive.held.append
                     push, text_of, pull = session.chunk, drive.text_of, self._pull
-                    attempt, seamed, current, pulling = drive.attempt, drive.seamed, asyncio.current_task, watch.pulling
+                    attempt, seamed, current, pulling = drive.attempt, drive.seamed, watch.current, watch.pulling
+                    passed = drive.passed
                     watch.arm()
                     while True:
                         if (task := current()) is not watch.task:
@@ -166,7 +190,6 @@ class _Runner:
                         try:
                             chunk = await pull()
                             if type(chunk) is str and chunk:
-                                drive.port = drive.port or PLAIN
                                 signal = push(now(), attempt, chunk)
                             else:
                                 text = text_of(chunk)
@@ -192,7 +215,8 @@ class _Runner:
                             watch.reading = None
                             pulling.active = False
                         if not signal:
-                            drive.passed = True
+                            if not passed:
+                                drive.passed = passed = True
                             yield drive.fit(chunk) if seamed else chunk
                         elif signal == HOLD:
                             hold(chunk)

@@ -31,6 +31,7 @@ from l0_core._port import Attempt, ChunkPort, LogProb, Unsent, Usage
 from l0_core._result import Fault, Result, Splice, ToolCall
 from l0_core._target import Target
 from l0_core.ports import UnknownChunk, port_for
+from l0_core.ports.plain import PLAIN
 
 _log = logging.getLogger("l0")
 
@@ -100,7 +101,8 @@ class Drive:
         port: ChunkPort[Any] | None = None,
     ) -> None:
         self.clock = clock()
-        self.session_id = uuid.uuid4().hex
+        name = uuid.uuid4()
+        self.session_id = name.hex
         self.sources = sources
         self.port = port
         self.attempt = -1
@@ -121,11 +123,10 @@ class Drive:
         self._outcome: _native.Outcome | None = None
         self._through: list[str] | None = None
         self._through_status = "running"
-        declared = json.dumps([target.declared(place) for place, target in enumerate(sources)])
-        seed = uuid.uuid4().int >> 64
+        declared = [target.declared(place) for place, target in enumerate(sources)]
         try:
             self.session = _native.Session(
-                policy, declared, seed=seed, streamed=streamed, deadline=inherited_deadline()
+                policy, declared, seed=name.int >> 64, streamed=streamed, deadline=inherited_deadline()
             )
         except ValueError as error:
             field, problem = error.args
@@ -209,17 +210,11 @@ class Drive:
 
     def text_of(self, chunk: Any) -> str | None:
         """Return the text of a chunk that holds nothing else; `None` where `part` must look."""
-        port = self.port
-        if port is None:
-            port = self.port = port_for(chunk)
-        return port.text(chunk)
+        return self._port_of(chunk).text(chunk)
 
     def part(self, chunk: Any, waited: int) -> int:
         """Hand in a chunk that is more, or less, than plain text; return the engine's answer."""
-        port = self.port
-        if port is None:
-            port = self.port = port_for(chunk)
-        facts = port.facts(chunk)
+        facts = self._port_of(chunk).facts(chunk)
         text, reasoning, tools, opaque, finish, status, usage, logprob, sequence = facts
         return self.session.part(
             self.clock.now(),
@@ -241,14 +236,18 @@ class Drive:
         if not self.seamed:
             self.passed = True
             return chunk
-        assert self.port is not None, "a chunk has been looked at by its port"  # noqa: S101 - an invariant of the driver
-        text = chunk if isinstance(chunk, str) else self.port.facts(chunk).text
+        text = chunk if isinstance(chunk, str) else self._port_of(chunk).facts(chunk).text
         return self._cut(chunk, 0, len(text))
 
     def _cut(self, chunk: Any, start: int, end: int) -> Any:
-        assert self.port is not None, "a chunk has been looked at by its port"  # noqa: S101 - an invariant of the driver
         self.passed = True
-        return self.port.cut(chunk, start, end, self)
+        return self._port_of(chunk).cut(chunk, start, end, self)
+
+    def _port_of(self, chunk: Any) -> ChunkPort[Any]:
+        port = self.port
+        if port is None:
+            port = self.port = port_for(chunk)
+        return port
 
     @property
     def text(self) -> str:
@@ -293,15 +292,17 @@ class Drive:
 
     def end(self) -> Generator[Step, None, None]:
         """Give the consumer the trailing chunk that says how it went, if there is one; raise what it is to be told."""
-        result = self.result
-        if result.status != "complete":
-            failure, cause = self._failure(result)
+        assert self._outcome is not None, "it is over"  # noqa: S101 - an invariant of the runners
+        if self._outcome.ending != "complete":
+            failure, cause = self._failure(self.result)
             yield from self._tell("error", failure)
             raise failure from cause
-        yield from self._tell("complete", result)
-        final = self.port.final({"l0": result.metadata()}) if self.port else None
-        if final is not None:
-            yield Emit(final)
+        if self._on.on_complete is not None:
+            yield from self._tell("complete", self.result)
+        if self.port is not None and self.port is not PLAIN:
+            final = self.port.final({"l0": self.result.metadata()})
+            if final is not None:
+                yield Emit(final)
 
     def _failure(self, result: Result) -> tuple[Exception, BaseException | None]:
         """Return what to raise, and from what."""
@@ -406,8 +407,10 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
     ),
     "incomplete": (
         IncompleteError,
-        "the answer broke off and nothing the policy allows could complete it; .result.text has what was given: "
-        'allow more rungs (a Reset with "reset"), add a fallback, or show it as incomplete',
+        (
+            "the answer broke off and nothing the policy allows could complete it; .result.text has what was given: "
+            'allow more rungs (a Reset with "reset"), add a fallback, or show it as incomplete'
+        ),
     ),
     "deadline": (DeadlineError, "the time allowed has passed; see Policy.timeouts.total and l0_core.deadline"),
     "limited": (

@@ -10,7 +10,7 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object
 
     Args:
         package: The full name of the package, its `__name__`.
-        homes: Public name to `"module:attribute"`, the module relative to the package; `"module:"` is the module itself.
+        homes: Public name to `"module:attribute"`, the module relative to the package; `"module:"` is the module.
     """
 
     def load(name: str) -> object:

@@ -109,7 +109,7 @@ class Fleet:
         target: str,
         tenant: str,
         purpose: int,
-        force: bool,  # noqa: FBT001 - positional, as the engine puts it out
+        force: bool,
         policy: Policy,
     ) -> tuple[int, int]:
         """`(0, 0)` yes, `(1, 0)` over budget, `(2, ns)` breaker open, `(3, ticket)` queued."""
@@ -243,7 +243,7 @@ class Session:
     def __new__(
         cls,
         policy: Policy,
-        targets_json: str,
+        targets: Any,
         *,
         seed: int,
         streamed: bool = True,
@@ -265,7 +265,7 @@ class Session:
         attempt: int,
         waited: int,
         text: str,
-        reasoning: bool,  # noqa: FBT001 - positional: the hot path
+        reasoning: bool,
         tools: Any,
         opaque: tuple[int, bool] | None,
         finish: str | None,
@@ -306,6 +306,9 @@ class Session:
     @property
     def outcome(self) -> Outcome | None:
         """How it ended, once it has."""
+    @property
+    def shortest_clock(self) -> int:
+        """Nanoseconds of the shortest clock it can run by: a timer that rings as often misses none."""
     @property
     def deadline(self) -> int:
         """The moment it must have ended."""

@@ -78,7 +78,7 @@ class Reader:
         try:
             iterator = self._open()
             if not self._at_once:
-                self._wake()
+                self.reading = None
                 self._start.wait()
             self._pump(iterator)
         except StopIteration:
@@ -95,7 +95,10 @@ class Reader:
     def _open(self) -> Iterator[Any]:
         source = self._source = self._step.target.open(self._step.attempt)
         iterator = iterator_of(source)
+        self.reading = self._now()
         self.opened = True
+        if self._waiting:
+            self._wake()
         return iterator
 
     def _pump(self, iterator: Iterator[Any]) -> None:
@@ -122,10 +125,13 @@ class Reader:
 
     # The consuming thread --------------------------------------------------------------------------------------------
 
-    def wait(self, seconds: float) -> None:
-        """Return when there is a chunk, when there will be none, when `interrupt` is called, or after `seconds`."""
+    def wait(self, seconds: float, *, opened: bool) -> None:
+        """Return when there is a chunk, when there will be none, or after `seconds`.
+
+        Also when `interrupt` is called, and when the stream has been opened, if the caller does not know that yet.
+        """
         self._waiting = True
-        if not self.items and not self.over and (self._at_once or not self.opened):
+        if not self.items and not self.over and self.opened == opened:
             self._signal.wait(max(0.0, seconds))
         self._waiting = False
 

@@ -1,7 +1,7 @@
 """How a session went."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from l0_core._port import LogProb, Usage
@@ -106,10 +106,12 @@ class Result:
 
     def metadata(self) -> dict[str, object]:
         """Return what is reported beside the answer, ready for JSON: everything but the answer itself."""
-        told = asdict(self)
-        del told["text"], told["tool_calls"]
+        told: dict[str, object] = {name: getattr(self, name) for name in _TOLD}
         told["splices"] = [splice._asdict() for splice in self.splices]
         told["faults"] = [fault._asdict() for fault in self.faults]
         told["usage"], told["waste"] = self.usage._asdict(), self.waste._asdict()
         told["logprob"] = self.logprob._asdict() if self.logprob else None
         return told
+
+
+_TOLD = tuple(field.name for field in fields(Result) if field.name not in {"text", "tool_calls"})

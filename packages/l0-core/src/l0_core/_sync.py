@@ -17,7 +17,6 @@ from l0_core._port import ChunkPort, Unsent
 from l0_core._reader import Reader, Timed, close_quietly, iterator_of, run_aside
 from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
-from l0_core.ports.plain import PLAIN
 
 if TYPE_CHECKING:
     from l0_core._result import Result
@@ -225,7 +224,7 @@ class _Runner:
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    def _read(self, reader: Reader) -> Generator[Any, None, None]:
+    def _read(self, reader: Reader) -> Generator[Any, None, None]:  # noqa: C901 - the inner loop, in one piece
         """Give the engine what the reader brings, and the consumer what the engine passes, until it says drain."""
         drive = self._drive
         push, text_of, attempt, seamed, now = (
@@ -235,7 +234,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        take, hold = reader.items.popleft, drive.held.append
+        take, hold, passed = reader.items.popleft, drive.held.append, drive.passed
         while True:
             try:
                 chunk = take()
@@ -247,7 +246,6 @@ class _Runner:
                 reader.resume()
             try:
                 if type(chunk) is str and chunk:
-                    drive.port = drive.port or PLAIN
                     signal = push(now(), attempt, chunk)
                 else:
                     waited, chunk = chunk if type(chunk) is Timed else (0, chunk)
@@ -257,7 +255,8 @@ class _Runner:
                 self._failed(error, bytes_seen=True)
                 return
             if not signal:
-                drive.passed = True
+                if not passed:
+                    drive.passed = passed = True
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)
@@ -269,7 +268,8 @@ class _Runner:
         """Wait for the reader; return whether the engine has been told something new."""
         drive = self._drive
         session, now = drive.session, drive.clock.now
-        if reader.opened:
+        opened = reader.opened
+        if opened:
             session.opened(now(), drive.attempt)
         if reader.over:
             if reader.items:
@@ -280,9 +280,11 @@ class _Runner:
             else:
                 self._failed(reader.error, bytes_seen=reader.opened)
             return True
-        due = session.poll_timeout(reader.reading if reader.opened else None)
+        reading = reader.reading
+        # While the reader pauses nothing is pending; but it goes on any moment, and then the clocks of content run.
+        due = session.poll_timeout(now() if reading is None else reading)
         if due is not None:
-            reader.wait((due - now()) / SECOND)
+            reader.wait((due - now()) / SECOND, opened=opened)
         if reader.items or reader.over:
             return False
         if self._closing.is_set():
@@ -308,13 +310,12 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        hold = drive.held.append
+        hold, passed = drive.held.append, drive.passed
         while True:
             began = now()
             try:
                 chunk = pull()
                 if type(chunk) is str and chunk:
-                    drive.port = drive.port or PLAIN
                     signal = push(now(), attempt, chunk)
                 else:
                     text = text_of(chunk)
@@ -327,7 +328,8 @@ class _Runner:
                 self._failed(error, bytes_seen=True)
                 return
             if not signal:
-                drive.passed = True
+                if not passed:
+                    drive.passed = passed = True
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)

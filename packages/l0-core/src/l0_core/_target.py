@@ -40,15 +40,16 @@ class Target(_Declared):
     open: Callable[..., Any]
 
     @classmethod
-    def of(cls, source: "Target | Callable[..., Any]", place: int) -> "Target":
+    def of(cls, source: "Target | Callable[..., Any] | object", place: int) -> "Target":
         """Return a source as a target with a name of its own."""
-        target = source if isinstance(source, Target) else cls(source)
-        if not callable(target.open):  # whatever the annotation says, this is where it is found out
+        if isinstance(source, Target):
+            return source
+        if not callable(source):
             what = "the source" if place == 0 else f"fallback {place}"
             raise TypeError(
                 f"{what} must be a callable that starts an attempt, or a Target, not {type(source).__name__}"
             )
-        return target
+        return cls(source)
 
     def label(self, place: int) -> str:
         """Return its name, or the best there is."""
@@ -57,17 +58,8 @@ class Target(_Declared):
         name = getattr(self.open, "__qualname__", "") or type(self.open).__name__
         return name if place == 0 else f"{name}#{place}"
 
-    def declared(self, place: int) -> dict[str, object]:
+    def declared(self, place: int) -> tuple[object, ...]:
         """Return what the engine is told of it."""
-        return {
-            "name": self.label(place),
-            "credentials": self.credentials,
-            "terminal": self.terminal,
-            "reasons": self.reasons,
-            "prefill": {True: "yes", False: "no", None: "untold"}[self.prefill],
-            "native": self.native,
-            "whole": self.whole,
-            "context_window": self.context_window,
-            "quality": self.quality,
-            "cost": self.cost,
-        }
+        flags = (self.reasons, self.prefill, self.native, self.whole)
+        labels = (self.context_window, self.quality, self.cost)
+        return (self.label(place), self.credentials, self.terminal, *flags, *labels)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from by_hand import QUESTION, ask
 
-from l0_core.testing import FaultyProvider, Message, samples
+from l0_core.testing import FaultyProvider, Message, Template, samples
 from l0_core.testing.continuation import MANNERS, PREAMBLES, Resumption, prefilled, prompted, quoted_end, resume
 from l0_core.testing.phrasing import dice
 
@@ -13,6 +13,11 @@ WHOLE = samples.PROSE.canonical
 CUT = WHOLE[:87]  # "… and about 2.1 million peop"
 ANCHOR = CUT[-30:]
 REQUEST = f"You were interrupted. Repeat the last words exactly, then go on: {ANCHOR}"
+
+
+@pytest.fixture
+def provider(faulty_provider: FaultyProvider) -> FaultyProvider:
+    return faulty_provider
 
 
 def turns(prefix: str, request: str = REQUEST) -> list[dict[str, str]]:
@@ -121,8 +126,8 @@ def test_each_manner_does_what_it_says() -> None:
 
 
 def test_other_quotation_marks() -> None:
-    resumption = Resumption("prompt", 'He said "it\'s so', 'said "it\'s so')
-    template = samples.Template('He said "it\'s so" {and left|then went}.')
+    resumption = Resumption("prompt", "He said \"it's so", "said \"it's so")
+    template = Template('He said "it\'s so" {and left|then went}.')
     sent, _ = resume(resumption, template, {"quotes": 1.0}, dice(0))
     assert sent.startswith("said ”it\u2019s so")
 

@@ -31,7 +31,9 @@ def language(template: Template) -> frozenset[str]:
     return frozenset(template.phrasings())
 
 
-def test_the_oracle_accepts_every_phrasing_and_nothing_else_of_its_kind(template: Template, language: frozenset[str]) -> None:
+def test_the_oracle_accepts_every_phrasing_and_nothing_else_of_its_kind(
+    template: Template, language: frozenset[str]
+) -> None:
     assert all(map(template.accepts, itertools.islice(language, 500)))
     assert template.canonical in language
     assert not template.accepts("")

@@ -12,18 +12,29 @@ from l0_core.testing import FaultyProvider, Request, Template, faults, samples
 from l0_core.testing.fault import Misuse
 
 TOOL_TURNS = [
-    {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]},
+    {
+        "role": "assistant",
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}],
+    },
     {"role": "tool", "tool_call_id": "c1", "content": "18 °C"},
 ]
 CLAUDE_TOOL_TURNS = [
     {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "weather", "input": {}}]},
-    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "18 °C"}]}]},
+    {
+        "role": "user",
+        "content": [{"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "18 °C"}]}],
+    },
 ]
 RESPONSES_TOOL_TURNS = [
     {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"},
     {"type": "function_call_output", "call_id": "c1", "output": "18 °C"},
 ]
-TURNS = {"openai": TOOL_TURNS, "anthropic": CLAUDE_TOOL_TURNS, "responses": RESPONSES_TOOL_TURNS}
+TURNS: dict[str, list[Any]] = {"openai": TOOL_TURNS, "anthropic": CLAUDE_TOOL_TURNS, "responses": RESPONSES_TOOL_TURNS}
+
+
+@pytest.fixture
+def provider(faulty_provider: FaultyProvider) -> FaultyProvider:
+    return faulty_provider
 
 
 def test_it_is_a_context_manager_of_both_kinds() -> None:
@@ -107,7 +118,11 @@ def test_no_key_is_shown(provider: FaultyProvider) -> None:
 
 
 def test_parts_of_a_message_are_one_text(provider: FaultyProvider) -> None:
-    parts = [{"type": "text", "text": "What is "}, {"type": "image_url", "image_url": {}}, {"type": "text", "text": "it?"}]
+    parts = [
+        {"type": "text", "text": "What is "},
+        {"type": "image_url", "image_url": {}},
+        {"type": "text", "text": "it?"},
+    ]
     ask(provider, [{"role": "user", "content": parts}])
     assert provider.requests[0].question == "What is it?"
 
@@ -151,7 +166,12 @@ def test_right_is_what_any_reply_may_be(provider: FaultyProvider) -> None:
     assert provider.is_right(samples.PROSE.canonical)
     provider.reply("One.", when="one")
     provider.conversation("Two.", "Three.")
-    assert [provider.is_right(text) for text in ("One.", "Two.", "Three.", samples.PROSE.canonical)] == [True, True, True, False]
+    assert [provider.is_right(text) for text in ("One.", "Two.", "Three.", samples.PROSE.canonical)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_arguments_of_a_call_may_be_any_text(provider: FaultyProvider) -> None:
@@ -219,7 +239,7 @@ def test_concurrent_requests_each_take_their_turn_of_the_script(provider: Faulty
     assert [request.number for request in provider.requests] == list(range(20))
 
 
-def test_only_the_latest_requests_are_kept(provider: FaultyProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_latest_requests_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("l0_core.testing.provider.REQUESTS_KEPT", 3)
     with FaultyProvider() as provider:
         for _ in range(5):

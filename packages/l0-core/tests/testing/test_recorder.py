@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import vcr
-import yaml
+import vcr  # type: ignore[import-untyped]
+import yaml  # type: ignore[import-untyped]
 from by_hand import QUESTION
 
 from l0_core.testing import FaultyProvider, Recorder, Recording, faults, samples
@@ -23,14 +23,23 @@ SECRETS = {
 }
 
 
+@pytest.fixture
+def provider(faulty_provider: FaultyProvider) -> FaultyProvider:
+    return faulty_provider
+
+
 def read(recorder: Recorder, text: str = "Hi", **more: Any) -> list[Any]:
-    with openai.OpenAI(base_url=f"{recorder.url}/v1", api_key=KEY, organization="org-AbCdEfGh12345678", max_retries=0) as client:
+    with openai.OpenAI(
+        base_url=f"{recorder.url}/v1", api_key=KEY, organization="org-AbCdEfGh12345678", max_retries=0
+    ) as client:
         messages: Any = [{"role": "user", "content": text}]
         stream: Any = client.chat.completions.create(model="m", messages=messages, stream=True, **more)
         return [chunk.to_dict() for chunk in stream]
 
 
-def test_the_client_sees_what_it_would_have_seen_and_the_bytes_are_kept(provider: FaultyProvider, tmp_path: Path) -> None:
+def test_the_client_sees_what_it_would_have_seen_and_the_bytes_are_kept(
+    provider: FaultyProvider, tmp_path: Path
+) -> None:
     with Recorder(provider.url, folder=tmp_path, name="chat") as recorder:
         chunks = read(recorder)
     assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks) == samples.PROSE.canonical
@@ -62,7 +71,9 @@ def test_arrival_times_are_kept(provider: FaultyProvider, tmp_path: Path) -> Non
 def test_secrets_are_overwritten_wherever_they_stand(provider: FaultyProvider, tmp_path: Path, secret: str) -> None:
     provider.reply(f"Your secret is {secret}, is it not?", chunks=1)
     with Recorder(provider.url, folder=tmp_path) as recorder:
-        chunks = read(recorder, f"Mine is {secret}.", extra_query={"api-key": "hidden-value"}, user="somebody@example.test")
+        chunks = read(
+            recorder, f"Mine is {secret}.", extra_query={"api-key": "hidden-value"}, user="somebody@example.test"
+        )
     assert secret in json.dumps(chunks)
     kept = "".join(path.read_text() for path in tmp_path.iterdir())
     for hidden in (secret, KEY, "org-AbCdEfGh12345678", "hidden-value", "somebody@example.test"):
@@ -107,7 +118,10 @@ def test_a_stream_that_breaks_breaks_for_the_client_and_is_kept_as_far_as_it_cam
 def test_a_provider_that_cannot_be_reached_is_said_so(tmp_path: Path) -> None:
     with FaultyProvider() as provider:
         url = provider.url
-    with Recorder(url, folder=tmp_path) as recorder, pytest.raises(openai.InternalServerError, match="cannot be reached"):
+    with (
+        Recorder(url, folder=tmp_path) as recorder,
+        pytest.raises(openai.InternalServerError, match="cannot be reached"),
+    ):
         read(recorder)
     assert recorder.recordings == []
 
@@ -121,7 +135,7 @@ def test_an_upstream_is_a_scheme_and_a_host(tmp_path: Path, upstream: str) -> No
 
 
 def test_a_cassette_of_the_same_call_holds_the_same_bytes(provider: FaultyProvider, tmp_path: Path) -> None:
-    """vcrpy records the client's side of the very exchange: both readers must have seen the same."""
+    """What vcrpy records of the client's side of the very exchange is what the recorder saw."""
     upstream_port = int(provider.url.rpartition(":")[2])
     cassette = tmp_path / "cassette.yaml"
     with Recorder(provider.url, folder=tmp_path) as recorder:

@@ -13,8 +13,15 @@ DATA = b'data: {"n":1}\n\n: ping\n\ndata: {"n":2}\r\n\r\ndata: [DONE]\n\n'
 RECORDING = Recording(DATA, "https://example.test/v1", 200, (("content-type", "text/event-stream"), ("server", "x")))
 
 
+@pytest.fixture
+def provider(faulty_provider: FaultyProvider) -> FaultyProvider:
+    return faulty_provider
+
+
 def test_two_files_hold_it_all(tmp_path: Path) -> None:
-    recording = Recording(DATA, "https://example.test/v1", 201, (("content-type", "text/x"),), {"a": "ü"}, ((4, 0.5), (len(DATA), 1.0)))
+    recording = Recording(
+        DATA, "https://example.test/v1", 201, (("content-type", "text/x"),), {"a": "ü"}, ((4, 0.5), (len(DATA), 1.0))
+    )
     recording.save(tmp_path / "one.sse")
     assert Recording.load(tmp_path / "one.sse") == recording
     assert (tmp_path / "one.sse").read_bytes() == DATA

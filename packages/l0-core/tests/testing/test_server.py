@@ -40,13 +40,18 @@ BODIES = {
     "no message": b'{"messages": [], "input": [], "max_tokens": 5}',
     "messages that are none": b'{"messages": [1], "input": [1], "max_tokens": 5}',
     "an unknown role": b'{"messages": [{"role": "wizard"}], "input": [{"role": "wizard"}], "max_tokens": 5}',
-    "content of another type": b'{"messages": [{"role": "user", "content": 5}], "input": [{"role": "user", "content": 5}],'
-    b' "max_tokens": 5}',
-    "parts that are none": b'{"messages": [{"role": "user", "content": [5]}], "input": [{"role": "user", "content": [5]}],'
-    b' "max_tokens": 5}',
+    "content of another type": b'{"messages": [{"role": "user", "content": 5}],'
+    b' "input": [{"role": "user", "content": 5}], "max_tokens": 5}',
+    "parts that are none": b'{"messages": [{"role": "user", "content": [5]}],'
+    b' "input": [{"role": "user", "content": [5]}], "max_tokens": 5}',
     "a part without text": b'{"messages": [{"role": "user", "content": [{"type": "text"}]}],'
     b' "input": [{"role": "user", "content": [{"type": "input_text"}]}], "max_tokens": 5}',
 }
+
+
+@pytest.fixture
+def provider(faulty_provider: FaultyProvider) -> FaultyProvider:
+    return faulty_provider
 
 
 @pytest.mark.parametrize("rubbish", RUBBISH.values(), ids=RUBBISH)
@@ -300,18 +305,18 @@ def test_an_end_of_file_as_the_only_frame(provider: FaultyProvider) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(("fault", "end"), [(faults.reset_before_headers(), "reset"), (faults.close_before_headers(), "fin")])
-def test_nothing_comes_before_the_headers(
-    *, provider: FaultyProvider, fault: Fault, end: str, stream: bool
-) -> None:
+@pytest.mark.parametrize(
+    ("fault", "end"), [(faults.reset_before_headers(), "reset"), (faults.close_before_headers(), "fin")]
+)
+def test_nothing_comes_before_the_headers(*, provider: FaultyProvider, fault: Fault, end: str, stream: bool) -> None:
     assert exchange(provider, fault, stream=stream) == (b"", end)
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(("fault", "end"), [(faults.reset_after_headers(), "reset"), (faults.close_after_headers(), "fin")])
-def test_headers_and_nothing_after_them(
-    *, provider: FaultyProvider, fault: Fault, end: str, stream: bool
-) -> None:
+@pytest.mark.parametrize(
+    ("fault", "end"), [(faults.reset_after_headers(), "reset"), (faults.close_after_headers(), "fin")]
+)
+def test_headers_and_nothing_after_them(*, provider: FaultyProvider, fault: Fault, end: str, stream: bool) -> None:
     data, ended = exchange(provider, fault, stream=stream)
     assert data.endswith(b"\r\n\r\n")
     assert ended == end
@@ -321,7 +326,10 @@ def test_a_document_announces_its_length_and_breaks_inside_it(provider: FaultyPr
     whole, _ = exchange(provider, faults.ok(), stream=False)
     part, end = exchange(provider, faults.close_after(chunks=4), stream=False)
     assert end == "fin"
-    assert whole.partition(b"content-length")[2].split(b"\r\n")[0] == part.partition(b"content-length")[2].split(b"\r\n")[0]
+    assert (
+        whole.partition(b"content-length")[2].split(b"\r\n")[0]
+        == part.partition(b"content-length")[2].split(b"\r\n")[0]
+    )
     assert 0.4 < len(part.partition(b"\r\n\r\n")[2]) / len(whole.partition(b"\r\n\r\n")[2]) < 0.6
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DialectName", "Ending", "Message", "Request"]
 
+CHARACTERS_PER_TOKEN: Final = 4
 DialectName = Literal["openai", "responses", "anthropic"]
 Ending = Literal["complete", "cut", "client", "closed"]
 
@@ -54,9 +55,8 @@ class Request:
     """How it asked to go on from a text, and how that was done."""
     fault: str = "ok()"
     input_tokens: int = 0
-    output_tokens: int = 0
-    """Of what was sent."""
-    sent_text: str = ""
+    sent_pieces: list[str] = field(default_factory=list, repr=False)
+    """The text sent so far, as it was cut; of a document, only once it is whole."""
     sent_bytes: int = 0
     sent_chunks: int = 0
     duration: float = 0.0
@@ -65,6 +65,16 @@ class Request:
     _started: float = field(default_factory=time.monotonic, repr=False)
     _ended: threading.Event = field(default_factory=threading.Event, repr=False)
     _stalled: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def sent_text(self) -> str:
+        """The text sent so far."""
+        return "".join(self.sent_pieces)
+
+    @property
+    def output_tokens(self) -> int:
+        """About what was generated and sent."""
+        return -(-len(self.sent_text) // CHARACTERS_PER_TOKEN)
 
     @property
     def question(self) -> str:
@@ -86,11 +96,10 @@ class Request:
         return self.ending
 
     def end(self, ending: Ending) -> None:
-        """Note who ended the answer; the first to say so counts."""
-        if self.ending is None:
-            self.duration = time.monotonic() - self._started
-            self.ending = ending
-            self._ended.set()
+        """Note who ended the answer; that the client left may be noticed after it was thought complete."""
+        self.duration = time.monotonic() - self._started
+        self.ending = ending
+        self._ended.set()
 
     def stall(self) -> None:
         """Note that nothing more will come by itself."""

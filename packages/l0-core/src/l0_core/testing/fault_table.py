@@ -71,7 +71,7 @@ reset_after(chunks=4) | network | yes | httpx.ReadError | OpenAIConnectionError 
 reset_after(bytes=300) | network | yes | httpx.ReadError | OpenAIConnectionError | httpx2.ReadError | AnthropicConnectionError
 close_after(chunks=4) | network | yes | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
 half_close_after(chunks=4) | network | yes | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
-eof_after(chunks=4) | network | yes | cut [None] | json.JSONDecodeError | cut [None] | json.JSONDecodeError
+eof_after(chunks=4) | network, called: protocol | yes | cut [None] | json.JSONDecodeError | cut [None] | json.JSONDecodeError
 cut_utf8(chunks=4) | network | yes | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
 cut_utf8(how='end') | protocol | yes | UnicodeDecodeError | = | UnicodeDecodeError | =
 cut_json(chunks=4) | network | yes | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
@@ -145,10 +145,10 @@ def _vocabulary() -> Iterator[str]:
     yield ""
     yield "<!-- Written by `python -m l0_core.testing faults`. -->"
     yield ""
-    yield "`l0_core.testing.faults` names every way in which a provider lets its callers down. `a + b` is both at once."
-    yield "`script(a, b)` gives each request its own, the last for ever; `flaky(a, times)` fails the first few;"
-    yield "`mix({a: 3, b: 1}, seed)` draws. A scenario file and `faults.parse` spell them as they stand here. A chunk is"
-    yield "a piece of content: text, reasoning or tool arguments; where nothing is streamed, a slice of the document."
+    yield "`l0_core.testing.faults` names every way in which a provider lets its callers down. `a + b` is both,"
+    yield "`script(a, b)` gives each request its own and the last for ever, `flaky(a, times)` fails the first few,"
+    yield "`mix({a: 3, b: 1}, seed)` draws. A scenario file and `faults.parse` spell them as they stand here. Chunks"
+    yield "are pieces of content (text, reasoning, tool arguments); where nothing is streamed, slices of the document."
     yield ""
     yield "| fault | what happens |"
     yield "|---|---|"
@@ -159,13 +159,13 @@ def _vocabulary() -> Iterator[str]:
 def _behaviour() -> Iterator[str]:
     yield "## What the bare clients make of them"
     yield ""
-    yield "`ChatOpenAI` and `ChatAnthropic` without L0, their own retries off, with a read timeout shorter than a stall."
-    yield "Sync and async agree. *Class* is what the fault is, if it can be told; *heals* says whether the same request"
-    yield "succeeds when it is made again. What is returned is `right`, `cut`, `wrong`, `empty` or `blank` text, or a"
-    yield "`cut call` of a tool, with the finish reason that was reported: everything but `right` is a silent failure."
-    yield "A read timeout never sees keep-alives: those two rows end only because the fault does. What an upstream repeats,"
-    yield "loses or puts before its answer is its own word in a dialect without numbered events; the responses dialect"
-    yield "numbers them, and a gap there is a `network` fault."
+    yield "`ChatOpenAI` and `ChatAnthropic` without L0, their own retries off, a read timeout shorter than a stall;"
+    yield "sync and async agree. *Class* is what the fault is, if it can be told. *Heals* says whether the same request"
+    yield "succeeds when it is made again. What is returned is `right`, `cut`, `wrong`, `empty` or `blank` text, or the"
+    yield "`cut call` of a tool, with the finish reason reported: everything returned but `right` is a silent failure."
+    yield "A read timeout never sees keep-alives: those two rows end because the fault does. What an upstream repeats,"
+    yield "loses or says before its answer is its own word in dialects whose events are not numbered; the responses"
+    yield "dialect numbers them, and a gap there is a `network` fault."
     yield ""
     yield "| fault | class | heals | OpenAI, streamed | OpenAI, called | Anthropic, streamed | Anthropic, called |"
     yield "|---|---|---|---|---|---|---|"

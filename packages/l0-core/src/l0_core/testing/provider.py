@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from l0_core.testing import faults, samples
 from l0_core.testing.answer import Answer, Cut, Head, HowToEnd, Pause, Piece
 from l0_core.testing.continuation import Resumption, check_manners, prefilled, prompted, resume
-from l0_core.testing.conversation import Message, Request
+from l0_core.testing.conversation import CHARACTERS_PER_TOKEN, Message, Request
 from l0_core.testing.dialects import DIALECTS, BadRequest, Dialect
 from l0_core.testing.dialects.dialect import FAILURES, encode
 from l0_core.testing.fault import Fault, Misuse, Plan
 from l0_core.testing.phrasing import Template, dice
 from l0_core.testing.recording import Recording
-from l0_core.testing.reply import CHARACTERS_PER_TOKEN, Draft, Reply, ToolCall, ToolDraft, Wording, split, tokens
+from l0_core.testing.reply import Draft, Reply, ToolCall, ToolDraft, Wording, split, tokens
 from l0_core.testing.server import Connection, RawRequest, Server
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from l0_core.testing.conversation import Ending
     from l0_core.testing.schedule import Schedule
 
 __all__ = ["FaultyProvider"]
@@ -556,7 +557,8 @@ class FaultyProvider:
 
     def _perform(self, request: Request, connection: Connection, answer: Answer) -> bool:
         ending = connection.perform(answer, _Progress(request))
-        request.end(ending)
+        if request.ending != ending:
+            request.end(ending)
         if self.on_request is not None:
             self.on_request(request)
         return ending in ("complete", "cut")
@@ -573,22 +575,26 @@ class _Progress:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._text: list[str] = []
 
-    def sent(self, piece: Piece) -> None:
+    def sending(self, piece: Piece) -> None:
         request = self._request
         request.sent_bytes += len(piece.data)
         if piece.kind in ("text", "reasoning", "tool_args"):
             request.sent_chunks += 1
-            request.sent_text += piece.text
-            request.output_tokens = tokens(request.sent_text)
+            request.sent_pieces.append(piece.text)
+
+    def ending(self, ending: Ending) -> None:
+        self._request.end(ending)
 
     def stalled(self) -> None:
         self._request.stall()
 
 
 class _Unobserved:
-    def sent(self, piece: Piece) -> None:
+    def sending(self, piece: Piece) -> None:
+        pass
+
+    def ending(self, ending: Ending) -> None:
         pass
 
     def stalled(self) -> None:

@@ -7,8 +7,9 @@ import math
 import re
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from l0_core.testing.conversation import CHARACTERS_PER_TOKEN
 from l0_core.testing.paraphrase import paraphrased
 from l0_core.testing.phrasing import Template
 
@@ -20,8 +21,6 @@ __all__ = ["Draft", "Finish", "Reply", "ToolCall", "ToolDraft", "Wording", "toke
 
 Wording = Literal["identical", "varied"]
 Finish = Literal["stop", "tool_calls", "length", "content_filter", "refusal"]
-
-CHARACTERS_PER_TOKEN: Final = 4
 
 
 def tokens(text: str) -> int:

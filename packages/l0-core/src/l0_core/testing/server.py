@@ -49,10 +49,14 @@ class RawRequest:
 
 
 class Observer(Protocol):
-    """What wants to know how far an answer got."""
+    """What wants to know how far an answer got. It is told before the client can know."""
 
-    def sent(self, piece: Piece) -> None:
+    def sending(self, piece: Piece) -> None:
         """A piece is on its way."""
+        ...
+
+    def ending(self, ending: Ending) -> None:
+        """What comes now is the end."""
         ...
 
     def stalled(self) -> None:
@@ -246,21 +250,17 @@ class Connection:
         """Send an answer step by step; say whether it came to its end, or who ended it."""
         framing = answer.head.framing
         length = sum(len(piece.data) for piece in answer.pieces)
+        last = answer.steps[-1]
         try:
             for step in answer.steps:
-                match step:
-                    case Head():
-                        self._socket.sendall(_head(step, length))
-                    case Piece():
-                        self._send(step.data, chunked=framing == "chunked")
-                        observer.sent(step)
-                    case Pause():
-                        if step.seconds is None:
-                            observer.stalled()
-                        self._pause(step, chunked=framing == "chunked")
-                    case Cut(how):
-                        return self._cut(how, framing)
+                if isinstance(step, Cut):
+                    observer.ending("cut")
+                    return self._cut(step.how, framing)
+                if step is last and framing != "chunked":
+                    observer.ending("complete")
+                self._take(step, framing, length, observer)
             if framing == "chunked":
+                observer.ending("complete")
                 self._socket.sendall(b"0\r\n\r\n")
             if framing == "close":
                 self._cut("close", framing)
@@ -268,6 +268,18 @@ class Connection:
             self._over = True
             return "closed" if self._signals.closing.is_set() else "client"
         return "complete"
+
+    def _take(self, step: Head | Piece | Pause, framing: Framing, length: int, observer: Observer) -> None:
+        match step:
+            case Head():
+                self._socket.sendall(_head(step, length))
+            case Piece():
+                observer.sending(step)
+                self._send(step.data, chunked=framing == "chunked")
+            case Pause():
+                if step.seconds is None:
+                    observer.stalled()
+                self._pause(step, chunked=framing == "chunked")
 
     def stream(self, head: Head, parts: Iterable[bytes]) -> Ending:
         """Send what `parts` yields as it comes; an `OSError` it raises breaks the connection as it broke there."""
