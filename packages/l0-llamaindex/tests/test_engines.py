@@ -1,7 +1,9 @@
 """Every engine there is, on a bare LLM and on a wrapped one: the same results, requests, events and spans (G7)."""
 
+import gc
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +21,14 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning",
     "ignore::workflows.context.state_store.UnserializableKeyWarning",
 )
+
+
+@pytest.fixture(autouse=True)
+def left_open() -> Iterator[None]:
+    """Have what LlamaIndex leaves open found in the test that left it, whose warnings are expected."""
+    yield
+    gc.collect()
+
 
 SAMPLE = {
     "query engine, compact",

@@ -1,5 +1,10 @@
 """Answers that break off, and what the consumer sees of it."""
 
+import json
+import os
+import random
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -224,11 +229,27 @@ def test_what_a_filter_stopped_is_refused(way: Way, method: str, text: str) -> N
     assert isinstance(seen.error, l0_core.RefusedOutput)
 
 
-@pytest.mark.parametrize(
-    "error", [TypeError("x"), AttributeError("x"), IndexError("x"), KeyError("x"), ValueError("x")]
-)
-def test_what_a_client_makes_of_rubbish_is_the_providers_fault(way: Way, error: Exception) -> None:
+def raised(call: Callable[[], object]) -> Exception:
+    """Return what a library raises: by its innermost frame it is told from the caller's own code."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - it is what is wanted
+        return error
+    raise AssertionError
+
+
+RUBBISH = {
+    "json": lambda: json.loads("<html>"),
+    "type": lambda: Fraction([]),  # type: ignore[call-overload]
+    "index": lambda: random.choice([]),  # noqa: S311 - nothing is drawn
+    "key": lambda: os.environ["NO_SUCH_NAME"],
+}
+
+
+@pytest.mark.parametrize("kind", RUBBISH)
+def test_what_a_client_makes_of_rubbish_is_the_providers_fault(way: Way, kind: str) -> None:
     """The same classes are the caller's at call time; from inside an attempt they are healed, or said typed."""
+    error = raised(RUBBISH[kind])
     inner = Scripted(Reply("The capital is Paris.", fails=(2, error)), "The capital is Paris.")
     seen = way(L0LLM(llm=inner), "stream_chat", QUESTION)
     assert seen.text == "The capital is Paris."
@@ -236,6 +257,14 @@ def test_what_a_client_makes_of_rubbish_is_the_providers_fault(way: Way, error: 
     seen = way(L0LLM(llm=Scripted(Reply("x", fails=(0, error)))), "chat", QUESTION)
     assert isinstance(seen.error, l0_core.L0Error)
     assert seen.error.__cause__ is error
+
+
+def test_a_mistake_in_the_callers_own_code_is_raised_as_it_is(way: Way) -> None:
+    mistake = KeyError("x")
+    inner = Scripted(Reply("The capital is Paris.", fails=(2, mistake)))
+    seen = way(L0LLM(llm=inner), "stream_chat", QUESTION)
+    assert seen.error is mistake
+    assert len(inner.asked) == 1
 
 
 def test_what_cannot_be_completed_is_said_and_not_cut_short(way: Way) -> None:
