@@ -61,7 +61,9 @@ class RuleModel(BaseChatModel):
         self.calls += 1
         question = next((m.text for m in reversed(messages) if isinstance(m, HumanMessage)), "")
         if not isinstance(messages[-1], ToolMessage) or kwargs.get("tool_choice"):
-            tool = _chosen([each["function"] for each in kwargs.get("tools") or ()], question, kwargs.get("tool_choice"))
+            tool = _chosen(
+                [each["function"] for each in kwargs.get("tools") or ()], question, kwargs.get("tool_choice")
+            )
             if tool is not None:
                 return "", [{"name": tool["name"], "args": _args(tool["parameters"], question)}]
         return f"You said: {question or 'nothing'}. That is all there is to say.", []

@@ -27,7 +27,7 @@ from l0_core._errors import (
 from l0_core._facts import Stage, read
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, LogProb, MaskingPort, Usage
+from l0_core._port import Attempt, ChunkPort, LogProb, MaskingPort, Unsent, Usage
 from l0_core._result import Fault, Objection, Result, Splice, ToolCall
 from l0_core._target import Target
 from l0_core.ports import UnknownChunk, port_for
@@ -172,7 +172,7 @@ class Drive:
                     yield from self._event(event)
                 case ("reset",):
                     self.seamed = self.passed = False
-                    yield Emit(RESET)
+                    yield Emit(getattr(self.port, "reset", RESET))
                 case ("done",):
                     self._outcome = self.session.outcome
                 case _:
@@ -206,7 +206,12 @@ class Drive:
             tokens_shown=opening.tokens_shown,
             time_left=opening.time_left,
             idempotency_key=self.session_id,
+            calls=self._calls() if self.seamed else (),
         )
+
+    def _calls(self) -> tuple[ToolCall, ...]:
+        """Return the tool calls the consumer has been given."""
+        return tuple(ToolCall(call.id, call.name, call.args) for call in self.session.tool_calls)
 
     # What arrives ----------------------------------------------------------------------------------------------------
 
@@ -265,8 +270,11 @@ class Drive:
 
     def failed(self, error: Exception, *, bytes_seen: bool) -> None:
         """Hand in an exception of the live attempt."""
+        own = isinstance(error, NotAStream | UnknownChunk | Unsent)
+        if isinstance(error, Unsent) and isinstance(error.__cause__, Exception):
+            error = error.__cause__
         self.exceptions[self.attempt] = error
-        stage: Stage = "call" if isinstance(error, NotAStream | UnknownChunk) else "read" if bytes_seen else "open"
+        stage: Stage = "call" if own else "read" if bytes_seen else "open"
         facts, message = read(error, stage=stage, bytes_seen=bytes_seen)
         self.session.failed(self.clock.now(), self.attempt, json.dumps(facts), message)
 
@@ -333,9 +341,8 @@ class Drive:
             )
         if outcome is None:
             faults = tuple(map(self._fault, session.faults))
-            calls = tuple(ToolCall(call.id, call.name, call.args) for call in session.tool_calls)
             attempts = self.attempt + 1
-            return Result("running", self.session_id, session.text, calls, attempts=attempts, faults=faults)
+            return Result("running", self.session_id, session.text, self._calls(), attempts=attempts, faults=faults)
         served = self.sources[outcome.served_by] if outcome.served_by is not None else None
         return Result(
             status=outcome.ending,

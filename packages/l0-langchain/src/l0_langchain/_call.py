@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
-import l0_core
-from l0_core import Attempt, AsyncStream, Stream, Target
-from l0_core._context import in_attempt
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+import l0_core
+from l0_core import AsyncStream, Attempt, Stream, Target
+from l0_core._context import in_attempt
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Endpoint, secrets_of
 from l0_langchain._errors import MODEL_ERRORS

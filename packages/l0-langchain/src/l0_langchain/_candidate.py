@@ -94,7 +94,9 @@ def leaf_of(runnable: object) -> tuple[BaseChatModel, dict[str, Any]] | None:
     return (runnable, bound) if isinstance(runnable, BaseChatModel) else None
 
 
-def candidates_of(source: Runnable[Any, Any], unwrap: Callable[[BaseChatModel], type[BaseChatModel]]) -> list[Candidate]:
+def candidates_of(
+    source: Runnable[Any, Any], unwrap: Callable[[BaseChatModel], type[BaseChatModel]]
+) -> list[Candidate]:
     """Return the models in a fallback: bindings and retries around them come off, fallbacks of theirs line up.
 
     Args:

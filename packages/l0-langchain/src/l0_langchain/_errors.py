@@ -6,8 +6,9 @@ been, and whoever stands outside (a retry middleware, a node's retry policy) rea
 
 from typing import TYPE_CHECKING
 
-import l0_core
 from langchain_core.exceptions import ModelError
+
+import l0_core
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from l0_core import Attempt
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from l0_core import Attempt
 from l0_langchain._content import REASONING
 
 

@@ -82,7 +82,9 @@ def _without(client: Any) -> Any:
 
 
 def _retries(client: Any) -> bool:
-    return type(getattr(client, "max_retries", None)) is int and client.max_retries > 0 and hasattr(client, "with_options")
+    return (
+        type(getattr(client, "max_retries", None)) is int and client.max_retries > 0 and hasattr(client, "with_options")
+    )
 
 
 def _shorter(fields: dict[str, Any], tokens_shown: int) -> dict[str, int]:
