@@ -27,7 +27,6 @@ class Client:
             )
 
     async def close(self, model: BaseChatModel) -> None:
-        """Close the connections that were awaited, in the loop that opened them."""
-        client = model.__dict__.get("root_async_client") or model.__dict__.get("_async_client")
-        if client is not None:
-            await client.close()
+        """Close the connections that were awaited, in the loop that opened them; the client itself is shared."""
+        client: Any = model.root_async_client if isinstance(model, ChatOpenAI) else model._async_client  # type: ignore[attr-defined]
+        await client._client._transport.aclose()

@@ -32,7 +32,7 @@ class RuleModel(BaseChatModel):
     calls: int = 0
     """How often it was called: a model may count in its own fields."""
 
-    model_config = {"populate_by_name": True}
+    model_config = {"populate_by_name": True}  # noqa: RUF012 - pydantic copies it
 
     @property
     def _llm_type(self) -> str:

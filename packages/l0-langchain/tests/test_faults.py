@@ -22,11 +22,12 @@ ANSWER = "The capital of France is Paris, which lies on the Seine, and it has be
 CALLING = "Let me look that up for you."
 MAKES = ("openai", "anthropic")
 SHORT = _native.Policy(
-    '{"timeouts": {"open": 0.5, "first": 0.2, "text": 0.2, "reasoning": 0.2, "tool_args": 0.2, "call": 1.0, "linger": 0.2}}'
+    '{"timeouts": {"open": 0.5, "first": 0.2, "text": 0.2, '
+    '"reasoning": 0.2, "tool_args": 0.2, "call": 1.0, "linger": 0.2}}'
 )
 """For faults that keep silent: real time passes while a stream is read."""
 
-SLOW = ("stall", "keep_alive", "drip")
+SLOW = ("stall", "keep_alive")
 CASES = [(row, make, route) for row in fault_table.TABLE for make in MAKES for route in ROUTES]
 COMBINATIONS = len(MAKES) * len(ROUTES)
 
@@ -68,7 +69,7 @@ async def test_a_fault_is_healed_or_told(row: fault_table.Row, make: Any, route:
         model = model.bind_tools([get_weather])
     try:
         seen = await take(route, model, QUESTION)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the caller saw
         check_error(error, row)
         return
     finally:
@@ -84,12 +85,13 @@ def kinds(row: fault_table.Row, *, called: bool) -> set[str]:
     """What a fault may be taken for on a route. Called, all there is to see is what the client makes of the bytes."""
     first, _, other = row.fault_class.partition(", called: ")
     if called:
-        return {first, other, "protocol"} | ({"overload"} if "error_event" in row.fault else set())
+        more = {"overload"} if "error_event" in row.fault else {"network"} if "done_only" in row.fault else set()
+        return {first, other, "protocol"} | more
     if row.fault.startswith(NOTHING_CAME):
         return {"network"}
     if row.fault == "refusal()":
         return {"empty"}  # A streamed refusal is dropped by the client: an empty answer is all that is left of it.
-    return {first}
+    return {"protocol"} if first.startswith("none; protocol") else {first}
 
 
 def check_error(error: Exception, row: fault_table.Row) -> None:
@@ -100,7 +102,9 @@ def check_error(error: Exception, row: fault_table.Row) -> None:
         assert error.is_retryable is False
         return
     assert not isinstance(error, l0_core.L0Error), "what a bare call would have raised stays that"
-    assert error.l0.faults[-1].fault == row.fault_class  # type: ignore[attr-defined]
+    # Anthropic says that it blocked an answer in words alone, under the class of a bad request.
+    may_be = {row.fault_class, "request"} if row.fault == "blocked()" else {row.fault_class}
+    assert error.l0.faults[-1].fault in may_be  # type: ignore[attr-defined]
 
 
 def check_answer(seen: Seen, row: fault_table.Row, make: str, route: str, provider: FaultyProvider) -> None:
@@ -128,8 +132,9 @@ def check_answer(seen: Seen, row: fault_table.Row, make: str, route: str, provid
     seen_faults = [fault["fault"] for fault in told["faults"]]
     assert told["attempts"] == len(seen_faults) + 1
     expected = kinds(row, called=route not in STREAMED)
-    if row.fault_class.startswith("none") and (not seen_faults or not expected & set(seen_faults)):
-        assert seen_faults == [], "what is no fault is left alone"
+    if not seen_faults:
+        silent = row.fault.startswith(SLOW) and route not in STREAMED  # A call that is not streamed may take longer.
+        assert row.fault_class.startswith("none") or silent
         return
     assert set(seen_faults) <= expected
     assert len(seen_faults) == 1 or expected == {"stall"}, "once, but for time, which passes as it likes"

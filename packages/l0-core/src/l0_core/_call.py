@@ -83,6 +83,7 @@ def call(
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         port: What knows the value, where it is an answer to be looked at: then an empty one is a fault.
+        errors: Classes of a framework's own, raised in the place of L0's.
 
     Example:
         >>> import l0_core

@@ -152,12 +152,12 @@ class Call:
 
     # Opening ---------------------------------------------------------------------------------------------------------
 
-    def _open_stream(self, manager: HeldTokens | None, place: int, attempt: Attempt) -> Iterator[ChatGenerationChunk]:
+    def _open_stream(self, manager: HeldTokens | None, place: int, attempt: Attempt) -> "_Source":
         self._wait_in_line(place, attempt)
         twin, messages, keywords = self._attempt(place, attempt, is_async=False)
         if manager is not None:
             keywords["run_manager"] = manager
-        return twin._stream(messages, **keywords)  # noqa: SLF001 - below the framework's callbacks is where it belongs
+        return _Source(twin._stream(messages, **keywords))
 
     def _aopen_stream(self, manager: AsyncHeldTokens | None, place: int, attempt: Attempt) -> Any:
         if self._must_queue(place, attempt):
@@ -174,14 +174,14 @@ class Call:
         twin, messages, keywords = self._attempt(place, attempt, is_async=True)
         if manager is not None:
             keywords["run_manager"] = manager
-        return twin._astream(messages, **keywords)  # noqa: SLF001 - as above
+        return twin._astream(messages, **keywords)
 
     def _open_result(self, manager: HeldTokens | None, place: int, attempt: Attempt) -> Iterator[ChatResult]:
         self._wait_in_line(place, attempt)
         twin, messages, keywords = self._attempt(place, attempt, is_async=False)
         if takes_manager(self._candidates[place].kind, "_generate"):
             keywords["run_manager"] = manager
-        yield twin._generate(messages, **keywords)  # noqa: SLF001 - as above
+        yield twin._generate(messages, **keywords)
 
     async def _aopen_result(
         self, manager: AsyncHeldTokens | None, place: int, attempt: Attempt
@@ -190,7 +190,7 @@ class Call:
         twin, messages, keywords = self._attempt(place, attempt, is_async=True)
         if takes_manager(self._candidates[place].kind, "_agenerate"):
             keywords["run_manager"] = manager
-        yield await twin._agenerate(messages, **keywords)  # noqa: SLF001 - as above
+        yield await twin._agenerate(messages, **keywords)
 
     # Telling ---------------------------------------------------------------------------------------------------------
 
@@ -213,6 +213,26 @@ class Call:
                 if told is not None:
                     await manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
                 yield chunk
+
+
+class _Source:
+    """A model's stream, and the response it reads from, by which a read that is blocked can be cut off."""
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self, chunks: Iterator[ChatGenerationChunk]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[ChatGenerationChunk]:
+        return self._chunks
+
+    @property
+    def response(self) -> object:
+        """What the provider's SDK streams from, if the model keeps it where those of today do: in its own frame."""
+        frame = getattr(self._chunks, "gi_frame", None)
+        if frame is None:
+            return None
+        return next((frame.f_locals[name] for name in ("response", "stream") if name in frame.f_locals), None)
 
 
 @cache

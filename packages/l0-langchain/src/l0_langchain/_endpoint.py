@@ -1,4 +1,4 @@
-"""What is known of the endpoint behind a model, from its class, its settings and its profile. Nothing is imported for it."""
+"""What is known of the endpoint behind a model, by its class, settings and profile. Nothing is imported for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,15 +8,12 @@ from urllib.parse import urlsplit
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
+from l0_core.ports.prefill import Dialect, form_of
+
 Terminal = Literal["end_of_stream", "finish_reason", "status"]
 
 _NAMES = ("model_name", "model", "model_id")
 _ADDRESSES = ("openai_api_base", "anthropic_api_url", "azure_endpoint", "base_url", "endpoint_url")
-_SHORT_NUMBER = 2
-"""Digits of a version in a model's name at most; a date has eight."""
-
-_LAST_PREFILL = (4, 5)
-"""The last generation of Claude that goes on from an assistant's words; later ones refuse the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +39,18 @@ class Endpoint:
         """Return what is known of the endpoint that `model`, called with `kwargs`, reaches."""
         kinds = {kind.__name__ for kind in type(model).__mro__}
         profile: Mapping[str, Any] = model.profile or {}
-        name = _model_name(model, kwargs)
+        name, address = _model_name(model, kwargs), _address(model)
         terminal: Terminal = "end_of_stream"
         prefill: bool | None = None
         reasons = bool(profile.get("reasoning_output"))
         if "BaseChatOpenAI" in kinds:
-            terminal, prefill = "finish_reason", False
+            terminal, prefill = "finish_reason", _prefills("chat", address or "api.openai.com", name)
         elif "ChatAnthropic" in kinds:
             terminal, reasons = "finish_reason", _thinks(model, kwargs)
-            prefill = _claude_prefills(name) and not reasons
+            prefill = _prefills("messages", address, name) if not reasons else False
         window = profile.get("max_input_tokens")
         return cls(
-            name=f"{model._llm_type}/{name}{_host(model)}",  # noqa: SLF001 - a partner package's own name for itself
+            name=f"{model._llm_type}/{name}{_host(address)}",
             terminal=terminal,
             prefill=prefill,
             reasons=reasons,
@@ -66,13 +63,14 @@ def _model_name(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str:
     return next((name for name in candidates if isinstance(name, str) and name), "model")
 
 
-def _host(model: BaseChatModel) -> str:
+def _address(model: BaseChatModel) -> str:
+    addresses = (getattr(model, name, None) for name in _ADDRESSES)
+    return next((address for address in addresses if isinstance(address, str) and address), "")
+
+
+def _host(address: str) -> str:
     """Return where it is reached, if that is anywhere in particular: without credentials, path or query."""
-    for name in _ADDRESSES:
-        address = getattr(model, name, None)
-        if isinstance(address, str) and address:
-            return f"@{urlsplit(address).netloc.rpartition('@')[2]}"
-    return ""
+    return f"@{urlsplit(address).netloc.rpartition('@')[2]}" if address else ""
 
 
 def _thinks(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
@@ -80,10 +78,10 @@ def _thinks(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
     return isinstance(thinking, Mapping) and thinking.get("type") not in {None, "disabled"}
 
 
-def _claude_prefills(name: str) -> bool | None:
-    """Return whether this Claude goes on from an assistant's words, as far as its name tells its generation."""
-    version = tuple(int(part) for part in name.split("-") if part.isdigit() and len(part) <= _SHORT_NUMBER)[:2]
-    return version <= _LAST_PREFILL if version else None
+def _prefills(dialect: Dialect, address: str, name: str) -> bool | None:
+    """Return whether an endpoint goes on from an assistant's words as LangChain's clients send them: unmarked."""
+    form = form_of(dialect, address, name)
+    return None if form is None else form == "assistant"
 
 
 def secrets_of(model: BaseChatModel) -> tuple[str, ...]:

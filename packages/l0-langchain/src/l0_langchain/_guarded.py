@@ -108,7 +108,7 @@ def _new(kind: type) -> Any:
 
 
 def _held(found: Any) -> dict[str, Any]:
-    """Return where an object keeps its guard: among the private attributes of a pydantic object, else with the others."""
+    """Return where an object keeps its guard: among a pydantic object's private attributes, else with the others."""
     if not isinstance(found, BaseModel):
         return cast("dict[str, Any]", found.__dict__)
     return found.__pydantic_private__ if found.__pydantic_private__ is not None else {}

@@ -49,7 +49,8 @@ class _Composing(_ModelMeta):
 class L0ChatModel(BaseChatModel, metaclass=_Composing):
     """A chat model that is reliable, and otherwise the one it was made from.
 
-    `L0ChatModel(model=m)` is an object of a class made for `type(m)`: a subclass of it and of this one, with its name, its
+    `L0ChatModel(model=m)` is an object of a class made for `type(m)`: a subclass of it and of this one, with its name,
+    its
     serialization and its traces. It shares the state of `m`; only what reaches the provider is done otherwise.
 
     Args:
@@ -101,7 +102,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
 
     # A call may ask for another policy or tenant in its config, which reaches none of the methods below these.
 
-    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:  # noqa: A002 - the framework's name
+    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
         """See `BaseChatModel.invoke`."""
         return super(L0ChatModel, _asked(self, config)).invoke(input, config, **kwargs)
 

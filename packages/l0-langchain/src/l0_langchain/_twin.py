@@ -1,4 +1,4 @@
-"""The object an attempt is made on: the wrapped class, the wrapper's state, and a client that does not retry by itself."""
+"""The object an attempt is made on: the wrapped class, the wrapper's state, a client that does not retry by itself."""
 
 from functools import cached_property
 from typing import Any, TypeVar
