@@ -5,6 +5,12 @@
     clippy::cast_precision_loss,
     reason = "it reports to a program"
 )]
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a measurement reads the clock and reports"
+)]
 
 use std::sync::Arc;
 use std::time::Instant as Watch;
