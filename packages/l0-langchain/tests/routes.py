@@ -137,6 +137,10 @@ STREAMED = set(ROUTES) - {"invoke", "ainvoke"}
 async def take(route: str, model: BaseChatModel, question: str) -> Seen:
     """Call the model by a route: what blocks runs in a thread, so that the loop stays free."""
     call = ROUTES[route]
-    seen = await call(model, question) if asyncio.iscoroutinefunction(call) else await asyncio.to_thread(call, model, question)
+    seen = (
+        await call(model, question)
+        if asyncio.iscoroutinefunction(call)
+        else await asyncio.to_thread(call, model, question)
+    )
     assert isinstance(seen, Seen)
     return seen

@@ -32,7 +32,7 @@ class RuleModel(BaseChatModel):
     calls: int = 0
     """How often it was called: a model may count in its own fields."""
 
-    model_config = {"populate_by_name": True}
+    model_config = {"populate_by_name": True}  # noqa: RUF012 - pydantic copies it
 
     @property
     def _llm_type(self) -> str:
@@ -61,7 +61,9 @@ class RuleModel(BaseChatModel):
         self.calls += 1
         question = next((m.text for m in reversed(messages) if isinstance(m, HumanMessage)), "")
         if not isinstance(messages[-1], ToolMessage) or kwargs.get("tool_choice"):
-            tool = _chosen([each["function"] for each in kwargs.get("tools") or ()], question, kwargs.get("tool_choice"))
+            tool = _chosen(
+                [each["function"] for each in kwargs.get("tools") or ()], question, kwargs.get("tool_choice")
+            )
             if tool is not None:
                 return "", [{"name": tool["name"], "args": _args(tool["parameters"], question)}]
         return f"You said: {question or 'nothing'}. That is all there is to say.", []

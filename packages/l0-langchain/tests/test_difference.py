@@ -113,7 +113,14 @@ class Tree(BaseTracer):
 
     def _shape(self, run: Run) -> Any:
         serialized = run.serialized and {key: each for key, each in run.serialized.items() if key != "repr"}
-        return [run.name, run.run_type, run.tags, plain(serialized), plain(run.extra), list(map(self._shape, run.child_runs))]
+        return [
+            run.name,
+            run.run_type,
+            run.tags,
+            plain(serialized),
+            plain(run.extra),
+            list(map(self._shape, run.child_runs)),
+        ]
 
 
 class Limiter(BaseRateLimiter):
@@ -130,7 +137,9 @@ class Limiter(BaseRateLimiter):
 
 def chunks_of(stream: list[AIMessageChunk]) -> Any:
     """Chunks without empty ones that say nothing: the trailing chunk is one once `l0` is taken off."""
-    return [told for told in map(plain, stream) if told["content"] or told["usage_metadata"] or told["response_metadata"]]
+    return [
+        told for told in map(plain, stream) if told["content"] or told["usage_metadata"] or told["response_metadata"]
+    ]
 
 
 def merged(stream: list[Any]) -> Any:
@@ -304,7 +313,12 @@ def generated(model: BaseChatModel, _: FaultyProvider) -> Any:
 @probe
 def streamed(model: BaseChatModel, _: FaultyProvider) -> Any:
     chunks = list(model.stream(QUESTION))
-    return chunks_of(chunks), merged(chunks), len({chunk.id for chunk in chunks}), [c.chunk_position for c in chunks][-1:]
+    return (
+        chunks_of(chunks),
+        merged(chunks),
+        len({chunk.id for chunk in chunks}),
+        [c.chunk_position for c in chunks][-1:],
+    )
 
 
 @probe
@@ -337,7 +351,9 @@ def streamed_by_keyword_and_field(model: BaseChatModel, _: FaultyProvider) -> An
 @probe
 def not_streamed(model: BaseChatModel, _: FaultyProvider) -> Any:
     count = Count()
-    return plain(list(model.model_copy(update={"disable_streaming": True}).stream(QUESTION, {"callbacks": [count]}))), count.seen
+    return plain(
+        list(model.model_copy(update={"disable_streaming": True}).stream(QUESTION, {"callbacks": [count]}))
+    ), count.seen
 
 
 @probe

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, partial
 from typing import Any
 
-import l0_core
-from l0_core import Attempt, AsyncStream, Stream, Target
-from l0_core._context import in_attempt
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+import l0_core
+from l0_core import AsyncStream, Attempt, Stream, Target
+from l0_core._context import in_attempt
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Endpoint, secrets_of
 from l0_langchain._errors import MODEL_ERRORS
@@ -157,7 +157,7 @@ class Call:
         twin, messages, keywords = self._attempt(place, attempt, is_async=False)
         if manager is not None:
             keywords["run_manager"] = manager
-        return _Source(twin._stream(messages, **keywords))  # noqa: SLF001 - below the framework's callbacks
+        return _Source(twin._stream(messages, **keywords))
 
     def _aopen_stream(self, manager: AsyncHeldTokens | None, place: int, attempt: Attempt) -> Any:
         if self._must_queue(place, attempt):
@@ -174,14 +174,14 @@ class Call:
         twin, messages, keywords = self._attempt(place, attempt, is_async=True)
         if manager is not None:
             keywords["run_manager"] = manager
-        return twin._astream(messages, **keywords)  # noqa: SLF001 - as above
+        return twin._astream(messages, **keywords)
 
     def _open_result(self, manager: HeldTokens | None, place: int, attempt: Attempt) -> Iterator[ChatResult]:
         self._wait_in_line(place, attempt)
         twin, messages, keywords = self._attempt(place, attempt, is_async=False)
         if takes_manager(self._candidates[place].kind, "_generate"):
             keywords["run_manager"] = manager
-        yield twin._generate(messages, **keywords)  # noqa: SLF001 - as above
+        yield twin._generate(messages, **keywords)
 
     async def _aopen_result(
         self, manager: AsyncHeldTokens | None, place: int, attempt: Attempt
@@ -190,7 +190,7 @@ class Call:
         twin, messages, keywords = self._attempt(place, attempt, is_async=True)
         if takes_manager(self._candidates[place].kind, "_agenerate"):
             keywords["run_manager"] = manager
-        yield await twin._agenerate(messages, **keywords)  # noqa: SLF001 - as above
+        yield await twin._agenerate(messages, **keywords)
 
     # Telling ---------------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Candidate:
 
     def is_sibling_of(self, kind: type[BaseChatModel]) -> bool:
         """Return whether both send their requests through the same code, so that keywords for one fit the other."""
-        return self.kind._generate is kind._generate  # noqa: SLF001 - that is what tells
+        return self.kind._generate is kind._generate
 
     def keywords(self, call: Mapping[str, Any], kind: type[BaseChatModel]) -> dict[str, Any]:
         """Return the keywords it is called with, where the wrapped model, of class `kind`, is called with `call`."""
@@ -94,7 +94,9 @@ def leaf_of(runnable: object) -> tuple[BaseChatModel, dict[str, Any]] | None:
     return (runnable, bound) if isinstance(runnable, BaseChatModel) else None
 
 
-def candidates_of(source: Runnable[Any, Any], unwrap: Callable[[BaseChatModel], type[BaseChatModel]]) -> list[Candidate]:
+def candidates_of(
+    source: Runnable[Any, Any], unwrap: Callable[[BaseChatModel], type[BaseChatModel]]
+) -> list[Candidate]:
     """Return the models in a fallback: bindings and retries around them come off, fallbacks of theirs line up.
 
     Args:

@@ -1,18 +1,21 @@
-"""What is known of the endpoint behind a model, from its class, its settings and its profile. Nothing is imported for it."""
+"""What is known of the endpoint behind a model, by its class, settings and profile. Nothing is imported for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from l0_core.ports.prefill import Dialect, form_of
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
+
+from l0_core.ports.prefill import Dialect, form_of
 
 Terminal = Literal["end_of_stream", "finish_reason", "status"]
 
 _NAMES = ("model_name", "model", "model_id")
 _ADDRESSES = ("openai_api_base", "anthropic_api_url", "azure_endpoint", "base_url", "endpoint_url")
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """What the engine is told of a target.
@@ -47,7 +50,7 @@ class Endpoint:
             prefill = _prefills("messages", address, name) if not reasons else False
         window = profile.get("max_input_tokens")
         return cls(
-            name=f"{model._llm_type}/{name}{_host(address)}",  # noqa: SLF001 - a partner package's own name for itself
+            name=f"{model._llm_type}/{name}{_host(address)}",
             terminal=terminal,
             prefill=prefill,
             reasons=reasons,

@@ -1,13 +1,14 @@
 """Outcomes that L0 made, as the framework's own kind of error.
 
-Each is also what `l0_core` calls by the same name, and a `ModelError` that is not retryable: whatever could be retried has
+Each is also what `l0_core` calls by the same name, and a `ModelError` that is not retryable: what could be retried has
 been, and whoever stands outside (a retry middleware, a node's retry policy) reads that off it.
 """
 
 from typing import TYPE_CHECKING
 
-import l0_core
 from langchain_core.exceptions import ModelError
+
+import l0_core
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

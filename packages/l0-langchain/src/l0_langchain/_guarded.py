@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
-import l0_core
-from l0_core import Lifecycle, Target
-from l0_core._settings import PolicyLike, is_disabled
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
+import l0_core
+from l0_core import Lifecycle, Target
+from l0_core._settings import PolicyLike, is_disabled
 from l0_langchain._twin import STATE, twin_of
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ def _new(kind: type) -> Any:
 
 
 def _held(found: Any) -> dict[str, Any]:
-    """Return where an object keeps its guard: among the private attributes of a pydantic object, else with the others."""
+    """Return where an object keeps its guard: among a pydantic object's private attributes, else with the others."""
     if not isinstance(found, BaseModel):
         return cast("dict[str, Any]", found.__dict__)
     return found.__pydantic_private__ if found.__pydantic_private__ is not None else {}
@@ -265,7 +265,7 @@ def _marked(answer: Any) -> Any:
 # Control flow of graphs passes ---------------------------------------------------------------------------------------
 
 
-class _Carried(BaseException):  # noqa: N818 - it is no error: it carries what must reach the graph past every handler
+class _Carried(BaseException):
     def __init__(self, error: Exception) -> None:
         super().__init__()
         self.error = error
@@ -299,5 +299,3 @@ def _acarrying(work: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
             raise
 
     return call
-
-

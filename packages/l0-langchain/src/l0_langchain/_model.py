@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from l0_core import Lifecycle
-from l0_core._settings import PolicyLike, is_disabled
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -20,6 +18,8 @@ from langchain_core.runnables import (
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 from pydantic import BaseModel
 
+from l0_core import Lifecycle
+from l0_core._settings import PolicyLike, is_disabled
 from l0_langchain._call import Call, takes_manager
 from l0_langchain._candidate import candidates_of, has_own, leaf_of
 from l0_langchain._endpoint import Terminal
@@ -49,7 +49,8 @@ class _Composing(_ModelMeta):
 class L0ChatModel(BaseChatModel, metaclass=_Composing):
     """A chat model that is reliable, and otherwise the one it was made from.
 
-    `L0ChatModel(model=m)` is an object of a class made for `type(m)`: a subclass of it and of this one, with its name, its
+    `L0ChatModel(model=m)` is an object of a class made for `type(m)`: a subclass of it and of this one, with its name,
+    its
     serialization and its traces. It shares the state of `m`; only what reaches the provider is done otherwise.
 
     Args:
@@ -101,35 +102,50 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
 
     # A call may ask for another policy or tenant in its config, which reaches none of the methods below these.
 
-    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:  # noqa: A002 - the framework's name
+    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
         """See `BaseChatModel.invoke`."""
         return super(L0ChatModel, _asked(self, config)).invoke(input, config, **kwargs)
 
     async def ainvoke(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002 - as above
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AIMessage:
         """See `BaseChatModel.ainvoke`."""
         return await super(L0ChatModel, _asked(self, config)).ainvoke(input, config, **kwargs)
 
     def stream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002 - as above
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """See `BaseChatModel.stream`."""
         return super(L0ChatModel, _asked(self, config)).stream(input, config, **kwargs)
 
     def astream(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002 - as above
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """See `BaseChatModel.astream`."""
         return super(L0ChatModel, _asked(self, config)).astream(input, config, **kwargs)
 
     def _chat_model_stream_v3(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002 - as above
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Any:
         return super(L0ChatModel, _asked(self, config))._chat_model_stream_v3(input, config, **kwargs)
 
     async def _achat_model_stream_v3(
-        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002 - as above
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Any:
         return await super(L0ChatModel, _asked(self, config))._achat_model_stream_v3(input, config, **kwargs)
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from l0_core import Attempt, Facts, ToolFragment, Usage
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_to_dict, messages_from_dict
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from l0_core import Attempt, Facts, ToolFragment, Usage
 from l0_langchain._content import (
     CALLS,
     REASONING,
@@ -22,7 +22,6 @@ from l0_langchain._content import (
     text_of,
     usage_of,
 )
-
 
 _REPEATED = frozenset({"model_provider", "output_version"})
 """Metadata that every chunk has, because it says how the chunk is to be read."""
@@ -311,7 +310,7 @@ class ChatResults:
         ]
         return ChatResult(generations=generations, llm_output=told["output"])
 
-    def final(self, metadata: Mapping[str, object]) -> None:  # noqa: ARG002 - as above
+    def final(self, metadata: Mapping[str, object]) -> None:
         """Return nothing: the metadata goes on the message itself."""
 
 
@@ -325,7 +324,6 @@ _CUT_SHORT = frozenset({"length", "max_tokens"})
 
 def _is_call(block: object) -> bool:
     return isinstance(block, dict) and block.get("type") == "tool_use"
-
 
 
 def _whole_calls(message: BaseMessage, finish: str | None) -> tuple[ToolFragment, ...]:

@@ -5,12 +5,12 @@ from functools import cached_property, lru_cache
 from json import dumps, loads
 from typing import Any, Self
 
-from l0_core import Lifecycle
-from l0_core._native import Policy as NativePolicy
-from l0_core._settings import PolicyLike, policy_of
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
+from l0_core import Lifecycle
+from l0_core._native import Policy as NativePolicy
+from l0_core._settings import PolicyLike, policy_of
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Terminal
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from l0_core import Attempt
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from l0_core import Attempt
 from l0_langchain._content import REASONING
 
 
@@ -31,7 +31,7 @@ def messages_for(attempt: Attempt, messages: list[BaseMessage], *, is_stranger: 
 
 
 def _with_answer(messages: Sequence[BaseMessage], text: str) -> list[BaseMessage]:
-    """Return the messages with the answer so far; after an assistant's words of the caller's own it goes on from them."""
+    """Return the messages with the answer so far; after words of the assistant's already there it goes on from them."""
     *before, last = messages
     if isinstance(last, AIMessage) and isinstance(last.content, str) and not last.tool_calls:
         return [*before, last.model_copy(update={"content": last.content + text})]

@@ -1,4 +1,4 @@
-"""The object an attempt is made on: the wrapped class, the wrapper's state, and a client that does not retry by itself."""
+"""The object an attempt is made on: the wrapped class, the wrapper's state, a client that does not retry by itself."""
 
 from functools import cached_property
 from typing import Any, TypeVar
@@ -82,7 +82,9 @@ def _without(client: Any) -> Any:
 
 
 def _retries(client: Any) -> bool:
-    return type(getattr(client, "max_retries", None)) is int and client.max_retries > 0 and hasattr(client, "with_options")
+    return (
+        type(getattr(client, "max_retries", None)) is int and client.max_retries > 0 and hasattr(client, "with_options")
+    )
 
 
 def _shorter(fields: dict[str, Any], tokens_shown: int) -> dict[str, int]:
