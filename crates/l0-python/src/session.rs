@@ -124,6 +124,7 @@ impl Session {
     }
 
     /// Checks what the model would be given, before `start`: an objection ends the session as it begins.
+    #[expect(clippy::needless_pass_by_value, reason = "what Python's list is read into")]
     fn inputs(&self, now: u64, texts: Vec<String>) -> PyResult<()> {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         self.lock().handle_inputs(engine::Instant(now), &texts).map_err(misuse)

@@ -772,7 +772,7 @@ impl Judge {
         if sources.len() > 1 && !outcome.continued {
             return wrong(format!("it came from {sources:?}"));
         }
-        if outcome.continued != !outcome.splices.is_empty() {
+        if outcome.continued == outcome.splices.is_empty() {
             return wrong("splices".to_owned());
         }
         let text = &self.message().text;

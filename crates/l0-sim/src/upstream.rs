@@ -579,10 +579,10 @@ impl Emission {
             }
             Trouble::Ended => self.cut(dice.below(end + 1), dice),
             Trouble::Lost | Trouble::Swapped | Trouble::Repeated | Trouble::Tail => {
-                self.corruption = Some(trouble)
+                self.corruption = Some(trouble);
             }
             Trouble::Empty | Trouble::RoleOnly | Trouble::Blank | Trouble::ThoughtOnly => {
-                self.hollow(trouble, dice)
+                self.hollow(trouble, dice);
             }
             Trouble::FinishError | Trouble::FinishFiltered => {
                 self.cut(dice.below(end + 1), dice);
@@ -695,7 +695,7 @@ impl Emission {
                     tail.into_iter().filter(|part| counted || !part.text.is_empty()).collect();
                 let plain = tail.iter().all(|part| counted || part.tools.is_empty() && part.opaque.is_none());
                 if plain {
-                    self.sent.splice(last + 1..last + 1, tail);
+                    self.sent.splice((last + 1)..=last, tail);
                 }
             }
         }

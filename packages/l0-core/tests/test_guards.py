@@ -9,6 +9,7 @@ from pydantic import ValidationError
 import l0_core
 from l0_core import Policy, guards
 
+
 def leaks_once(attempt: l0_core.Attempt) -> Iterator[str]:
     yield "The key "
     if attempt.number == 0:
@@ -65,7 +66,9 @@ def test_a_document_that_is_cut_is_asked_for_again(drive: Driver) -> None:
 def test_without_guards_or_objections_chunks_are_the_same_objects(drive: Driver) -> None:
     """G7."""
     chunks = [f"word {place} " for place in range(50)]
-    policy = Policy(guards=[guards.secrets(), guards.pii(), guards.markdown(), guards.repetition()], drift=l0_core.Drift())
+    policy = Policy(
+        guards=[guards.secrets(), guards.pii(), guards.markdown(), guards.repetition()], drift=l0_core.Drift()
+    )
     run = drive(lambda _: iter(chunks), policy=policy)
     assert all(given is sent for given, sent in zip(run.chunks, chunks, strict=True))
 

@@ -40,6 +40,7 @@ __all__ = [
     "Timeouts",
     "ToolCall",
     "ToolFragment",
+    "Unsent",
     "Usage",
     "__version__",
     "acall",
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
     )
     from l0_core._lifecycle import Lifecycle
     from l0_core._native import BuildInfo, build_info
-    from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Usage
+    from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Unsent, Usage
     from l0_core._result import Fault, Objection, Result, Splice, ToolCall
     from l0_core._sync import Stream, stream
     from l0_core._target import Target
@@ -92,7 +93,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         + ["RefusedOutput", "ReplayDivergence", "StepNotSerializable"],
         "._lifecycle": ["Lifecycle"],
         "._native": ["BuildInfo", "build_info"],
-        "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Usage"],
+        "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Unsent", "Usage"],
         "._result": ["Fault", "Objection", "Result", "Splice", "ToolCall"],
         "._sync": ["Stream", "stream"],
         "._target": ["Target"],

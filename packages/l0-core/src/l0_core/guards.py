@@ -1,13 +1,15 @@
 """What must not be in an answer, and what becomes of one in which it is.
 
-Each function returns a `Guard` for `Policy.guards` or `Policy.input_guards`. All of them take `severity`: `warn` notes what
-is found, `error` (the default) fails the attempt so that another is made, `fatal` ends the session; and `recoverable`:
-whether the same target may do better. Those that look for something take `mask`: what is put in its place, in which case
-nothing fails.
+Each function returns a `Guard` for `Policy.guards` or `Policy.input_guards`. All of them take `severity`: `warn` notes
+what is found, `error` (the default) fails the attempt so that another is made, `fatal` ends the session; and
+`recoverable`: whether the same target may do better. Those that look for something take `mask`: what is put in its
+place, in which case nothing fails.
 
 Example:
     >>> from l0_core import Policy, guards
-    >>> policy = Policy(guards=[guards.secrets(severity="fatal"), guards.patterns(["internal only"])], delivery="guarded")
+    >>> policy = Policy(
+    ...     guards=[guards.secrets(severity="fatal"), guards.patterns(["internal only"])], delivery="guarded"
+    ... )
     >>> [guard.title for guard in policy.guards]
     ['secrets', 'patterns']
 """
@@ -47,7 +49,9 @@ class Guard(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     name: str | None = Field(None, description="How results and records call it; the name of its check by default.")
-    check: Mapping[str, Mapping[str, Any]] = Field(description="What it looks for: one check, by name, with its fields.")
+    check: Mapping[str, Mapping[str, Any]] = Field(
+        description="What it looks for: one check, by name, with its fields."
+    )
     severity: Severity = Field("error", description="What becomes of the attempt.")
     recoverable: bool = Field(default=True, description="Whether another attempt on the same target may do better.")
     mask: str | None = Field(None, description="What to put in the place of what it finds; `severity` is then `warn`.")
