@@ -5,6 +5,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::fleet::Purpose;
+use crate::guards::GuardState;
 use crate::instant::Instant;
 use crate::outcome::Finish;
 use crate::policy::Timeouts;
@@ -59,6 +60,10 @@ pub(crate) struct Attempt {
     pub(crate) usage: Option<Usage>,
     pub(crate) logprob: Option<LogProb>,
     pub(crate) sequence: Option<u64>,
+    /// What the guards have seen: the text the consumer had before it began, and its own since it was joined to that.
+    pub(crate) guard: Option<Box<GuardState>>,
+    /// Bytes of that text that the consumer has been given.
+    pub(crate) guarded_bytes: usize,
 }
 
 impl Attempt {
@@ -95,6 +100,8 @@ impl Attempt {
             usage: None,
             logprob: None,
             sequence: None,
+            guard: None,
+            guarded_bytes: 0,
         }
     }
 
@@ -131,7 +138,8 @@ impl Attempt {
         }
     }
 
-    /// Notes what a part says beside its text. False where its number does not follow the one before.
+    /// Notes what a part says beside its text. False where its number does not follow the one before, and something of
+    /// the answer may be missing.
     pub(crate) fn note(&mut self, part: &Part, waited: Duration) -> bool {
         let had_ended = self.said_it_ended();
         if part.is_content() {
@@ -167,8 +175,9 @@ impl Attempt {
         if let Some(logprob) = part.logprob {
             self.logprob = Some(self.logprob.unwrap_or_default().plus(logprob));
         }
+        let after_its_end = had_ended && !part.is_content();
         let follows = match (self.sequence, part.sequence) {
-            (Some(last), Some(this)) => this == last.saturating_add(1),
+            (Some(last), Some(this)) => this == last.saturating_add(1) || after_its_end,
             _ => true,
         };
         self.sequence = part.sequence.or(self.sequence);

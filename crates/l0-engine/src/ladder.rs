@@ -10,6 +10,7 @@ use crate::instant::Instant;
 use crate::jitter::Dice;
 use crate::policy::{Policy, Refusal, Rung};
 use crate::protocol::{Mode, TargetId};
+use crate::session::Blame;
 use crate::target::{Prefill, Target};
 
 /// Where an answer broke off, as far as it decides how it can go on.
@@ -36,6 +37,8 @@ pub(crate) struct Setback {
     pub(crate) retry_after: Option<Duration>,
     /// The answer could not be joined: its rung has failed.
     pub(crate) misfit: bool,
+    /// Who is to blame for an answer that is not acceptable.
+    pub(crate) blame: Blame,
     /// The prompt does not fit the target's context.
     pub(crate) context_length: bool,
 }
@@ -69,7 +72,6 @@ pub(crate) struct Ladder {
     retries: u32,
     /// Attempts that were lost with their process, and count as if they had not been.
     forgiven: u32,
-    last_wait: Duration,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -78,6 +80,8 @@ struct Slot {
     closed: bool,
     opened: bool,
     ready_at: Instant,
+    /// The wait drawn after its last fault.
+    last_wait: Duration,
     /// Until when its breaker is known to be open.
     breaker_until: Option<Instant>,
     retries: u32,
@@ -89,7 +93,7 @@ struct Slot {
 
 impl Ladder {
     pub(crate) fn new(targets: usize) -> Self {
-        Self { slots: vec![Slot::default(); targets], retries: 0, forgiven: 0, last_wait: Duration::ZERO }
+        Self { slots: vec![Slot::default(); targets], retries: 0, forgiven: 0 }
     }
 
     /// The first attempt of the session.
@@ -145,11 +149,12 @@ impl Ladder {
             dice.between(floor, floor.saturating_add(retry.retry_after_slack))
         } else {
             let base = if setback.class == FaultClass::Overload { retry.base_overload } else { retry.base };
-            let n = self.slots.get(here).map_or(0, |slot| slot.retries);
-            dice.backoff(retry.jitter, n, base, retry.cap, self.last_wait)
+            let (n, last) =
+                self.slots.get(here).map_or((0, Duration::ZERO), |slot| (slot.retries, slot.last_wait));
+            dice.backoff(retry.jitter, n, base, retry.cap, last)
         };
-        self.last_wait = wait;
         if let Some(slot) = self.slots.get_mut(here) {
+            slot.last_wait = wait;
             slot.ready_at = limit.now.after(wait);
             slot.throttled = setback.throttled;
         }
@@ -197,6 +202,9 @@ impl Ladder {
         let Some(slot) = self.slots.get_mut(here) else {
             return false;
         };
+        if setback.blame == Blame::Session {
+            return false;
+        }
         match setback.class {
             FaultClass::Network | FaultClass::Overload | FaultClass::Stall => {}
             FaultClass::Protocol => {
@@ -206,7 +214,7 @@ impl Ladder {
             FaultClass::Content if setback.misfit => slot.failed_rungs.extend(rung),
             FaultClass::Empty | FaultClass::Content => {
                 slot.unacceptable += 1;
-                slot.closed |= slot.unacceptable >= policy.retry.attempts;
+                slot.closed |= slot.unacceptable >= policy.retry.attempts || setback.blame == Blame::Target;
             }
             FaultClass::Quota | FaultClass::Limited => slot.closed = true,
             FaultClass::Auth => {

@@ -1,10 +1,12 @@
 //! The policy: every number the engine decides by, validated once and hashed.
 
 use core::time::Duration;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::guards::{DriftSpec, GuardSet, GuardSpec};
 use crate::jitter::Jitter;
 
 /// How to try again.
@@ -251,6 +253,28 @@ pub struct Policy {
     pub continuation: Continuation,
     /// What to do when a target refuses to answer.
     pub refusal: Refusal,
+    /// What must not be in an answer.
+    pub guards: Vec<GuardSpec>,
+    /// What must not be in what a model is given: prompts, results of tools, retrieved text.
+    pub input_guards: Vec<GuardSpec>,
+    /// How an answer may go astray while each of its pieces looks right.
+    pub drift: Option<DriftSpec>,
+    /// The guards, compiled by whoever needs them first.
+    #[serde(skip)]
+    compiled: Compiled,
+}
+
+/// What a policy is compiled to, once. It follows from the policy, and makes no two policies differ.
+#[derive(Debug, Clone, Default)]
+struct Compiled {
+    guards: OnceLock<GuardSet>,
+    input_guards: OnceLock<GuardSet>,
+}
+
+impl PartialEq for Compiled {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// The most a policy can cost.
@@ -372,7 +396,32 @@ impl Policy {
         }
         within("continuation.hold_chars", continuation.hold_chars, 64, 65_536)?;
         within("continuation.restart_chars", continuation.restart_chars, 8, 4_096)?;
-        within("continuation.overlap_chars", continuation.overlap_chars, 4, 4_096)
+        within("continuation.overlap_chars", continuation.overlap_chars, 4, 4_096)?;
+        compiled(&self.compiled.guards, "guards", &self.guards, self.drift.as_ref())?;
+        compiled(&self.compiled.input_guards, "input_guards", &self.input_guards, None)?;
+        if self.input_guards.iter().any(|guard| guard.mask.is_some()) {
+            return Err(refused(
+                "input_guards",
+                "cannot mask: what a model is given is not L0's to change".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The guards of answers, compiled; none where there is nothing to guard.
+    #[must_use]
+    pub fn guard_set(&self) -> Option<&GuardSet> {
+        compiled(&self.compiled.guards, "guards", &self.guards, self.drift.as_ref())
+            .ok()
+            .filter(|set| !set.is_empty())
+    }
+
+    /// The guards of what a model is given, compiled; none where there is nothing to guard.
+    #[must_use]
+    pub fn input_guard_set(&self) -> Option<&GuardSet> {
+        compiled(&self.compiled.input_guards, "input_guards", &self.input_guards, None)
+            .ok()
+            .filter(|set| !set.is_empty())
     }
 
     /// A hash of every field, the same on every machine.
@@ -388,8 +437,13 @@ impl Policy {
     pub fn worst_case(&self, targets: u32) -> WorstCase {
         let Retry { max_retries, base, base_overload, cap, .. } = self.retry;
         let longest = base.max(base_overload);
+        // A wait grows twofold at most, or threefold where it is drawn from the one before.
+        let growth = |n: u32| match self.retry.jitter {
+            Jitter::Decorrelated => 3u32.saturating_pow(n.saturating_add(1)),
+            Jitter::Full | Jitter::Equal | Jitter::None => 2u32.saturating_pow(n),
+        };
         let waiting = (0..max_retries)
-            .map(|n| longest.saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX)).min(cap))
+            .map(|n| longest.saturating_mul(growth(n)).min(cap))
             .fold(Duration::ZERO, Duration::saturating_add);
         WorstCase {
             calls: targets.saturating_add(max_retries),
@@ -397,6 +451,26 @@ impl Policy {
             waiting: waiting.min(self.timeouts.total),
         }
     }
+}
+
+fn compiled<'a>(
+    cell: &'a OnceLock<GuardSet>,
+    field: &str,
+    guards: &[GuardSpec],
+    drift: Option<&DriftSpec>,
+) -> Result<&'a GuardSet, PolicyError> {
+    if let Some(set) = cell.get() {
+        return Ok(set);
+    }
+    let set = GuardSet::compile(guards, drift).map_err(|error| {
+        let place = match (error.rule, error.guard) {
+            (Some(rule), _) => format!("{field}[{rule}].{}", error.problem.field),
+            (None, "drift") => format!("drift.{}", error.problem.field),
+            (None, _) => field.to_owned(),
+        };
+        refused(&place, error.problem.message.into_owned())
+    })?;
+    Ok(cell.get_or_init(|| set))
 }
 
 fn refused(field: &str, problem: String) -> PolicyError {

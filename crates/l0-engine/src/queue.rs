@@ -1,6 +1,6 @@
 //! Chunks that have arrived and are kept: the engine's side of the driver's queue.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use smallvec::SmallVec;
 
@@ -64,6 +64,20 @@ pub(crate) struct Queue {
     taken: usize,
     /// How many of them, from the front, are settled: complete and joined to what came before.
     pub(crate) settled: usize,
+    /// How many of them, from the front, the guards have seen.
+    pub(crate) judged: usize,
+    /// How many, from the front, are complete together with everything that begins in them.
+    complete: usize,
+    /// Up to which place that has been looked at, and up to which it must hold: what begins before ends there.
+    looked_at: usize,
+    reach: usize,
+    /// Items taken off so far, which the places below count from.
+    popped: usize,
+    /// The last item with a fragment of each call, and the last with a part.
+    last_of_call: BTreeMap<u32, usize>,
+    last_of_part: usize,
+    /// Whether any of them holds reasoning.
+    pub(crate) reasons: bool,
 }
 
 impl Queue {
@@ -80,6 +94,14 @@ impl Queue {
     }
 
     pub(crate) fn push(&mut self, item: Item, text: &str) {
+        let place = self.popped + self.items.len();
+        for &call in &item.calls {
+            self.last_of_call.insert(call, place);
+        }
+        if item.opaque.is_some() {
+            self.last_of_part = place;
+        }
+        self.reasons |= item.reasoning;
         self.items.push_back(item);
         self.text.push_str(text);
     }
@@ -90,6 +112,26 @@ impl Queue {
 
     pub(crate) fn item_mut(&mut self, place: usize) -> Option<&mut Item> {
         self.items.get_mut(place)
+    }
+
+    /// Whether the item at `place` is complete, and so is everything up to the last piece of whatever begins in it: a
+    /// call whose pieces stand among another one's is given whole or not at all.
+    pub(crate) fn is_complete(&mut self, place: usize, is_complete: impl Fn(&Item) -> bool) -> bool {
+        while self.complete <= place {
+            while self.looked_at <= self.reach {
+                let Some(item) = self.items.get(self.looked_at).filter(|item| is_complete(item)) else {
+                    return false;
+                };
+                let calls = item.calls.iter().filter_map(|call| self.last_of_call.get(call).copied());
+                let part = item.opaque.filter(|opaque| opaque.open).map(|_| self.last_of_part);
+                let last = calls.chain(part).max().unwrap_or(0).saturating_sub(self.popped);
+                self.reach = self.reach.max(last);
+                self.looked_at += 1;
+            }
+            self.complete = self.looked_at;
+            self.reach = self.looked_at;
+        }
+        true
     }
 
     /// The text of the item at `place`.
@@ -118,7 +160,12 @@ impl Queue {
         let text = self.text_of(0).to_owned();
         let item = self.items.pop_front()?;
         self.taken += item.bytes;
-        self.settled = self.settled.saturating_sub(1);
+        self.popped += 1;
+        for count in
+            [&mut self.settled, &mut self.judged, &mut self.complete, &mut self.looked_at, &mut self.reach]
+        {
+            *count = count.saturating_sub(1);
+        }
         if self.items.is_empty() {
             self.text.clear();
             self.taken = 0;

@@ -126,9 +126,12 @@ impl ToolCalls {
         }
     }
 
-    fn close_finished(&mut self) {
+    /// No more fragments of what has begun will come: complete is what cannot go on. A call of which only the name has
+    /// come may have been cut there.
+    pub(crate) fn close_finished(&mut self) {
         for open in &mut self.calls {
-            open.complete = open.complete || open.scanner.status() == Status::Complete;
+            let whole = open.scanner.status() == Status::Complete && !open.call.name.is_empty();
+            open.complete = open.complete || whole;
         }
     }
 }

@@ -100,6 +100,9 @@ pub enum Effect {
     Done,
 }
 
+/// Kinds of calls that mean nothing.
+pub const NOISES: usize = 8;
+
 /// The engine did not keep its side of the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach(pub String);
@@ -264,6 +267,66 @@ impl Driver {
         Ok(effects)
     }
 
+    /// Makes a call that means nothing now, of one of [`NOISES`] kinds. `reading` is since when a read is pending.
+    ///
+    /// # Errors
+    /// Where it changes anything.
+    pub fn disturb(&mut self, now: Instant, reading: Option<Instant>, kind: usize) -> Result<(), Breach> {
+        let before = (self.session.state(), self.session.poll_timeout(reading), self.session.text().len());
+        let live = self.session.opening().map(|opening| opening.attempt);
+        let (stale, never) = (live.and_then(|live| live.0.checked_sub(1)), u32::MAX);
+        let stale = AttemptId(stale.unwrap_or(never));
+        let (idle, done) = (SessionState::Idle, SessionState::Done);
+        let refused = match kind {
+            0 => self.session.handle_start(now).err().is_none().then_some("a second start was accepted"),
+            1 if before.0 != SessionState::Asking && before.0 != done => {
+                let called = self.session.handle_admission(now, Admission::Granted);
+                called.err().is_none().then_some("an admission nobody asked for was accepted")
+            }
+            2 => (self.session.handle_chunk(now, stale, "stale") != Signal::Skip)
+                .then_some("a stale chunk was kept"),
+            3 if before.0 != idle => {
+                let part = Part { text: "stale".into(), finish: Some("stop".into()), ..Part::default() };
+                let signal = self.session.handle_part(now, stale, Duration::ZERO, part);
+                (signal != Ok(Signal::Skip)).then_some("a stale part was kept")
+            }
+            4 => self
+                .session
+                .handle_ended(now, stale)
+                .err()
+                .filter(|_| before.0 != idle)
+                .map(|_| "a stale end was refused"),
+            5 => {
+                let called = self.session.handle_failed(now, stale, Facts::default());
+                called.err().filter(|_| before.0 != idle).map(|_| "a stale failure was refused")
+            }
+            6 => self
+                .session
+                .handle_opened(now, stale)
+                .err()
+                .filter(|_| before.0 != idle)
+                .map(|_| "a stale opening was refused"),
+            7 if before.1.is_some_and(|due| now < due) => {
+                let waited = reading.map(|since| now.since(since));
+                self.session.handle_timeout(now, waited).err().map(|_| "an early timeout was refused")
+            }
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            return Err(Breach(refused.to_owned()));
+        }
+        self.write();
+        if let Some(output) = self.session.poll_output() {
+            return Err(Breach(format!("noise of kind {kind} led to {output:?}")));
+        }
+        let after = (self.session.state(), self.session.poll_timeout(reading), self.session.text().len());
+        if after == before {
+            Ok(())
+        } else {
+            Err(Breach(format!("noise of kind {kind}: {before:?} became {after:?}")))
+        }
+    }
+
     fn quietly(&mut self, what: &str, called: Result<(), Misuse>) -> Effects {
         called.map_err(|misuse| Breach(format!("{what} refused: {misuse}")))?;
         self.write();
@@ -305,6 +368,11 @@ impl Driver {
                     effects.push(Effect::Give(Piece { attempt, chunk, cut: false }));
                 }
                 return Ok(());
+            }
+            Output::Mask { text } => {
+                let (attempt, mut chunk) = take("mask")?;
+                chunk.part.text = text;
+                Effect::Give(Piece { attempt, chunk, cut: true })
             }
             Output::Cut { start, end } => {
                 let (attempt, mut chunk) = take("cut")?;

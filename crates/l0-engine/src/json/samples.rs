@@ -134,6 +134,31 @@ impl Style {
         raw_controls: false,
     };
 
+    /// One habit of models each, and some together.
+    pub(super) const HABITS: [Self; 15] = [
+        Self { tail: ",", ..Self::JSON },
+        Self { tail: " , \n", ..Self::JSON },
+        Self { quotes: ("'", "'"), ..Self::JSON },
+        Self { quotes: ("“", "”"), ..Self::JSON },
+        Self { literals: ["True", "False", "None"], ..Self::JSON },
+        Self { bare_keys: true, ..Self::JSON },
+        Self { raw_controls: true, ..Self::JSON },
+        Self { comma: ", // and so on\n", ..Self::JSON },
+        Self { comma: " /* , */ , ", ..Self::JSON },
+        Self { comma: "\n", ..Self::JSON },
+        Self { colon: " = ", ..Self::JSON },
+        Self { comma: ",, ", ..Self::JSON },
+        Self { comma: "，", colon: "：", ..Self::JSON },
+        Self { comma: ";\n", ..Self::JSON },
+        Self {
+            quotes: ("'", "'"),
+            literals: ["True", "False", "None"],
+            bare_keys: true,
+            tail: ",",
+            ..Self::JSON
+        },
+    ];
+
     pub(super) fn write(&self, value: &Value) -> String {
         let mut out = String::new();
         self.write_to(&mut out, value);
@@ -232,4 +257,23 @@ impl Pieces {
             Some(piece)
         })
     }
+}
+
+/// A document in one of the dialects, cut somewhere or broken in a further place, or neither.
+pub(super) fn dialect() -> impl Strategy<Value = String> {
+    let inserted =
+        prop::sample::select(vec!["", "\"", "'", ",", "}", "]", ":", "x", "\n", "{", "[", "1", " y "]);
+    let place = any::<prop::sample::Index>();
+    (container(), 0..Style::HABITS.len(), place, 0..3_usize, inserted).prop_map(
+        |(value, habit, place, how, inserted)| {
+            let text = Style::HABITS[habit].write(&value);
+            let borders: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+            let (before, after) = text.split_at(borders[place.index(borders.len())]);
+            match how {
+                0 => text,
+                1 => before.to_owned(),
+                _ => format!("{before}{inserted}{after}"),
+            }
+        },
+    )
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::arriving::Broken;
-use super::{BrokeIn, Session};
+use super::{Blame, BrokeIn, Session};
 use crate::attempt::{Attempt, Phase};
 use crate::fault::{Facts, FaultClass};
 use crate::fleet::AttemptOutcome;
@@ -23,6 +23,9 @@ pub(super) struct Failure {
     pub(super) code: Option<String>,
     pub(super) facts: Facts,
     pub(super) misfit: bool,
+    pub(super) blame: Blame,
+    /// The fault is in what the consumer has been given.
+    pub(super) shown: bool,
     pub(super) origin: Origin,
 }
 
@@ -41,8 +44,9 @@ pub(super) enum Origin {
 
 impl Failure {
     pub(super) fn seen(broken: &Broken, origin: Origin) -> Self {
-        let Broken { class, code, misfit } = *broken;
-        Self { class, code: Some(code.to_owned()), facts: Facts::default(), misfit, origin }
+        let Broken { class, ref code, misfit, blame, shown } = *broken;
+        let facts = Facts::default();
+        Self { class, code: Some(code.clone().into_owned()), facts, misfit, blame, shown, origin }
     }
 }
 
@@ -71,7 +75,8 @@ impl Session {
         }
         let class = facts.classify();
         let code = facts.code.clone().or_else(|| facts.kind.clone());
-        self.fail(Failure { class, code, facts, misfit: false, origin: Origin::Exception });
+        let (misfit, shown, blame) = (false, false, Blame::Attempt);
+        self.fail(Failure { class, code, facts, misfit, blame, shown, origin: Origin::Exception });
     }
 
     pub(super) fn timed_out(&mut self, waited: Option<Duration>) {
@@ -84,16 +89,25 @@ impl Session {
         } else if let Some(next) = self.next.filter(|_| self.state == SessionState::Waiting) {
             self.open(next);
         } else if let Some(live) = &self.live {
-            let whole = self.is_whole(live);
-            let code = match (live.state, live.phase) {
-                _ if whole => "call",
-                (AttemptState::Opening, _) => "open",
-                (_, Phase::First) => "first",
-                (_, Phase::Text) => "text",
-                (_, Phase::Reasoning) => "reasoning",
-                (_, Phase::ToolArgs) => "tool_args",
-            };
-            self.fail(Failure::seen(&Broken::of(FaultClass::Stall, code), Origin::Engine));
+            let clock = self.clock_name(live);
+            self.fail(Failure::seen(&Broken::of(FaultClass::Stall, clock), Origin::Engine));
+        }
+    }
+
+    /// The live attempt's clock, if it has run out without any read pending now.
+    pub(super) fn clock_run_out(&self) -> Option<&'static str> {
+        let live = self.live.as_ref()?;
+        self.is_due(self.now, Some(Duration::ZERO)).then(|| self.clock_name(live))
+    }
+
+    fn clock_name(&self, live: &Attempt) -> &'static str {
+        match (live.state, live.phase) {
+            _ if self.is_whole(live) => "call",
+            (AttemptState::Opening, _) => "open",
+            (_, Phase::First) => "first",
+            (_, Phase::Text) => "text",
+            (_, Phase::Reasoning) => "reasoning",
+            (_, Phase::ToolArgs) => "tool_args",
         }
     }
 
@@ -164,7 +178,11 @@ impl Session {
         let Some(live) = &mut self.live else {
             return Ok(());
         };
-        live.tools.finish();
+        if live.finish.as_ref().is_some_and(Finish::is_whole) {
+            live.tools.finish();
+        } else {
+            live.tools.close_finished();
+        }
         match live.finish {
             Some(Finish::ContentFilter) => {
                 return Err(Broken::of(FaultClass::Refused, "content_filter"));
@@ -194,7 +212,7 @@ impl Session {
         if self.live.as_ref().is_some_and(Attempt::is_behind) {
             return Err(Broken::seam(Misfit::TooShort));
         }
-        Ok(())
+        self.judge_end()
     }
 
     /// The live attempt has failed.
@@ -202,11 +220,16 @@ impl Session {
         let Some(mut live) = self.live.take() else {
             return;
         };
-        let Failure { class, code, facts, misfit, origin } = failure;
+        let Failure { class, code, facts, misfit, blame, shown, origin } = failure;
         self.flowing = None;
         live.state = live.state.take(AttemptStep::Fail, &mut self.coverage).unwrap_or(live.state);
         if origin == Origin::Engine {
             self.put(Output::Cancel { attempt: live.id });
+        }
+        if origin == Origin::Death {
+            // What was kept was kept by the process that died: nobody has it to drop.
+            self.waste.bytes += self.queue.bytes() as u64;
+            self.queue.clear();
         }
         self.forget(&live, true);
         let retry_after = facts.retry_after();
@@ -233,7 +256,10 @@ impl Session {
             raised: origin == Origin::Exception,
             at: self.now,
         });
-        self.broke_in = if live.opaque_open {
+        self.condemned |= blame == Blame::Session;
+        self.broke_in = if shown {
+            BrokeIn::Shown
+        } else if live.opaque_open {
             BrokeIn::Part
         } else if live.tools.any_open() {
             BrokeIn::Call
@@ -244,7 +270,7 @@ impl Session {
             self.broke_in
         };
         let (target, mode) = (live.target, live.mode);
-        let setback = Setback { target, class, mode, throttled, retry_after, misfit, context_length };
+        let setback = Setback { target, class, mode, throttled, retry_after, misfit, blame, context_length };
         let (plan, position, limit) = (Arc::clone(&self.plan), self.position(), self.limit());
         let next = self.ladder.after(setback, &position, &plan.targets, &plan.policy, &mut self.dice, limit);
         self.go(next, Some(target));
@@ -268,6 +294,9 @@ impl Session {
 
     /// What the caller is told when nothing is left to try.
     pub(super) fn why_stop(&self) -> Ending {
+        if self.condemned {
+            return Ending::Content;
+        }
         let real = || self.faults.iter().rev().filter(|fault| fault.class != FaultClass::Limited);
         let Some(last) = real().next() else {
             return Ending::Limited;
@@ -316,6 +345,8 @@ impl Session {
             resets: self.resets,
             splices: core::mem::take(&mut self.splices),
             faults: self.faults.clone(),
+            objections: core::mem::take(&mut self.objections),
+            drifts: self.drifts,
             finish,
             tool_calls: self.shown.tool_calls().cloned().collect(),
             usage: self.usage,

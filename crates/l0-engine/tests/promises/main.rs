@@ -4,7 +4,9 @@
 mod rig;
 
 mod clocks;
+mod faults;
 mod ladder;
 mod replay;
 mod retry;
 mod seam;
+mod tools;

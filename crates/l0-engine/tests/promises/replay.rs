@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use l0_engine::{Ending, Plan, Policy, Rung, replay};
+use l0_engine::{Ending, Part, Plan, Policy, Rung, replay};
 
 use crate::rig::{Rig, cut};
 
@@ -56,4 +56,15 @@ fn outputs_left_undrained_do_not_bend_the_records() {
     while session.poll_output().is_some() {}
     let again = replay(policy, &records);
     assert!(again.is_ok(), "{:?}", again.err());
+}
+
+/// G5. What the dead process kept back is not there to be dropped by the next one.
+#[test]
+fn a_new_process_is_not_told_to_drop_what_the_old_one_kept() {
+    let mut rig = Rig::simple(Policy::default());
+    rig.part(Part::default()).says("  ");
+    assert_eq!(rig.driver.kept(), 2);
+    rig.dies(0).waits_out().says("Hello.").ends();
+    assert_eq!((rig.ending(), rig.text()), (Ending::Complete, "Hello."));
+    assert_eq!(rig.outcome().waste.bytes, 2);
 }

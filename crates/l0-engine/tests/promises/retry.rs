@@ -1,8 +1,10 @@
 //! §4: retries, what the provider asks for, budgets, breakers and limits.
 
-use l0_engine::{AttemptOutcome, Ending, Mode, Policy, Rung, SessionState, TargetId};
+use core::time::Duration;
 
-use crate::rig::{Rig, SECOND, cut, status};
+use l0_engine::{AttemptOutcome, Ending, Jitter, Mode, Policy, Rung, SessionState, TargetId};
+
+use crate::rig::{Rig, SECOND, cut, plan, status};
 
 /// G3. What the fleet granted is given back when the session ends before it is used: a place would be lost for good.
 #[test]
@@ -48,4 +50,25 @@ fn a_reset_tells_the_consumer_before_anything_new() {
     rig.says("Another way.").ends();
     assert_eq!(rig.text(), "Another way.");
     assert_eq!(rig.outcome().resets, 1);
+}
+
+/// G3. `worst_case` is a bound whatever the jitter.
+#[test]
+fn the_worst_case_holds_for_every_jitter() {
+    for jitter in [Jitter::Full, Jitter::Equal, Jitter::Decorrelated, Jitter::None] {
+        for seed in 0..50 {
+            let mut policy = Policy::default();
+            policy.retry.jitter = jitter;
+            let worst = policy.worst_case(1);
+            let mut plan = plan(policy, &["a"]);
+            plan.seed = seed;
+            let mut rig = Rig::of(plan);
+            while !rig.is_done() {
+                rig.fails(status(503)).waits_out();
+            }
+            let waited: Duration = rig.waits.iter().sum();
+            assert!(waited <= worst.waiting, "{jitter:?} {seed}: {waited:?} of {:?}", worst.waiting);
+            assert_eq!(rig.outcome().attempts, worst.calls);
+        }
+    }
 }

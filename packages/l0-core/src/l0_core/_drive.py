@@ -27,8 +27,8 @@ from l0_core._errors import (
 from l0_core._facts import Stage, read
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, LogProb, Usage
-from l0_core._result import Fault, Result, Splice, ToolCall
+from l0_core._port import Attempt, ChunkPort, LogProb, MaskingPort, Usage
+from l0_core._result import Fault, Objection, Result, Splice, ToolCall
 from l0_core._target import Target
 from l0_core.ports import UnknownChunk, port_for
 from l0_core.ports.plain import PLAIN
@@ -149,6 +149,8 @@ class Drive:
                         yield Emit(self.fit(self.held.popleft()))
                 case "cut", start, end:
                     yield Emit(self._cut(self.held.popleft(), start, end))
+                case "mask", text:
+                    yield Emit(self._replaced(self.held.popleft(), text))
                 case "drop", count:
                     for _ in range(count):
                         self.held.popleft()
@@ -237,6 +239,13 @@ class Drive:
     def _cut(self, chunk: Any, start: int, end: int) -> Any:
         self.passed = True
         return self._port_of(chunk).cut(chunk, start, end, self)
+
+    def _replaced(self, chunk: Any, text: str) -> Any:
+        self.passed = True
+        port = self._port_of(chunk)
+        if not isinstance(port, MaskingPort):
+            raise PolicyError(f"the policy masks, which chunks of {type(chunk).__name__} cannot be: use severity error")
+        return port.replaced(chunk, text, self)
 
     def _port_of(self, chunk: Any) -> ChunkPort[Any]:
         port = self.port
@@ -338,6 +347,8 @@ class Drive:
             resets=outcome.resets,
             splices=tuple(map(_splice, outcome.splices)),
             faults=tuple(map(self._fault, outcome.faults)),
+            objections=tuple(map(_objection, outcome.objections)),
+            drifts=outcome.drifts,
             usage=Usage(*outcome.usage),
             waste=Usage(*outcome.waste),
             waste_bytes=outcome.waste_bytes,
@@ -378,6 +389,10 @@ class Drive:
                 yield from self._tell("fallback", self._names[source], self._names[target])
             case "splice", native:
                 yield from self._tell("splice", _splice(native))
+            case "guard", native:
+                yield from self._tell("guard", _objection(native))
+            case "drift", signal, permille:
+                yield from self._tell("drift", signal, permille / 1_000)
             case "tool_call", number:
                 yield from self._tell("tool_call", number)
             case _:
@@ -387,6 +402,10 @@ class Drive:
 def _code(code: str | None) -> str | None:
     """Return a provider's error code if it is one: an identifier, and not a sentence that might quote the prompt."""
     return code if code is None or (len(code) <= 64 and code.replace(".", "_").isidentifier()) else "unprintable"  # noqa: PLR2004 - longer than any code
+
+
+def _objection(found: _native.Objection) -> Objection:
+    return Objection(found.guard, found.reason, found.severity, found.start, found.end, found.masked)
 
 
 def _splice(splice: _native.Splice) -> Splice:

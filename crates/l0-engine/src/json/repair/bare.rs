@@ -129,6 +129,9 @@ impl Document<'_, '_> {
     /// `1,234,567` as the value of a key: what follows the comma is three digits and no key.
     fn thousands(&mut self, end: usize) -> bool {
         let source = self.source;
+        let [b',', b'0'..=b'9', ..] = source.rest(end) else {
+            return false;
+        };
         let head = source.slice(self.at, end);
         let lead = head.strip_prefix('-').unwrap_or(head);
         let leads = matches!(lead.len(), 1..=3)

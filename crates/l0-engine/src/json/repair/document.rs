@@ -5,6 +5,7 @@ use super::change::Fix;
 use super::draft::{Draft, Mark};
 use super::evidence::{Around, Place};
 use super::source::{KeyAhead, Source};
+use crate::json::scan::space_len;
 
 /// The pass over one document. `at` only ever grows.
 pub(super) struct Document<'d, 'a> {
@@ -13,12 +14,12 @@ pub(super) struct Document<'d, 'a> {
     pub(super) at: usize,
     pub(super) fenced: bool,
     pub(super) expect: Expect,
-    frames: Vec<Frame>,
-    depth_max: usize,
-    arrays: usize,
+    pub(super) frames: Vec<Frame>,
+    pub(super) depth_max: usize,
+    pub(super) arrays: usize,
     /// Where the pending key of the innermost object ends.
-    key_end: Mark,
-    last_was_string: bool,
+    pub(super) key_end: Mark,
+    pub(super) last_was_string: bool,
     pub(super) seen: Seen,
 }
 
@@ -45,23 +46,23 @@ pub(super) enum Expect {
 }
 
 #[derive(Debug)]
-struct Frame {
-    object: bool,
+pub(super) struct Frame {
+    pub(super) object: bool,
     /// The innermost container around it that is of the other kind.
     other: Option<usize>,
     /// Where its opener stands in the output, should it turn out to be the wrong one.
     opener: Mark,
     /// The comma after the last item, until another item follows.
-    comma: Option<Mark>,
-    items: u32,
+    pub(super) comma: Option<Mark>,
+    pub(super) items: u32,
     /// Where the item at hand begins.
-    item: Mark,
+    pub(super) item: Mark,
     /// Where the last item ended.
-    end: Mark,
+    pub(super) end: Mark,
     /// Further openers of the same kind that were removed, whose closers are to be removed too.
-    doubled: u32,
+    pub(super) doubled: u32,
     /// It stands where a key should be and is dropped when it closes.
-    keyless: bool,
+    pub(super) keyless: bool,
 }
 
 /// What a look past a closer saw.
@@ -104,6 +105,7 @@ impl<'d, 'a> Document<'d, 'a> {
             _ => self.open_missing()?,
         }
         while !self.frames.is_empty() {
+            self.skim();
             let before = (self.at, self.expect, self.frames.len());
             self.skip_blank();
             match self.source.token(self.at) {
@@ -133,9 +135,10 @@ impl<'d, 'a> Document<'d, 'a> {
     fn step_key(&mut self, byte: u8, len: usize) -> Result<(), TooDeep> {
         match byte {
             b'}' | b']' | b')' => self.close(byte, len),
+            b',' | b';' if self.was_never_filled(len) => self.insert_closer(),
             b',' | b';' => self.remove(Fix::ExtraComma, len),
             b':' | b'=' => self.remove(Fix::ExtraColon, len),
-            b'{' if self.parent_is_array() && self.top_has_items() => {
+            _ if self.parent_is_array() && self.items() > 0 && self.begins_no_key(byte) => {
                 // `[{"a": 1, {"b": 2}]`: the first object was never closed.
                 self.drop_comma();
                 self.insert_closer();
@@ -198,6 +201,7 @@ impl<'d, 'a> Document<'d, 'a> {
                 self.drop_key(self.at, Fix::KeyWithoutValue);
                 self.skip(len);
             }
+            b',' | b';' if self.was_never_filled(len) => self.insert_closer(),
             b',' | b';' => self.remove(Fix::ExtraComma, len),
             b':' | b'=' => self.remove(Fix::ExtraColon, len),
             _ if self.ellipsis() => {}
@@ -288,7 +292,7 @@ impl<'d, 'a> Document<'d, 'a> {
         self.push_frame(opener, mark, keyless)
     }
 
-    fn push_frame(&mut self, opener: u8, mark: Mark, keyless: bool) -> Result<(), TooDeep> {
+    pub(super) fn push_frame(&mut self, opener: u8, mark: Mark, keyless: bool) -> Result<(), TooDeep> {
         if self.frames.len() >= self.depth_max {
             return Err(TooDeep { at: mark.at });
         }
@@ -516,8 +520,9 @@ impl<'d, 'a> Document<'d, 'a> {
         loop {
             let byte = self.source.byte(self.at);
             if let Some(b' ' | b'\n' | b'\r' | b'\t') = byte {
-                self.at += 1;
-                self.source.walked(1);
+                let spaces = space_len(self.source.rest(self.at));
+                self.at += spaces;
+                self.source.walked(spaces);
             } else if let Some(len) = self.source.space(self.at) {
                 self.draft.fix(Fix::Space, self.at..self.at + len, " ");
                 self.at += len;
@@ -597,6 +602,32 @@ impl<'d, 'a> Document<'d, 'a> {
         }
     }
 
+    /// At a comma in a container without items: whether it was meant to be empty and lacks its closer, since what
+    /// follows fits the container around it better.
+    fn was_never_filled(&self, len: usize) -> bool {
+        if self.items() > 0 || self.frames.len() < 2 {
+            return false;
+        }
+        let around = self.frames.len() - 1;
+        let follow = self.follow_comma(self.at, self.at + len);
+        self.accepts(around, follow) == Some(true)
+            && (self.accepts(around + 1, follow) == Some(false) || follow == Follow::Member)
+    }
+
+    /// Where a key should be: a value that cannot be one.
+    fn begins_no_key(&self, byte: u8) -> bool {
+        match byte {
+            b'{' | b'[' => true,
+            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                let end = self.source.name_end(self.at, self.at);
+                let value = !byte.is_ascii_alphabetic() || self.source.literal(self.at);
+                let after = self.source.ahead(self.at, end).and_then(|(after, _)| self.source.token(after));
+                value && matches!(after, Some((b',' | b']', _)))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a key of the object around the array at hand stands where the array's next item should.
     fn begins_member_of_parent(&self) -> bool {
         let in_object = self.frames.iter().rev().nth(1).is_some_and(|frame| frame.object);
@@ -666,10 +697,6 @@ impl<'d, 'a> Document<'d, 'a> {
 
     fn items(&self) -> u32 {
         self.frames.last().map_or(0, |frame| frame.items)
-    }
-
-    fn top_has_items(&self) -> bool {
-        self.items() > 0
     }
 
     fn parent_is_array(&self) -> bool {

@@ -63,7 +63,7 @@ pub(super) fn closing(source: &Source<'_>, at: usize, around: Around) -> Evidenc
             _ => Evidence::None,
         },
         (Place::Item, b':') => Evidence::Weak,
-        (Place::Item, _) if next > at && source.quote(next).is_some() => Evidence::Weak,
+        (Place::Item, _) if next > at && begins_item(source, at, next) => Evidence::Weak,
         (Place::Member, _) if source.quote(next).is_some() => match source.key(at, next) {
             KeyAhead::Colon if line_ended => Evidence::Strong,
             KeyAhead::Colon => Evidence::Weak,
@@ -100,8 +100,10 @@ fn after_comma(source: &Source<'_>, origin: usize, at: usize, around: Around) ->
         (_, b'/' | b'#') if source.comment(next) => Evidence::Weak,
         (_, b'.') if source.starts(next, "...") => Evidence::Weak,
         (_, b',') => Evidence::Weak,
-        (Place::Item, b'{' | b'[' | b'-' | b'0'..=b'9') => Evidence::Strong,
-        (Place::Item, _) if is_quote || source.literal(next) => Evidence::Strong,
+        (Place::Item, b'{' | b'[') => Evidence::Strong,
+        (Place::Item, _) if is_quote => Evidence::Strong,
+        (Place::Item, b'-' | b'0'..=b'9') => scalar_item(source, origin, next),
+        (Place::Item, _) if source.literal(next) => scalar_item(source, origin, next),
         (Place::Item, _) if bare_item(source, origin, next) => Evidence::Weak,
         (Place::Member, b'{') if around.in_array => Evidence::Weak,
         (Place::Member, _) if is_quote => match source.key(origin, next) {
@@ -115,19 +117,42 @@ fn after_comma(source: &Source<'_>, origin: usize, at: usize, around: Around) ->
     if line_ended { fits.max(Evidence::Weak) } else { fits }
 }
 
-/// A word without quotes, and the array goes on or ends after it. A literal that the end of the text cut is one too.
+/// A number or literal alone, or one that words follow.
+fn scalar_item(source: &Source<'_>, origin: usize, at: usize) -> Evidence {
+    let end = source.name_end(origin, at);
+    match source.ahead(origin, end) {
+        None => Evidence::Strong,
+        Some((after, _)) => match source.token(after) {
+            Some((b',' | b']', _)) => Evidence::Strong,
+            _ => Evidence::Weak,
+        },
+    }
+}
+
+/// A value that follows another without a comma.
+fn begins_item(source: &Source<'_>, origin: usize, at: usize) -> bool {
+    match source.byte(at) {
+        Some(b'{' | b'[') => true,
+        Some(b'-' | b'0'..=b'9') => bare_item(source, origin, at),
+        _ => source.quote(at).is_some() || source.literal(at),
+    }
+}
+
+/// A word without quotes, and the array goes on or ends after it, or several that lack only the quote before them.
+/// A literal that the end of the text cut is one too.
 fn bare_item(source: &Source<'_>, origin: usize, at: usize) -> bool {
-    let mut place = at;
-    while source.name(place) && place < origin + super::source::LOOKAHEAD {
-        place = source.next(place);
-    }
-    source.walked(place - at + 1);
-    if place == at {
-        return false;
-    }
-    match source.ahead(origin, place) {
-        None => true,
-        Some((after, _)) => matches!(source.token(after), Some((b',' | b']', _))),
+    let word = source.name_end(origin, at);
+    let Some((after, line_ended)) = source.ahead(origin, word) else {
+        return word > at;
+    };
+    match source.token(after) {
+        Some((b',' | b']', _)) => word > at,
+        _ if line_ended => false,
+        _ => {
+            let words = source.words_end(origin, after);
+            source.byte(words) == Some(b'"')
+                && matches!(source.ahead(origin, words + 1), Some((end, _)) if matches!(source.byte(end), Some(b',' | b']')))
+        }
     }
 }
 

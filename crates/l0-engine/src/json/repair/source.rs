@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use crate::json::scan::plain_len;
+
 /// No look ahead reads further than this. A key longer than this is taken for one.
 pub(super) const LOOKAHEAD: usize = 512;
 
@@ -18,6 +20,23 @@ pub(super) enum Quote {
 }
 
 impl Quote {
+    /// How many bytes at the start of `bytes` neither end a string of this kind nor need a closer look.
+    pub(super) fn plain_len(self, bytes: &[u8]) -> usize {
+        let special = |quote: fn(u8) -> bool| {
+            let place = bytes.iter().position(|&byte| byte < 0x20 || byte == b'\\' || quote(byte));
+            place.unwrap_or(bytes.len())
+        };
+        match self {
+            Self::Double => plain_len(bytes),
+            Self::Single => special(|byte| byte == b'\''),
+            Self::Backtick => special(|byte| byte == b'`'),
+            // First bytes of the typographic ones, and the plain one that may stand for the second.
+            Self::SmartDouble => special(|byte| matches!(byte, b'"' | 0xe2 | 0xef)),
+            Self::SmartSingle => special(|byte| matches!(byte, b'\'' | 0xe2)),
+            Self::Escaped => special(|_| false),
+        }
+    }
+
     pub(super) fn is_smart(self) -> bool {
         matches!(self, Self::SmartDouble | Self::SmartSingle)
     }
@@ -46,6 +65,9 @@ pub(super) struct Source<'a> {
     pub(super) embedding: Cell<bool>,
     #[cfg(test)]
     steps: Cell<usize>,
+    /// Nothing is skimmed, so that tests can compare.
+    #[cfg(test)]
+    pub(super) careful: bool,
 }
 
 impl<'a> Source<'a> {
@@ -57,6 +79,8 @@ impl<'a> Source<'a> {
             embedding: Cell::new(true),
             #[cfg(test)]
             steps: Cell::new(0),
+            #[cfg(test)]
+            careful: false,
         }
     }
 
@@ -76,11 +100,16 @@ impl<'a> Source<'a> {
         self.text.get(from..to).unwrap_or_default()
     }
 
+    fn slice_bytes(&self, from: usize, to: usize) -> &'a [u8] {
+        self.bytes.get(from..to).unwrap_or_default()
+    }
+
     pub(super) fn starts(&self, at: usize, with: &str) -> bool {
         self.rest(at).starts_with(with.as_bytes())
     }
 
     /// The end of the character at `at`.
+    #[inline]
     pub(super) fn next(&self, at: usize) -> usize {
         let width = match self.byte(at) {
             Some(0xc0..=0xdf) => 2,
@@ -93,10 +122,15 @@ impl<'a> Source<'a> {
 
     /// The ASCII byte that stands at `at`, or that the full-width punctuation there stands for, and its length.
     /// Any other character is given as its first byte.
+    #[inline]
     pub(super) fn token(&self, at: usize) -> Option<(u8, usize)> {
         let byte = self.byte(at)?;
+        if byte < 0x80 { Some((byte, 1)) } else { Some(self.wide_token(at, byte)) }
+    }
+
+    fn wide_token(&self, at: usize, byte: u8) -> (u8, usize) {
         if byte != 0xef {
-            return Some((byte, self.next(at) - at));
+            return (byte, self.next(at) - at);
         }
         let ascii = match self.rest(at) {
             [_, 0xbc, 0x8c, ..] => b',',
@@ -109,7 +143,7 @@ impl<'a> Source<'a> {
             [_, 0xbd, 0x9d, ..] => b'}',
             _ => byte,
         };
-        Some((ascii, 3))
+        (ascii, 3)
     }
 
     /// The quote at `at` and its length.
@@ -127,7 +161,15 @@ impl<'a> Source<'a> {
     }
 
     /// The length of what could close a string that `opener` opened.
+    #[inline]
     pub(super) fn closer(&self, at: usize, opener: Quote) -> Option<usize> {
+        if opener == Quote::Double {
+            return (self.byte(at) == Some(b'"')).then_some(1);
+        }
+        self.other_closer(at, opener)
+    }
+
+    fn other_closer(&self, at: usize, opener: Quote) -> Option<usize> {
         let (quote, len) = self.quote(at)?;
         let fits = match opener {
             Quote::SmartDouble => matches!(quote, Quote::SmartDouble | Quote::Double),
@@ -138,9 +180,18 @@ impl<'a> Source<'a> {
     }
 
     /// The length of a space at `at`: JSON's four, and those that models take for one.
+    #[inline]
     pub(super) fn space(&self, at: usize) -> Option<usize> {
+        match self.byte(at)? {
+            b' ' | b'\t' | b'\n' | b'\r' => Some(1),
+            b'!'..=b'[' | b']'..=0x7f => None,
+            _ => self.odd_space(at),
+        }
+    }
+
+    fn odd_space(&self, at: usize) -> Option<usize> {
         match self.rest(at) {
-            [b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c, ..] => Some(1),
+            [0x0b | 0x0c, ..] => Some(1),
             [0xc2, 0x85 | 0xa0, ..] => Some(2),
             [0xe2, 0x80, 0x80..=0x8d | 0xa8 | 0xa9 | 0xaf, ..]
             | [0xe2, 0x81, 0x9f | 0xa0, ..]
@@ -183,7 +234,10 @@ impl<'a> Source<'a> {
             if let Some(close) = self.closer(place, quote) {
                 break close;
             }
-            place = if self.byte(place) == Some(b'\\') { self.next(place + 1) } else { self.next(place) };
+            place = match self.byte(place) {
+                Some(b'\\') => self.next(place + 1),
+                _ => place + quote.plain_len(self.slice_bytes(place, end)).max(1),
+            };
         };
         self.walked(place.saturating_sub(at));
         let Some((after, _)) = self.ahead(origin, place + close) else {
@@ -193,6 +247,8 @@ impl<'a> Source<'a> {
             Some((b':' | b'=', _)) => KeyAhead::Colon,
             Some((b',' | b'}' | b'{' | b'[' | b'-' | b'0'..=b'9', _)) => KeyAhead::NoColon,
             _ if self.quote(after).is_some() || self.literal(after) => KeyAhead::NoColon,
+            // The key itself may lack its second quote.
+            _ if self.slice_bytes(at + len, place).contains(&b':') => KeyAhead::NoColon,
             _ => KeyAhead::No,
         }
     }
@@ -214,12 +270,7 @@ impl<'a> Source<'a> {
 
     /// The colon or equals sign after the name at `at`, and its end. The name may have lost its first quote only.
     fn bare_key_end(&self, origin: usize, at: usize) -> Option<(u8, usize)> {
-        let end = self.len().min(origin + LOOKAHEAD);
-        let mut place = at;
-        while place < end && self.name(place) {
-            place = self.next(place);
-        }
-        self.walked(place - at + 1);
+        let place = self.name_end(origin, at);
         if place == at {
             return None;
         }
@@ -232,21 +283,47 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The length of the letter in `u'…'`, `b"…"`, `r"…"`, `f"…"`.
+    /// The end of the name at `at`.
+    pub(super) fn name_end(&self, origin: usize, at: usize) -> usize {
+        let end = self.len().min(origin + LOOKAHEAD);
+        let mut place = at;
+        while place < end && self.name(place) {
+            place = self.next(place);
+        }
+        self.walked(place - at + 1);
+        place
+    }
+
+    /// The end of the words at `at`: the next quote, line or anything structural.
+    pub(super) fn words_end(&self, origin: usize, at: usize) -> usize {
+        let rest = self.slice_bytes(at, self.len().min(origin + LOOKAHEAD));
+        let stop = |byte: &u8| matches!(byte, b'"' | b',' | b'{' | b'}' | b'[' | b']' | b'\n');
+        let len = rest.iter().position(stop).unwrap_or(rest.len());
+        self.walked(len + 1);
+        at + len
+    }
+
+    /// The length of the letter in `u'…'`, `b"…"`, `r"…"`. Not that of `f'…'`, which no data is printed with and
+    /// mathematics is full of.
     pub(super) fn string_prefix(&self, at: usize) -> usize {
-        let prefixed = matches!(
-            self.rest(at),
-            [b'u' | b'U' | b'b' | b'B' | b'r' | b'R' | b'f' | b'F', b'"' | b'\'', ..]
-        );
+        let prefixed = matches!(self.rest(at), [b'u' | b'U' | b'b' | b'B' | b'r' | b'R', b'"' | b'\'', ..]);
         usize::from(prefixed)
     }
 
     /// Whether the character at `at` may be part of a name.
+    #[inline]
     pub(super) fn name(&self, at: usize) -> bool {
+        match self.byte(at) {
+            None => false,
+            Some(byte @ ..0x80) => is_name(byte),
+            Some(_) => self.wide_name(at),
+        }
+    }
+
+    fn wide_name(&self, at: usize) -> bool {
         match self.token(at) {
             Some((0x80.., _)) => self.quote(at).is_none() && self.space(at).is_none(),
-            Some((byte, len)) => len == 1 && is_name(byte),
-            None => false,
+            _ => false,
         }
     }
 
@@ -305,5 +382,8 @@ pub(in crate::json) fn literal(word: &str) -> Option<&'static str> {
         ("infinity", "null"),
         ("-infinity", "null"),
     ];
+    if !matches!(word.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z' | b'-', ..]) {
+        return None;
+    }
     WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, json)| *json)
 }

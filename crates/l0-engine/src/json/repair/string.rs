@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::change::Fix;
 use super::document::{Document, Expect};
-use super::evidence::{Evidence, Place, closing};
+use super::evidence::{Around, Evidence, Place, closing};
 use super::source::{KeyAhead, Quote};
 use crate::json::scan::plain_len;
 use crate::json::string::write_control;
@@ -19,9 +19,17 @@ pub(super) struct StringEnd {
     pub(super) how: How,
     /// Quotes inside it.
     pub(super) inner: usize,
+    /// Quotes right at its beginning, which may have opened it together with the first.
+    lead: usize,
     /// More than one quote closes it.
     extra_quotes: bool,
     dirty: bool,
+}
+
+impl StringEnd {
+    fn at(self, how: How, content_end: usize, after: usize) -> Self {
+        Self { content: self.content.start..content_end, after, how, ..self }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,86 +97,110 @@ impl Document<'_, '_> {
     }
 
     fn seek_end(&self, quote: Quote, from: usize, place: Place, embedding: bool) -> StringEnd {
+        let mut end = self.seek_quote(quote, from, place, embedding);
+        self.source.walked(end.after - from);
+        // Quotes right at the beginning opened the string, unless they are the first of a pair inside it.
+        if end.lead == 2 || end.lead == end.inner {
+            let len = self.source.closer(from, quote).unwrap_or(0);
+            end.content.start += end.lead * len;
+            end.inner -= end.lead;
+        }
+        end
+    }
+
+    fn seek_quote(&self, quote: Quote, from: usize, place: Place, embedding: bool) -> StringEnd {
         let source = self.source;
         let around = self.around(place);
-        let mut content = from;
         let mut at = from;
         let mut segment = from;
-        let mut inner = 0;
-        let mut dirty = quote != Quote::Double;
+        let mut end = StringEnd {
+            content: from..from,
+            after: from,
+            how: How::Cut,
+            inner: 0,
+            lead: 0,
+            extra_quotes: false,
+            dirty: quote != Quote::Double,
+        };
         let mut embedded = Embedded {
             possible: embedding && matches!(source.byte(from), Some(b'{' | b'[')),
             ..Embedded::default()
         };
-        let ended = |content, end, after, how, inner, dirty| {
-            source.walked(after - from);
-            StringEnd { content: content..end, after, how, inner, extra_quotes: false, dirty }
-        };
         loop {
-            let plain = if quote == Quote::Double { plain_len(source.rest(at)) } else { 0 };
+            let plain = quote.plain_len(source.rest(at));
             if embedded.possible {
                 embedded.open += brackets(source.slice(at, at + plain));
             }
             at += plain;
             let Some(byte) = source.byte(at) else {
-                return ended(content, at, at, How::Cut, inner, dirty);
+                return end.at(How::Cut, at, at);
             };
             let Some(len) = source.closer(at, quote) else {
                 let escape = byte == b'\\';
-                dirty |= byte < 0x20 || (escape && !is_plain_escape(source.rest(at)));
-                if embedded.possible && plain == 0 && !escape {
-                    embedded.open += brackets(source.slice(at, source.next(at)));
-                }
+                end.dirty |= byte < 0x20 || (escape && !is_plain_escape(source.rest(at)));
                 at = if escape { self.escape_end(quote, at) } else { source.next(at) };
                 continue;
             };
-            // Of several quotes in a row the last closes; while one inside is unpaired, the first belongs to it.
-            let mut run = self.same_quotes(quote, at, len);
-            let mut evidence = closing(source, at + run, around);
-            if run > len && !inner.is_multiple_of(2) {
-                evidence = Evidence::None;
-            } else if run > len && evidence != Evidence::Strong {
-                run = len;
-                evidence = closing(source, at + len, around);
+            if let Some(after) = self.closes(quote, at, len, around, &end, &mut embedded) {
+                end.extra_quotes = after > at + len;
+                end.dirty |= end.extra_quotes || end.lead > 0;
+                return end.at(How::Closed, at, after);
             }
-            let mut closes = match evidence {
-                Evidence::Strong => true,
-                Evidence::Weak => inner.is_multiple_of(2),
-                Evidence::None => false,
-            };
-            if embedded.possible && embedded.open > 0 && (embedded.certain || evidence == Evidence::None) {
-                embedded.certain = true;
-                closes = false;
+            let at_beginning = at == from + end.lead * len && end.lead < 2;
+            if at_beginning && place != Place::Root && !quote.is_smart() {
+                end.lead += 1;
+            } else if place == Place::Member && !embedded.certain && self.begins_key(at) {
+                let content_end = self.unclosed_value_end(from, at);
+                return end.at(How::Unclosed, content_end, content_end);
+            } else if place == Place::Key
+                && let Some(colon) = source.slice(segment, at).find(':')
+            {
+                return end.at(How::Unclosed, segment + colon, segment + colon);
             }
-            if closes {
-                dirty |= run > len || content > from;
-                return StringEnd {
-                    extra_quotes: run > len,
-                    ..ended(content, at, at + run, How::Closed, inner, dirty)
-                };
-            }
-            if at == content && content - from < 2 * len && place != Place::Root && !quote.is_smart() {
-                // `""word""` and `"""words"""`.
-                content += len;
-                at += len;
-                segment = at;
-                continue;
-            }
-            if place == Place::Member && !embedded.certain && self.begins_key(at) {
-                let end = self.unclosed_value_end(content, at);
-                return ended(content, end, end, How::Unclosed, inner, dirty);
-            }
-            if place == Place::Key {
-                let colon = source.slice(segment, at).find(':');
-                if let Some(end) = colon.map(|place| segment + place) {
-                    return ended(content, end, end, How::Unclosed, inner, dirty);
-                }
-            }
-            inner += 1;
-            dirty = true;
+            end.inner += 1;
+            end.dirty = true;
             at += len;
             segment = at;
         }
+    }
+
+    /// Whether the quote at `at` closes the string, and if so, where what closes it ends.
+    fn closes(
+        &self,
+        quote: Quote,
+        at: usize,
+        len: usize,
+        around: Around,
+        end: &StringEnd,
+        embedded: &mut Embedded,
+    ) -> Option<usize> {
+        let paired = end.inner.is_multiple_of(2);
+        let run = self.same_quotes(quote, at, len);
+        let opened = end.lead + 1;
+        // As many as opened it, none of them inside.
+        let same_as_opened = end.lead > 0 && run >= opened * len && (end.lead == 2 || end.inner == end.lead);
+        let evidence = closing(self.source, at + run, around);
+        if same_as_opened && evidence > Evidence::None {
+            return Some(at + run);
+        }
+        // Of several quotes in a row the last closes; while one inside is unpaired, the first belongs to it.
+        let (after, evidence) = match (run > len, paired) {
+            (true, false) => (at + run, Evidence::None),
+            (true, true) if evidence != Evidence::Strong => {
+                (at + len, closing(self.source, at + len, around))
+            }
+            _ => (at + run, evidence),
+        };
+        if embedded.possible && embedded.open > 0 && (embedded.certain || evidence == Evidence::None) {
+            embedded.certain = true;
+            return None;
+        }
+        let closes = match evidence {
+            Evidence::Strong => true,
+            Evidence::Weak => paired,
+            Evidence::None => false,
+        };
+        closes.then_some(after)
     }
 
     /// The bytes of up to two closers in a row at `at`.
@@ -393,7 +425,7 @@ fn cut_escape(text: &str) -> bool {
 }
 
 /// Whether JSON has the backslash sequence that `rest` begins with, surrogates left aside.
-fn is_plain_escape(rest: &[u8]) -> bool {
+pub(super) fn is_plain_escape(rest: &[u8]) -> bool {
     match rest {
         [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => true,
         [_, b'u', digits @ ..] => {

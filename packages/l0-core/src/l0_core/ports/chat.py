@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from l0_core._port import Facts, Opaque, Shown, ToolFragment, Usage
+from l0_core._port import ChunkPort, Facts, Opaque, Shown, ToolFragment, Usage
 from l0_core.ports._sdk import copied, count_in, get, index_in, items_in, logprob, opaque, quoted, text_in, written
 
 if TYPE_CHECKING:
@@ -83,11 +83,9 @@ class ChatPort:
             logprob=logprob(items_in(get(choice, "logprobs"), "content")),
         )
 
-    def follow(self, first: "ChatCompletionChunk", last: "ChatCompletionChunk", text: str) -> None:  # noqa: ARG002 - chunks do not repeat what was before
+    def follow(self, before: ChunkPort[Any], last: "ChatCompletionChunk", text: str) -> None:  # noqa: ARG002 - chunks do not repeat what was before
         """Go on from what the consumer has been given: its chunks are of the same completion."""
-        self._identity = {
-            name: value for name in ("id", "created") if (value := get(last, name) or get(first, name)) is not None
-        }
+        self._identity = {name: value for name in ("id", "created") if (value := get(last, name)) is not None}
 
     def cut(self, chunk: "ChatCompletionChunk", start: int, end: int, shown: Shown) -> "ChatCompletionChunk":  # noqa: ARG002 - as above
         """Return a chunk with a part of its text, as one of the completion that is gone on with."""
@@ -173,8 +171,8 @@ def _content(content: object) -> tuple[str, bool]:
     if isinstance(content, str):
         return content, False
     parts = content if isinstance(content, list) else []
-    text = "".join(text_in(part, "text") for part in parts if get(part, "type") == "text")
-    return text, any(get(part, "type") == "thinking" for part in parts)
+    text = "".join(text_in(part, "text") for part in parts if text_in(part, "type") == "text")
+    return text, any(text_in(part, "type") == "thinking" for part in parts)
 
 
 def _sliced(content: object, start: int, end: int) -> object:
@@ -185,7 +183,7 @@ def _sliced(content: object, start: int, end: int) -> object:
         return content
     parts: list[object] = []
     for part in content:
-        if get(part, "type") != "text":
+        if text_in(part, "type") != "text":
             parts.append(part)
             continue
         text = text_in(part, "text")

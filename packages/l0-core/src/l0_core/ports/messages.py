@@ -8,13 +8,13 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from l0_core._port import Facts, Shown, ToolFragment, Usage
-from l0_core.ports._sdk import copied, count_in, get, index_in, text_in, written
+from l0_core._port import ChunkPort, Facts, Shown, ToolFragment, Usage
+from l0_core.ports._sdk import copied, count_in, get, index_in, read, text_in, written
 
 if TYPE_CHECKING:
     from anthropic.types import RawMessageStreamEvent
 
-_IN_TEXT: Final = {"text_delta", "citations_delta"}
+_IN_TEXT: Final = {"text", "text_delta", "citations_delta"}
 
 
 class MessagesPort:
@@ -24,7 +24,8 @@ class MessagesPort:
         self._tools: set[int] = set()
         """Blocks that are calls of the program's tools."""
         self._used = Usage()
-        self._thread: _Thread | None = None
+        self.thread: _Thread | None = None
+        """What the consumer has of the message, where this attempt goes on with it."""
 
     def text(self, event: "RawMessageStreamEvent") -> str | None:
         """Return the text of a piece of a text block."""
@@ -38,7 +39,7 @@ class MessagesPort:
 
     def facts(self, event: "RawMessageStreamEvent") -> Facts:
         """Return what an event holds. Asking twice does no harm."""
-        match get(event, "type"):
+        match text_in(event, "type"):
             case "message_start":
                 return Facts(usage=self._count(get(get(event, "message"), "usage")))
             case "content_block_start":
@@ -53,14 +54,16 @@ class MessagesPort:
             case _:
                 return Facts()
 
-    def follow(self, first: "RawMessageStreamEvent", last: "RawMessageStreamEvent", text: str) -> None:  # noqa: ARG002 - all that counts is which block was open
+    def follow(self, before: ChunkPort[Any], last: "RawMessageStreamEvent", text: str) -> None:  # noqa: ARG002 - events do not repeat what was before
         """Go on from what the consumer has been given: its events are of the same message."""
-        self._thread = _Thread(last)
+        thread = before.thread if isinstance(before, MessagesPort) else None
+        self.thread = thread or _Thread(last)
+        self.thread.renew()
 
-    def cut(self, event: "RawMessageStreamEvent", start: int, end: int, shown: Shown) -> "RawMessageStreamEvent":  # noqa: ARG002 - events do not repeat what was before
+    def cut(self, event: "RawMessageStreamEvent", start: int, end: int, shown: Shown) -> "RawMessageStreamEvent":  # noqa: ARG002 - as above
         """Return an event with a part of its text, as one of the message that is gone on with."""
         event = _sliced(event, start, end)
-        return event if self._thread is None else self._thread.fitted(event)
+        return event if self.thread is None else self.thread.fitted(event)
 
     def encode(self, event: "RawMessageStreamEvent") -> str:
         """Return the event as the provider's own JSON, with the name of its class."""
@@ -71,8 +74,9 @@ class MessagesPort:
         from anthropic import types
 
         name, fields = json.loads(text)
-        kind = getattr(types.beta if name.startswith("Beta") else types, name)
-        event: RawMessageStreamEvent = kind.construct(**fields)
+        event: RawMessageStreamEvent = read(
+            getattr(types.beta if name.startswith("Beta") else types, name, None), fields
+        )
         return event
 
     def final(self, metadata: Mapping[str, object]) -> None:
@@ -80,7 +84,7 @@ class MessagesPort:
 
     def _block(self, event: object) -> Facts:
         block, number = get(event, "content_block"), index_in(event, "index")
-        match get(block, "type"):
+        match text_in(block, "type"):
             case "text":
                 return Facts(text=text_in(block, "text"))
             case "tool_use" if number is not None:
@@ -93,7 +97,7 @@ class MessagesPort:
 
     def _piece(self, event: object) -> Facts:
         delta, number = get(event, "delta"), index_in(event, "index")
-        match get(delta, "type"):
+        match text_in(delta, "type"):
             case "text_delta":
                 return Facts(text=text_in(delta, "text"))
             case "citations_delta":
@@ -120,33 +124,44 @@ class MessagesPort:
 
 
 class _Thread:
-    """What a consumer has been given of a message, so that another's events can go on with it."""
+    """What a consumer has been given of a message, so that other attempts can go on with it."""
 
     def __init__(self, last: object) -> None:
-        number = index_in(last, "index")
+        self._next = 0
+        self._open: int | None = None
+        """The text that has begun and not ended."""
         inside = get(last, "delta") or get(last, "content_block")
-        self._open = number if get(inside, "type") in {*_IN_TEXT, "text"} else None
-        self._next = 0 if number is None else number + 1
+        number = index_in(last, "index")
+        if number is not None:
+            self._next = number + 1
+            self._open = number if text_in(inside, "type") in _IN_TEXT else None
         self._blocks: dict[int, int] = {}
         """The place of each of the attempt's blocks among the consumer's."""
-        self._has_joined = False
+
+    def renew(self) -> None:
+        """Go on with another attempt."""
+        self._blocks = {}
 
     def fitted(self, event: Any) -> Any:
         """Return an event as it must read after those before it."""
-        kind, number = get(event, "type"), index_in(event, "index")
+        kind, number = text_in(event, "type"), index_in(event, "index")
         if kind == "message_start":
             return self._nothing(event)
         if number is None:
             return event
         if kind == "content_block_start":
             block = get(event, "content_block")
-            if self._open is not None and not self._has_joined and get(block, "type") == "text":
-                self._has_joined = True
+            is_text = text_in(block, "type") == "text"
+            if is_text and self._open is not None and self._open not in self._blocks.values():
                 self._blocks[number] = self._open
                 return self._nothing(event, text_in(block, "text"))
             self._blocks[number] = self._next
+            self._open = self._next if is_text else self._open
             self._next += 1
-        return copied(event, index=self._blocks.get(number, number))
+        place = self._blocks.get(number, number)
+        if kind == "content_block_stop" and place == self._open:
+            self._open = None
+        return copied(event, index=place)
 
     def _nothing(self, event: object, text: str = "") -> Any:
         """Return an event that says nothing new but that text, and where the consumer stands.
@@ -157,8 +172,7 @@ class _Thread:
 
         is_beta = type(event).__name__.startswith("Beta")
         if self._open is None:
-            place: dict[str, Any] = {"index": self._next - 1} if self._next else {}
-            return BaseModel.construct(type="ping", **place)
+            return BaseModel.construct(type="ping")
         kind = types.beta.BetaRawContentBlockDeltaEvent if is_beta else types.RawContentBlockDeltaEvent
         delta = {"type": "text_delta", "text": text}
         return kind.construct(type="content_block_delta", index=self._open, delta=delta)
@@ -166,8 +180,8 @@ class _Thread:
 
 def _sliced(event: Any, start: int, end: int) -> Any:
     delta, block = get(event, "delta"), get(event, "content_block")
-    if get(delta, "type") == "text_delta":
+    if text_in(delta, "type") == "text_delta":
         return copied(event, delta=copied(delta, text=text_in(delta, "text")[start:end]))
-    if get(block, "type") == "text" and text_in(block, "text"):
+    if text_in(block, "type") == "text" and text_in(block, "text"):
         return copied(event, content_block=copied(block, text=text_in(block, "text")[start:end]))
     return event

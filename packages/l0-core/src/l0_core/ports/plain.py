@@ -36,11 +36,16 @@ class PlainPort:
         """Return the chunk with a part of its text."""
         return chunk[start:end] if isinstance(chunk, str) else replace(chunk, text=chunk.text[start:end])
 
+    def replaced(self, chunk: PlainChunk, text: str, shown: Shown) -> PlainChunk:  # noqa: ARG002 - as above
+        """Return the chunk with another text."""
+        return text if isinstance(chunk, str) else replace(chunk, text=text)
+
     def encode(self, chunk: PlainChunk) -> str:
         """Return a `str` as a JSON string, a `Chunk` as an object of the fields that say something."""
         if isinstance(chunk, str):
             return json.dumps(chunk)
-        said = {field.name: value for field in fields(chunk) if (value := getattr(chunk, field.name)) not in _SILENT}
+        names = [field.name for field in fields(chunk)]
+        said = {name: value for name in names if (value := getattr(chunk, name)) != getattr(_NOTHING, name)}
         if "metadata" in said:
             said["metadata"] = dict(chunk.metadata)
         return json.dumps(said)
@@ -65,7 +70,7 @@ class ChunkedPort(PlainPort):
 
 PLAIN: Final = PlainPort()
 
-_SILENT: Final[tuple[object, ...]] = ("", (), None, {})
+_NOTHING: Final = Chunk()
 
 
 def _chunk(said: dict[str, Any]) -> Chunk:

@@ -9,8 +9,20 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from l0_core._port import Facts, Opaque, Shown, ToolFragment, Usage
-from l0_core.ports._sdk import copied, count_in, get, index_in, items_in, logprob, opaque, quoted, text_in, written
+from l0_core._port import ChunkPort, Facts, Opaque, Shown, ToolFragment, Usage
+from l0_core.ports._sdk import (
+    copied,
+    count_in,
+    get,
+    index_in,
+    items_in,
+    logprob,
+    opaque,
+    quoted,
+    read,
+    text_in,
+    written,
+)
 
 if TYPE_CHECKING:
     from openai.types.responses import ResponseStreamEvent
@@ -54,7 +66,10 @@ class ResponsesPort:
         """Calls of which a piece of the arguments has come."""
         self._calls: set[int] = set()
         self._refused = False
-        self._thread: _Thread | None = None
+        self.response: object = None
+        """The response as it began."""
+        self.thread: _Thread | None = None
+        """What the consumer has of the response, where this attempt goes on with it."""
 
     def text(self, event: "ResponseStreamEvent") -> str | None:  # noqa: ARG002 - whatever the event is
         """Return nothing: every event has a number, which the engine must see."""
@@ -67,6 +82,8 @@ class ResponsesPort:
             return Facts(text=text_in(event, "delta"), logprob=logprob(items_in(event, "logprobs")), sequence=sequence)
         if kind in _ENDS:
             return self._end(event, kind, sequence)
+        if kind in _BEGINNINGS and self.response is None:
+            self.response = get(event, "response")
         if kind == "error":
             return Facts(finish="error", sequence=sequence)
         if kind.startswith("response.refusal."):
@@ -79,19 +96,22 @@ class ResponsesPort:
             sequence=sequence,
         )
 
-    def follow(self, first: "ResponseStreamEvent", last: "ResponseStreamEvent", text: str) -> None:
+    def follow(self, before: ChunkPort[Any], last: "ResponseStreamEvent", text: str) -> None:
         """Go on from what the consumer has been given: its events are of the same response."""
-        self._thread = _Thread(first, last, text)
+        thread = response = None
+        if isinstance(before, ResponsesPort):
+            thread, response = before.thread, before.response
+        self.thread = thread or _Thread(response, last)
+        self.thread.renew(text)
 
-    def cut(self, event: "ResponseStreamEvent", start: int, end: int, shown: Shown) -> "ResponseStreamEvent":  # noqa: ARG002 - the thread keeps the text itself
+    def cut(self, event: Any, start: int, end: int, shown: Shown) -> Any:  # noqa: ARG002 - the thread keeps the text itself
         """Return an event with a part of its text, as one of the response that is gone on with.
 
         Snapshots in the events at the end hold the whole text; where it came from more than one attempt, the part
         that was open at the seam has all of what was before it.
         """
-        if self._thread is not None:
-            fitted: ResponseStreamEvent = self._thread.fitted(event, start, end)
-            return fitted
+        if self.thread is not None:
+            return self.thread.fitted(event, start, end)
         is_text = text_in(event, "type") == _TEXT
         return copied(event, delta=text_in(event, "delta")[start:end]) if is_text else event
 
@@ -104,7 +124,7 @@ class ResponsesPort:
         from openai.types import responses
 
         name, fields = json.loads(text)
-        return getattr(responses, name).construct(**fields)
+        return read(getattr(responses, name, None), fields)
 
     def final(self, metadata: Mapping[str, object]) -> None:
         """Return nothing: after the event that ends a response there is none."""
@@ -141,7 +161,7 @@ class ResponsesPort:
                 return None
 
     def _begun(self, number: int, item: object) -> ToolFragment | None:
-        kind = get(item, "type")
+        kind = text_in(item, "type")
         if kind not in _CALLS:
             return None
         self._calls.add(number)
@@ -152,26 +172,34 @@ class ResponsesPort:
 
 
 class _Thread:
-    """What a consumer has been given of a response, so that another's events can go on with it."""
+    """What a consumer has been given of a response, so that other attempts can go on with it."""
 
-    def __init__(self, first: Any, last: Any, text: str) -> None:
-        kind = text_in(last, "type")
-        self._response = get(first, "response")
+    def __init__(self, response: object, last: object) -> None:
+        self._response = response
         self._sequence = index_in(last, "sequence_number") or 0
-        output, content = index_in(last, "output_index"), index_in(last, "content_index")
-        self._next = 0 if output is None else output + 1
+        self._next = 0
         self._open: _Place | None = None
-        is_text = get(get(last, "part"), "type") in {None, "output_text"}
-        if kind in _IN_TEXT and is_text and output is not None and content is not None:
-            self._open = _Place(output, content, text_in(last, "item_id"))
-        self._text = [text]
+        """The text that has begun and not ended."""
+        output, content = index_in(last, "output_index"), index_in(last, "content_index")
+        if output is not None:
+            self._next = output + 1
+            is_text = text_in(get(last, "part"), "type") in {"", "output_text"}
+            if text_in(last, "type") in _IN_TEXT and is_text and content is not None:
+                self._open = _Place(output, content, text_in(last, "item_id"))
+        self._text: list[str] = []
         self._outputs: dict[int, int] = {}
         """The place of each of the attempt's items among the consumer's."""
-        self._joined: int | None = None
-        """The item of the attempt that goes on with the consumer's open one."""
-        self._joined_id = ""
+        self._joined: tuple[int, str] | None = None
+        """The item of the attempt that goes on with the consumer's, and its id there."""
+        self._home: _Place | None = None
+        """Where the consumer has what they go on with."""
         self._content: int | None = None
-        """The part of that item that goes on with the consumer's open one."""
+        """The part of that item that does."""
+
+    def renew(self, text: str) -> None:
+        """Go on with another attempt after that text."""
+        self._text, self._outputs = [text], {}
+        self._home, self._joined, self._content = self._open, None, None
 
     def fitted(self, event: Any, start: int, end: int) -> Any:
         """Return an event as it must read after those before it."""
@@ -180,7 +208,9 @@ class _Thread:
         if kind in _BEGINNINGS or self._joins(event, kind):
             return self._nothing()
         changes = {"sequence_number": self._sequence, **self._placed(event), **self._said(event, kind, start, end)}
-        return copied(event, **changes)
+        fitted = copied(event, **changes)
+        self._note(fitted, kind)
+        return fitted
 
     def _joins(self, event: object, kind: str) -> bool:
         """Whether the event opens what the consumer has open already."""
@@ -189,17 +219,30 @@ class _Thread:
             return False
         if kind == "response.output_item.added" and self._joined is None:
             item = get(event, "item")
-            if get(item, "type") != "message":
+            if text_in(item, "type") != "message":
                 return False
-            self._joined, self._joined_id = output, text_in(item, "id")
+            self._joined = output, text_in(item, "id")
             self._outputs[output] = self._open.output
             return True
-        if kind == "response.content_part.added" and output == self._joined and self._content is None:
-            if get(get(event, "part"), "type") != "output_text":
+        if kind == "response.content_part.added" and self._content is None and self._is_joined(output):
+            if text_in(get(event, "part"), "type") != "output_text":
                 return False
             self._content = index_in(event, "content_index") or 0
             return True
         return False
+
+    def _is_joined(self, output: int | None) -> bool:
+        return self._joined is not None and self._joined[0] == output
+
+    def _note(self, given: object, kind: str) -> None:
+        """Note which text is open now."""
+        output, content = index_in(given, "output_index"), index_in(given, "content_index")
+        if output is None or content is None:
+            return
+        if kind == "response.content_part.added" and text_in(get(given, "part"), "type") == "output_text":
+            self._open = _Place(output, content, text_in(given, "item_id"))
+        elif kind == "response.content_part.done" and self._open is not None and self._open[:2] == (output, content):
+            self._open = None
 
     def _placed(self, event: object) -> dict[str, object]:
         """Return where the event stands for the consumer."""
@@ -209,11 +252,11 @@ class _Thread:
         place = self._outputs.setdefault(output, self._next)
         self._next = max(self._next, place + 1)
         changes: dict[str, object] = {"output_index": place}
-        if self._open is not None and output == self._joined:
+        if self._is_joined(output) and self._home is not None:
             if get(event, "item_id") is not None:
-                changes["item_id"] = self._open.item
+                changes["item_id"] = self._home.item
             if content is not None:
-                changes["content_index"] = content - (self._content or 0) + self._open.content
+                changes["content_index"] = content - (self._content or 0) + self._home.content
         return changes
 
     def _said(self, event: Any, kind: str, start: int, end: int) -> dict[str, object]:  # noqa: PLR0911 - as above
@@ -224,7 +267,7 @@ class _Thread:
             return {"delta": piece}
         if kind in _ENDS:
             return {"response": self._ended(get(event, "response"))}
-        if self._joined is None or index_in(event, "output_index") != self._joined:
+        if not self._is_joined(index_in(event, "output_index")):
             return {}
         if kind == "response.output_item.done":
             return {"item": self._snapshot(get(event, "item"))}
@@ -237,7 +280,7 @@ class _Thread:
         return {}
 
     def _nothing(self) -> Any:
-        """Return an event that says nothing new, and where the consumer stands."""
+        """Return an event that says nothing new."""
         from openai.types.responses import ResponseInProgressEvent, ResponseTextDeltaEvent
 
         if self._open is not None:
@@ -250,9 +293,8 @@ class _Thread:
                 logprobs=[],
                 sequence_number=self._sequence,
             )
-        place: dict[str, Any] = {"output_index": self._next - 1} if self._next else {}
         return ResponseInProgressEvent.construct(
-            type="response.in_progress", response=self._response, sequence_number=self._sequence, **place
+            type="response.in_progress", response=self._response, sequence_number=self._sequence
         )
 
     def _all(self) -> str:
@@ -267,12 +309,12 @@ class _Thread:
             text = text[: len(text) - sum(len(text_in(part, "text")) for part in later)]
         parts: list[object] = []
         for part in items_in(item, "content"):
-            is_first = text is not None and get(part, "type") == "output_text"
+            is_first = text is not None and text_in(part, "type") == "output_text"
             parts.append(copied(part, text=text) if is_first else part)
             text = None if is_first else text
         changes: dict[str, object] = {"content": parts}
-        if self._open is not None and text_in(item, "id") == self._joined_id:
-            changes["id"] = self._open.item
+        if self._home is not None and self._joined is not None and text_in(item, "id") == self._joined[1]:
+            changes["id"] = self._home.item
         return copied(item, **changes)
 
     def _ended(self, response: Any) -> object:
@@ -292,16 +334,16 @@ class _Thread:
 
 
 def _texts(item: object) -> list[Any]:
-    return [part for part in items_in(item, "content") if get(part, "type") == "output_text"]
+    return [part for part in items_in(item, "content") if text_in(part, "type") == "output_text"]
 
 
 def _is_work(event: object) -> bool:
-    return get(get(event, "item"), "type") not in {*_CALLS, "message", None}
+    return text_in(get(event, "item"), "type") not in {*_CALLS, "message", ""}
 
 
 def _part(event: object, kind: str) -> Opaque | None:
     item = get(event, "item")
-    if kind == "response.output_item.done" and get(item, "type") in _WHOLE:
+    if kind == "response.output_item.done" and text_in(item, "type") in _WHOLE:
         return opaque(json.dumps(written(item), sort_keys=True))
     if kind == "response.image_generation_call.partial_image":
         return opaque(get(event, "partial_image_b64"), more=True)
