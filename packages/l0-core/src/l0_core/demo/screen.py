@@ -3,7 +3,6 @@
 import textwrap
 import threading
 from collections.abc import Callable
-from functools import partial
 
 from rich.console import Console, Group
 from rich.live import Live
