@@ -91,7 +91,7 @@ fuzz: ## Fuzz every target for FUZZ_SECONDS (60); needs a nightly toolchain
 .PHONY: docs
 docs: build ## Build the documentation into site/
 	@test -e mkdocs.yml || { echo 'make docs: there is no documentation site in this tree yet' >&2; exit 2; }
-	@$(RUN) -m mkdocs build --strict
+	@$(RUN) -m zensical build --clean --strict
 
 .PHONY: upgrade
 upgrade: $(VENV)/tools ## Resolve the development dependencies again and rewrite constraints.txt

@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import demo, doctor
+from l0_core.cli import demo, doctor, policy
 
 app = typer.Typer(
     name="l0",
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
+app.command("policy")(policy.command)
 
 
 @app.callback()
