@@ -14,7 +14,7 @@ HEAD = """# Policy reference
 <!-- Written by `l0 policy --reference`. -->
 
 Every field of `l0_core.Policy`, with what it is where nothing else is said (the `standard` policy). A file says the
-same in TOML or JSON, a part being a table: `[retry]`, `[timeouts]`, … Unknown fields and bad values are refused by name.
+same in TOML or JSON, a part being a table: `[retry]`, `[timeouts]`. Unknown fields and bad values are refused by name.
 
 | preset | what differs from `standard` |
 |---|---|
@@ -76,9 +76,10 @@ def _part_of(field: Mapping[str, Any], parts: Mapping[str, Any]) -> Mapping[str,
 
 
 def _table(name: str, description: str, fields: Mapping[str, Any]) -> Iterator[str]:
-    yield f"\n## `{name}`\n\n{' '.join(description.split())}\n\n| field | default | allowed | what it says |\n|---|---|---|---|"
+    yield f"\n## `{name}`\n\n{' '.join(description.split())}\n"
+    yield "| field | default | allowed | what it says |\n|---|---|---|---|"
     for field, told in fields.items():
-        default = _word(told["default"]) if "default" in told else "–"
+        default = _word(told["default"]) if "default" in told else "required"
         yield f"| `{field}` | {default} | {_allowed(told)} | {' '.join(told.get('description', '').split())} |"
 
 
@@ -88,7 +89,7 @@ def _allowed(field: Mapping[str, Any]) -> str:
     return " or ".join(option for option in options if option)
 
 
-def _kind(field: Mapping[str, Any]) -> str:
+def _kind(field: Mapping[str, Any]) -> str:  # noqa: PLR0911 - one a kind
     match field:
         case {"$ref": str(part)}:
             return f"`{part.rpartition('/')[2]}`"
@@ -114,7 +115,7 @@ def _kind(field: Mapping[str, Any]) -> str:
             return "fields"
 
 
-def _word(value: object) -> str:
+def _word(value: object) -> str:  # noqa: PLR0911 - one a kind
     match value:
         case None:
             return "nothing"
