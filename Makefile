@@ -37,7 +37,7 @@ help: ## What there is
 
 .PHONY: demo
 demo: build ## Run the demonstration
-	@$(RUN) examples/demo.py
+	@$(BIN)/l0 demo $(ARGS)
 
 .PHONY: test
 test: build rust ## Run the tests of both languages; ends with pytest's own summary
