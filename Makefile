@@ -11,6 +11,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .cache/bench
+PEERS := .cache/peers
 FUZZ := .cache/cargo-fuzz
 RUN := $(BIN)/python
 # One Python for every cargo call: another would make PyO3 compile again. The certificates are the system's, for proxies.
@@ -70,7 +71,7 @@ format: $(VENV)/installed ## Format both languages and apply safe fixes
 	@$(RUN) -m ruff check --quiet --fix
 
 .PHONY: bench
-bench: $(BENCH)/installed ## Measure release builds, side by side; prints one table
+bench: $(BENCH)/installed $(PEERS)/installed ## Measure release builds, side by side; prints one table
 	@$(BENCH)/bin/python benchmarks/run.py $(ARGS)
 
 .PHONY: sim
@@ -130,6 +131,12 @@ $(NATIVE): $(NATIVE_SOURCES) $(VENV)/installed
 	@touch -r $(VENV)/began $@
 
 # Measurements have an environment of their own: release builds, installed as users install them.
+# What L0 is measured beside, where it cannot share an environment.
+$(PEERS)/installed: benchmarks/peers.txt $(VENV)/installed
+	@test -x $(PEERS)/bin/python || $(BIN)/uv venv --quiet --python $(RUN) $(PEERS)
+	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -r benchmarks/peers.txt
+	@touch $@
+
 $(BENCH)/installed: $(NATIVE_SOURCES) $(PYTHON_SOURCES) $(wildcard benchmarks/requirements.txt) $(VENV)/installed
 	@rm -rf .cache/wheels
 	@cd packages/l0-core && $(CURDIR)/$(BIN)/maturin build --release --out $(CURDIR)/.cache/wheels $(SILENT)

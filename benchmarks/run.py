@@ -1,44 +1,35 @@
-"""One table of measurements, from interleaved rounds: a busy machine disturbs all rows alike."""
+"""One table of measurements. `run.py ROOM …` measures only those rooms."""
 
-import subprocess
+import importlib
+import json
 import sys
-from statistics import median
-from time import perf_counter
+from pathlib import Path
 
 import l0_core
 
-ROUNDS = 15
-LIMIT_MS = 50.0
-PROGRAMS = {
-    "python, nothing imported": "pass",
-    "import l0_core": "import l0_core",
-    "import l0_core, native module used": "import l0_core; l0_core.build_info()",
-}
+ROOMS = ("start", "engine", "drivers", "langchain", "llamaindex")
+OUT = Path(__file__).parent / "out"
 
 
-def start_ms(program: str) -> float:
-    """How long a fresh interpreter takes to run `program`."""
-    started = perf_counter()
-    subprocess.run([sys.executable, "-I", "-c", program], check=True)
-    return (perf_counter() - started) * 1_000
-
-
-def main() -> None:
-    """Measure, and print the table."""
+def main(wanted: list[str]) -> None:
+    """Measure, print the table, and write it as JSON."""
     build = l0_core.build_info()
     if build.profile != "release":
         sys.exit(f"figures of a {build.profile!r} build mean nothing: run `make bench`")
     print(build)
-    times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    for _ in range(ROUNDS):
-        for name, program in PROGRAMS.items():
-            times[name].append(start_ms(program))
-    bare, *_ = medians = {name: median(rounds) for name, rounds in times.items()}
-    print(f"{'fresh process':40} {'median ms':>10} {'over bare ms':>13} {'limit ms':>9}")
-    for name, value in medians.items():
-        limit = "" if name == bare else f"{LIMIT_MS:.0f}"
-        print(f"{name:40} {value:10.1f} {value - medians[bare]:13.1f} {limit:>9}")
+    here = Path(__file__).parent
+    rooms = [room for room in wanted or ROOMS if (here / f"{room}.py").exists()]
+    table = []
+    print(f"{'':58} {'measured':>12} {'':6} {'limit':>10}")
+    for room in rooms:
+        for row in importlib.import_module(room).rows():
+            limit = "" if row.limit is None else f"{row.limit:,g}"
+            name = f"{row.room}: {row.name}"
+            print(f"{name:58} {row.value:12,.2f} {row.unit:6} {limit:>10} {row.verdict}", flush=True)
+            table.append(row.as_json())
+    OUT.mkdir(exist_ok=True)
+    (OUT / "table.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

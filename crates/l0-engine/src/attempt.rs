@@ -5,6 +5,7 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::fleet::Purpose;
+use crate::guards::GuardState;
 use crate::instant::Instant;
 use crate::outcome::Finish;
 use crate::policy::Timeouts;
@@ -59,6 +60,10 @@ pub(crate) struct Attempt {
     pub(crate) usage: Option<Usage>,
     pub(crate) logprob: Option<LogProb>,
     pub(crate) sequence: Option<u64>,
+    /// What the guards have seen: the text the consumer had before it began, and its own since it was joined to that.
+    pub(crate) guard: Option<Box<GuardState>>,
+    /// Bytes of that text that the consumer has been given.
+    pub(crate) guarded_bytes: usize,
 }
 
 impl Attempt {
@@ -95,6 +100,8 @@ impl Attempt {
             usage: None,
             logprob: None,
             sequence: None,
+            guard: None,
+            guarded_bytes: 0,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::instant::Instant;
 use crate::jitter::Dice;
 use crate::policy::{Policy, Refusal, Rung};
 use crate::protocol::{Mode, TargetId};
+use crate::session::Blame;
 use crate::target::{Prefill, Target};
 
 /// Where an answer broke off, as far as it decides how it can go on.
@@ -36,6 +37,8 @@ pub(crate) struct Setback {
     pub(crate) retry_after: Option<Duration>,
     /// The answer could not be joined: its rung has failed.
     pub(crate) misfit: bool,
+    /// Who is to blame for an answer that is not acceptable.
+    pub(crate) blame: Blame,
     /// The prompt does not fit the target's context.
     pub(crate) context_length: bool,
 }
@@ -199,6 +202,9 @@ impl Ladder {
         let Some(slot) = self.slots.get_mut(here) else {
             return false;
         };
+        if setback.blame == Blame::Session {
+            return false;
+        }
         match setback.class {
             FaultClass::Network | FaultClass::Overload | FaultClass::Stall => {}
             FaultClass::Protocol => {
@@ -208,7 +214,7 @@ impl Ladder {
             FaultClass::Content if setback.misfit => slot.failed_rungs.extend(rung),
             FaultClass::Empty | FaultClass::Content => {
                 slot.unacceptable += 1;
-                slot.closed |= slot.unacceptable >= policy.retry.attempts;
+                slot.closed |= slot.unacceptable >= policy.retry.attempts || setback.blame == Blame::Target;
             }
             FaultClass::Quota | FaultClass::Limited => slot.closed = true,
             FaultClass::Auth => {

@@ -5,6 +5,7 @@
 //! to do next. What it decided is in its records, and [`replay`] decides it again.
 #![forbid(unsafe_code)]
 
+pub mod guards;
 pub mod json;
 
 mod attempt;
@@ -39,11 +40,11 @@ pub use policy::{
     RetryBudget, Rung, Timeouts, WorstCase,
 };
 pub use protocol::{
-    AttemptId, Event, Fault, Input, Misuse, Mode, Opaque, Output, Part, Signal, Splice, TargetId,
+    AttemptId, Event, Fault, Input, Misuse, Mode, Objection, Opaque, Output, Part, Signal, Splice, TargetId,
 };
 pub use record::{ENGINE_VERSION, Flags, Header, Record};
 pub use replay::{Divergence, replay};
-pub use session::{Opening, Session};
+pub use session::{Opening, Session, check_inputs};
 pub use splice::{Method, Misfit};
 pub use state::{
     ATTEMPT_STEPS, AttemptState, AttemptStep, Coverage, SESSION_STEPS, SessionState, SessionStep,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{AttemptId, Fault, Splice, TargetId};
+use crate::protocol::{AttemptId, Fault, Objection, Splice, TargetId};
 use crate::tools::ToolCall;
 use crate::usage::{LogProb, Usage, Waste};
 
@@ -121,6 +121,10 @@ pub struct Outcome {
     pub splices: Vec<Splice>,
     /// What went wrong on the way.
     pub faults: Vec<Fault>,
+    /// What guards found, warnings and masks included.
+    pub objections: Vec<Objection>,
+    /// How often the answer went astray past its threshold.
+    pub drifts: u32,
     /// Why the answer ended.
     pub finish: Option<Finish>,
     /// The tool calls released.

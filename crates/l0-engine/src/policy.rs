@@ -1,10 +1,12 @@
 //! The policy: every number the engine decides by, validated once and hashed.
 
 use core::time::Duration;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::guards::{DriftSpec, GuardSet, GuardSpec};
 use crate::jitter::Jitter;
 
 /// How to try again.
@@ -135,6 +137,14 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// The shortest of the clocks that a stream can run by: a driver whose timer rings as often misses none, whichever
+    /// clock takes over meanwhile.
+    #[must_use]
+    pub fn shortest(&self) -> Duration {
+        let Self { open, first, first_reasoning, text, reasoning, tool_args, linger, .. } = *self;
+        [first, first_reasoning, text, reasoning, tool_args, linger].into_iter().fold(open, Duration::min)
+    }
+
     const fn of(seconds: [u64; 8]) -> Self {
         let [open, first, first_reasoning, text, reasoning, tool_args, call, total] = seconds;
         Self {
@@ -243,6 +253,28 @@ pub struct Policy {
     pub continuation: Continuation,
     /// What to do when a target refuses to answer.
     pub refusal: Refusal,
+    /// What must not be in an answer.
+    pub guards: Vec<GuardSpec>,
+    /// What must not be in what a model is given: prompts, results of tools, retrieved text.
+    pub input_guards: Vec<GuardSpec>,
+    /// How an answer may go astray while each of its pieces looks right.
+    pub drift: Option<DriftSpec>,
+    /// The guards, compiled by whoever needs them first.
+    #[serde(skip)]
+    compiled: Compiled,
+}
+
+/// What a policy is compiled to, once. It follows from the policy, and makes no two policies differ.
+#[derive(Debug, Clone, Default)]
+struct Compiled {
+    guards: OnceLock<GuardSet>,
+    input_guards: OnceLock<GuardSet>,
+}
+
+impl PartialEq for Compiled {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// The most a policy can cost.
@@ -364,7 +396,32 @@ impl Policy {
         }
         within("continuation.hold_chars", continuation.hold_chars, 64, 65_536)?;
         within("continuation.restart_chars", continuation.restart_chars, 8, 4_096)?;
-        within("continuation.overlap_chars", continuation.overlap_chars, 4, 4_096)
+        within("continuation.overlap_chars", continuation.overlap_chars, 4, 4_096)?;
+        compiled(&self.compiled.guards, "guards", &self.guards, self.drift.as_ref())?;
+        compiled(&self.compiled.input_guards, "input_guards", &self.input_guards, None)?;
+        if self.input_guards.iter().any(|guard| guard.mask.is_some()) {
+            return Err(refused(
+                "input_guards",
+                "cannot mask: what a model is given is not L0's to change".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The guards of answers, compiled; none where there is nothing to guard.
+    #[must_use]
+    pub fn guard_set(&self) -> Option<&GuardSet> {
+        compiled(&self.compiled.guards, "guards", &self.guards, self.drift.as_ref())
+            .ok()
+            .filter(|set| !set.is_empty())
+    }
+
+    /// The guards of what a model is given, compiled; none where there is nothing to guard.
+    #[must_use]
+    pub fn input_guard_set(&self) -> Option<&GuardSet> {
+        compiled(&self.compiled.input_guards, "input_guards", &self.input_guards, None)
+            .ok()
+            .filter(|set| !set.is_empty())
     }
 
     /// A hash of every field, the same on every machine.
@@ -394,6 +451,26 @@ impl Policy {
             waiting: waiting.min(self.timeouts.total),
         }
     }
+}
+
+fn compiled<'a>(
+    cell: &'a OnceLock<GuardSet>,
+    field: &str,
+    guards: &[GuardSpec],
+    drift: Option<&DriftSpec>,
+) -> Result<&'a GuardSet, PolicyError> {
+    if let Some(set) = cell.get() {
+        return Ok(set);
+    }
+    let set = GuardSet::compile(guards, drift).map_err(|error| {
+        let place = match (error.rule, error.guard) {
+            (Some(rule), _) => format!("{field}[{rule}].{}", error.problem.field),
+            (None, "drift") => format!("drift.{}", error.problem.field),
+            (None, _) => field.to_owned(),
+        };
+        refused(&place, error.problem.message.into_owned())
+    })?;
+    Ok(cell.get_or_init(|| set))
 }
 
 fn refused(field: &str, problem: String) -> PolicyError {

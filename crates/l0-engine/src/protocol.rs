@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::fault::{Facts, FaultClass};
 use crate::fleet::{Admission, AttemptOutcome, Purpose};
+use crate::guards::{Severity, Signal as DriftSignal};
 use crate::instant::Instant;
 use crate::policy::Rung;
 use crate::splice::Method;
@@ -82,6 +83,8 @@ impl Part {
 pub enum Input {
     /// The session begins.
     Start,
+    /// What the model would be given was checked, before the session began.
+    Checked(Vec<Objection>),
     /// The fleet's answer to [`Output::Ask`].
     Admitted(Admission),
     /// An attempt's response began.
@@ -204,6 +207,11 @@ pub enum Output {
         /// The character its text ends before.
         end: u32,
     },
+    /// Give the first kept chunk to the consumer, with this text in the place of its own.
+    Mask {
+        /// The text.
+        text: String,
+    },
     /// Forget the first of the kept chunks.
     Drop {
         /// How many.
@@ -248,6 +256,15 @@ pub enum Event {
     },
     /// Two answers were joined.
     Splice(Splice),
+    /// A guard found something.
+    Guard(Objection),
+    /// The answer went astray.
+    Drift {
+        /// How.
+        signal: DriftSignal,
+        /// How much, in thousandths.
+        score_permille: u16,
+    },
     /// A tool call was released.
     ToolCall {
         /// Its place among the calls released.
@@ -258,6 +275,23 @@ pub enum Event {
         /// The attempt.
         attempt: AttemptId,
     },
+}
+
+/// What a guard found. It names the guard and never quotes the text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objection {
+    /// The guard's name.
+    pub guard: String,
+    /// What it found, in a few words.
+    pub reason: String,
+    /// What becomes of the attempt.
+    pub severity: Severity,
+    /// The character of the text where it begins.
+    pub start: u64,
+    /// The character of the text it ends before.
+    pub end: u64,
+    /// Whether it was replaced.
+    pub masked: bool,
 }
 
 /// One thing that went wrong.

@@ -64,6 +64,8 @@ pub(crate) struct Queue {
     taken: usize,
     /// How many of them, from the front, are settled: complete and joined to what came before.
     pub(crate) settled: usize,
+    /// How many of them, from the front, the guards have seen.
+    pub(crate) judged: usize,
     /// How many, from the front, are complete together with everything that begins in them.
     complete: usize,
     /// Up to which place that has been looked at, and up to which it must hold: what begins before ends there.
@@ -159,7 +161,9 @@ impl Queue {
         let item = self.items.pop_front()?;
         self.taken += item.bytes;
         self.popped += 1;
-        for count in [&mut self.settled, &mut self.complete, &mut self.looked_at, &mut self.reach] {
+        for count in
+            [&mut self.settled, &mut self.judged, &mut self.complete, &mut self.looked_at, &mut self.reach]
+        {
             *count = count.saturating_sub(1);
         }
         if self.items.is_empty() {

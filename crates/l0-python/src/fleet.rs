@@ -106,7 +106,7 @@ impl Fleet {
     /// What became of an attempt that had been granted; `outcome` is what the session put out.
     fn report(&self, now: u64, target: &str, tenant: &str, outcome: &Report, policy: &Policy) {
         self.with(|state| {
-            state.fleet.report(engine::Instant(now), &key(target, tenant), outcome.0, &policy.0)
+            state.fleet.report(engine::Instant(now), &key(target, tenant), outcome.0, &policy.0);
         });
     }
 }

@@ -21,7 +21,7 @@ mod _native {
     #[pymodule_export]
     use super::fault::{Fault, classify};
     #[pymodule_export]
-    use super::fleet::Fleet;
+    use super::fleet::{Fleet, Report};
     #[pymodule_export]
     use super::outcome::{Outcome, Splice, ToolCall};
     #[pymodule_export]

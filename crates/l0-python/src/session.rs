@@ -45,6 +45,50 @@ fn misuse(misuse: engine::Misuse) -> PyErr {
     PyRuntimeError::new_err(misuse.to_string())
 }
 
+type TargetTuple = (
+    String,
+    Option<String>,
+    String,
+    bool,
+    Option<bool>,
+    bool,
+    bool,
+    Option<u64>,
+    Option<String>,
+    Option<String>,
+);
+
+fn target(declared: TargetTuple) -> PyResult<engine::Target> {
+    let (name, credentials, terminal, reasons, prefill, native, whole, context_window, quality, cost) =
+        declared;
+    let terminal = match terminal.as_str() {
+        "end_of_stream" => engine::Terminal::EndOfStream,
+        "finish_reason" => engine::Terminal::FinishReason,
+        "status" => engine::Terminal::Status,
+        _ => {
+            let problem = format!("must be end_of_stream, finish_reason or status, not {terminal:?}");
+            return Err(PyValueError::new_err((format!("terminal of target {name:?}"), problem)));
+        }
+    };
+    let prefill = match prefill {
+        Some(true) => engine::Prefill::Yes,
+        Some(false) => engine::Prefill::No,
+        None => engine::Prefill::Untold,
+    };
+    Ok(engine::Target {
+        name,
+        credentials,
+        terminal,
+        reasons,
+        prefill,
+        native,
+        whole,
+        context_window,
+        quality,
+        cost,
+    })
+}
+
 type FragmentTuple = (u32, Option<String>, Option<String>, String, bool);
 
 impl Session {
@@ -60,17 +104,16 @@ impl Session {
 #[pymethods]
 impl Session {
     #[new]
-    #[pyo3(signature = (policy, targets_json, *, seed, streamed = true, deadline = None, recorded = false))]
+    #[pyo3(signature = (policy, targets, *, seed, streamed = true, deadline = None, recorded = false))]
     fn new(
         policy: &Policy,
-        targets_json: &str,
+        targets: Vec<TargetTuple>,
         seed: u64,
         streamed: bool,
         deadline: Option<u64>,
         recorded: bool,
     ) -> PyResult<Self> {
-        let targets = serde_json::from_str(targets_json)
-            .map_err(|error| PyValueError::new_err(("targets".to_owned(), error.to_string())))?;
+        let targets = targets.into_iter().map(target).collect::<PyResult<_>>()?;
         let deadline = deadline.map(engine::Instant);
         let policy = Arc::clone(&policy.0);
         let plan = engine::Plan { policy, targets, seed, streamed, deadline, recorded };
@@ -244,6 +287,12 @@ impl Session {
     #[getter]
     fn outcome(&self) -> Option<Outcome> {
         self.lock().outcome().map(|outcome| Outcome(Arc::new(outcome.clone())))
+    }
+
+    /// Nanoseconds of the shortest clock it can run by: a timer that rings as often misses none.
+    #[getter]
+    fn shortest_clock(&self) -> u64 {
+        u64::try_from(self.lock().plan().policy.timeouts.shortest().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The moment it must have ended.

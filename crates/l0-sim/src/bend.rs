@@ -167,6 +167,7 @@ fn alter_input(input: &mut Input) {
         Input::Timeout { waited } => *waited = waited.map(|waited| waited / 2),
         Input::Start => *input = Input::Cancel,
         Input::Cancel | Input::Resume => *input = Input::Start,
+        Input::Checked(objections) => objections.clear(),
         Input::Admitted(_) => *input = Input::Admitted(l0_engine::Admission::OverBudget),
     }
 }
@@ -178,6 +179,7 @@ fn alter_output(output: &mut Output) {
         Output::Wait { until } => until.0 ^= 1,
         Output::Release { chunks } | Output::Drop { chunks } => *chunks = chunks.wrapping_add(1),
         Output::Cut { start, .. } => *start = start.wrapping_add(1),
+        Output::Mask { text } => text.push('x'),
         Output::Reset => *output = Output::Done,
         Output::Done => *output = Output::Reset,
         Output::Report { target, .. } => target.0 = target.0.wrapping_add(1),

@@ -369,6 +369,11 @@ impl Driver {
                 }
                 return Ok(());
             }
+            Output::Mask { text } => {
+                let (attempt, mut chunk) = take("mask")?;
+                chunk.part.text = text;
+                Effect::Give(Piece { attempt, chunk, cut: true })
+            }
             Output::Cut { start, end } => {
                 let (attempt, mut chunk) = take("cut")?;
                 let all = chunk.part.text.chars().count();

@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::number::Number;
+
 /// The deepest nesting accepted unless a caller asks for another bound: far beyond what a model means to write, and
 /// small enough that no consumer that walks the value recursively runs out of stack.
 pub const MAX_DEPTH: usize = 512;
@@ -60,6 +62,7 @@ pub struct Scanner {
     depth: usize,
     depth_max: usize,
     position: usize,
+    invalid_at: usize,
 }
 
 /// What the next byte may be.
@@ -91,31 +94,33 @@ enum State {
         key: bool,
         left: u8,
     },
-    /// Inside `true`, `false` or `null`, these bytes to come.
+    /// Inside a literal, this many bytes of it seen.
     Literal {
-        rest: &'static [u8],
+        literal: Literal,
+        seen: u8,
     },
-    /// After the minus sign.
-    Minus,
-    /// After a leading zero, which no digit may follow.
-    Zero,
-    /// Inside the digits before the point.
-    Integer,
-    /// After the point, a digit must come.
-    Point,
-    /// Inside the digits after the point.
-    Fraction,
-    /// After `e`, a sign or a digit must come.
-    Exponent,
-    /// After the sign of the exponent, a digit must come.
-    ExponentSign,
-    /// Inside the digits of the exponent.
-    ExponentDigits,
+    /// Inside a number.
+    Number(Number),
     /// The root value is closed.
     End,
-    Invalid {
-        at: usize,
-    },
+    Invalid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Literal {
+    True,
+    False,
+    Null,
+}
+
+impl Literal {
+    const fn text(self) -> &'static [u8] {
+        match self {
+            Self::True => b"true",
+            Self::False => b"false",
+            Self::Null => b"null",
+        }
+    }
 }
 
 impl Default for Scanner {
@@ -134,32 +139,54 @@ impl Scanner {
     /// A scanner that refuses the opener of a container nested deeper than `depth_max`.
     #[must_use]
     pub fn with_max_depth(depth_max: usize) -> Self {
-        Self { state: State::Root, root: None, objects: SmallVec::new(), depth: 0, depth_max, position: 0 }
+        Self {
+            state: State::Root,
+            root: None,
+            objects: SmallVec::new(),
+            depth: 0,
+            depth_max,
+            position: 0,
+            invalid_at: 0,
+        }
     }
 
     /// Takes the next piece of the text. Once invalid, the rest costs nothing, whatever its length.
     pub fn feed(&mut self, text: &str) -> Status {
         let bytes = text.as_bytes();
-        let valid_so_far = !matches!(self.state, State::Invalid { .. });
-        let mut rest = if valid_so_far { bytes } else { &[] };
-        while let Some((&byte, after)) = rest.split_first() {
-            if let State::Text { .. } = self.state {
-                let plain = plain_len(rest);
-                if plain > 0 {
-                    rest = rest.get(plain..).unwrap_or_default();
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            match self.state {
+                State::Text { .. } => {
+                    let plain = plain_len(bytes.get(at..).unwrap_or_default());
+                    at += plain;
+                    if plain > 0 {
+                        continue;
+                    }
+                }
+                // Whitespace changes nothing between values.
+                State::Root
+                | State::Value
+                | State::FirstItem
+                | State::FirstKey
+                | State::Key
+                | State::Colon
+                | State::AfterItem
+                | State::End
+                    if is_space(byte) =>
+                {
+                    at += space_len(bytes.get(at..).unwrap_or_default());
                     continue;
                 }
+                State::Invalid => break,
+                _ => {}
             }
-            match self.step(byte) {
-                Some(state) => self.state = state,
-                None => {
-                    self.state = State::Invalid { at: self.position + (bytes.len() - rest.len()) };
-                }
+            if let Some(state) = self.step(byte) {
+                self.state = state;
+            } else {
+                self.state = State::Invalid;
+                self.invalid_at = self.position + at;
             }
-            if let State::Invalid { .. } = self.state {
-                break;
-            }
-            rest = after;
+            at += 1;
         }
         self.position += bytes.len();
         self.status()
@@ -168,7 +195,10 @@ impl Scanner {
     /// Says that no more text follows, which is what ends a bare number. A document still open stays open: it was
     /// cut, and is not wrong.
     pub fn finish(&mut self) -> Status {
-        if self.depth == 0 && self.state.ends_number() {
+        if let State::Number(number) = self.state
+            && self.depth == 0
+            && number.is_whole()
+        {
             self.state = State::End;
         }
         self.status()
@@ -180,7 +210,7 @@ impl Scanner {
         match self.state {
             State::Root => Status::Empty,
             State::End => Status::Complete,
-            State::Invalid { at } => Status::Invalid { at },
+            State::Invalid => Status::Invalid { at: self.invalid_at },
             _ => Status::Open,
         }
     }
@@ -209,7 +239,7 @@ impl Scanner {
         self.position
     }
 
-    /// The state after `byte`, or `None` where no document has it here.
+    /// The state after `byte`, which is no whitespace between values, or `None` where no document has it here.
     #[inline]
     fn step(&mut self, byte: u8) -> Option<State> {
         match self.state {
@@ -217,9 +247,19 @@ impl Scanner {
                 b'"' if key => Some(State::Colon),
                 b'"' => Some(self.after_value()),
                 b'\\' => Some(State::Escape { key }),
-                0..=0x1f => None,
-                _ => Some(self.state),
+                _ => None,
             },
+            State::AfterItem => match byte {
+                b',' if self.in_object() => Some(State::Key),
+                b',' => Some(State::Value),
+                b']' | b'}' => self.close(byte),
+                _ => None,
+            },
+            State::FirstKey if byte == b'}' => self.close(byte),
+            State::FirstKey | State::Key => (byte == b'"').then_some(State::Text { key: true }),
+            State::Colon => (byte == b':').then_some(State::Value),
+            State::FirstItem if byte == b']' => self.close(byte),
+            State::Root | State::Value | State::FirstItem => self.begin_value(byte),
             State::Escape { key } => match byte {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(State::Text { key }),
                 b'u' => Some(State::Hex { key, left: 4 }),
@@ -230,80 +270,48 @@ impl Scanner {
                 (true, _) => Some(State::Hex { key, left: left - 1 }),
                 (false, _) => None,
             },
-            State::Literal { rest } => match rest.split_first() {
-                Some((&expected, [])) if expected == byte => Some(self.after_value()),
-                Some((&expected, rest)) if expected == byte => Some(State::Literal { rest }),
-                _ => None,
-            },
-            State::Minus => match byte {
-                b'0' => Some(State::Zero),
-                b'1'..=b'9' => Some(State::Integer),
-                _ => None,
-            },
-            State::Zero => match byte {
-                b'.' => Some(State::Point),
-                b'e' | b'E' => Some(State::Exponent),
-                _ => self.step_after_number(byte),
-            },
-            State::Integer => match byte {
-                b'0'..=b'9' => Some(State::Integer),
-                b'.' => Some(State::Point),
-                b'e' | b'E' => Some(State::Exponent),
-                _ => self.step_after_number(byte),
-            },
-            State::Point => byte.is_ascii_digit().then_some(State::Fraction),
-            State::Fraction => match byte {
-                b'0'..=b'9' => Some(State::Fraction),
-                b'e' | b'E' => Some(State::Exponent),
-                _ => self.step_after_number(byte),
-            },
-            State::Exponent => match byte {
-                b'+' | b'-' => Some(State::ExponentSign),
-                b'0'..=b'9' => Some(State::ExponentDigits),
-                _ => None,
-            },
-            State::ExponentSign => byte.is_ascii_digit().then_some(State::ExponentDigits),
-            State::ExponentDigits => match byte {
-                b'0'..=b'9' => Some(State::ExponentDigits),
-                _ => self.step_after_number(byte),
-            },
-            _ => self.step_between(byte),
-        }
-    }
-
-    /// The state after `byte` between values: whitespace changes nothing there.
-    fn step_between(&mut self, byte: u8) -> Option<State> {
-        match (self.state, byte) {
-            (State::Invalid { .. }, _) => None,
-            (state, b' ' | b'\t' | b'\n' | b'\r') => Some(state),
-            (State::FirstItem, b']') | (State::FirstKey, b'}') | (State::AfterItem, b']' | b'}') => {
-                self.close(byte)
+            State::Literal { literal, seen } => {
+                let text = literal.text();
+                let expected = text.get(usize::from(seen)) == Some(&byte);
+                let last = usize::from(seen) + 1 == text.len();
+                match (expected, last) {
+                    (false, _) => None,
+                    (true, true) => Some(self.after_value()),
+                    (true, false) => Some(State::Literal { literal, seen: seen + 1 }),
+                }
             }
-            (State::Root | State::Value | State::FirstItem, _) => self.begin_value(byte),
-            (State::FirstKey | State::Key, b'"') => Some(State::Text { key: true }),
-            (State::AfterItem, b',') if self.in_object() => Some(State::Key),
-            (State::Colon, b':') | (State::AfterItem, b',') => Some(State::Value),
-            _ => None,
+            State::Number(number) => match number.step(byte) {
+                Some(number) => Some(State::Number(number)),
+                None if number.is_whole() => self.step_after_number(byte),
+                None => None,
+            },
+            State::End | State::Invalid => None,
         }
     }
 
     fn step_after_number(&mut self, byte: u8) -> Option<State> {
-        self.state = self.after_value();
-        self.step_between(byte)
+        let after = self.after_value();
+        if is_space(byte) {
+            return Some(after);
+        }
+        match (after, byte) {
+            (State::AfterItem, b',') if self.in_object() => Some(State::Key),
+            (State::AfterItem, b',') => Some(State::Value),
+            (State::AfterItem, b']' | b'}') => self.close(byte),
+            _ => None,
+        }
     }
 
     fn begin_value(&mut self, byte: u8) -> Option<State> {
+        let literal = |literal| State::Literal { literal, seen: 1 };
         let (kind, state) = match byte {
             b'{' => (Kind::Object, State::FirstKey),
             b'[' => (Kind::Array, State::FirstItem),
             b'"' => (Kind::String, State::Text { key: false }),
-            b'-' => (Kind::Number, State::Minus),
-            b'0' => (Kind::Number, State::Zero),
-            b'1'..=b'9' => (Kind::Number, State::Integer),
-            b't' => (Kind::Literal, State::Literal { rest: b"rue" }),
-            b'f' => (Kind::Literal, State::Literal { rest: b"alse" }),
-            b'n' => (Kind::Literal, State::Literal { rest: b"ull" }),
-            _ => return None,
+            b't' => (Kind::Literal, literal(Literal::True)),
+            b'f' => (Kind::Literal, literal(Literal::False)),
+            b'n' => (Kind::Literal, literal(Literal::Null)),
+            _ => (Kind::Number, State::Number(Number::begin(byte)?)),
         };
         if self.state == State::Root {
             self.root = Some(kind);
@@ -353,10 +361,15 @@ impl Scanner {
     }
 }
 
-impl State {
-    fn ends_number(self) -> bool {
-        matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits)
-    }
+#[inline]
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// How many bytes at the start of `bytes` are whitespace.
+#[inline]
+pub(super) fn space_len(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| !is_space(byte)).unwrap_or(bytes.len())
 }
 
 /// How many bytes at the start of `bytes` are ordinary inside a string: neither quote nor backslash nor control.
@@ -364,20 +377,43 @@ impl State {
 pub(super) fn plain_len(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
     let mut plain = 0;
-    // A whole block is judged without a branch per byte, which the compiler turns into vector instructions.
-    for block in bytes.chunks_exact(BLOCK) {
-        if block.iter().fold(false, |special, &byte| special | ends_plain(byte)) {
-            break;
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let specials = specials(u64::from_le_bytes(*word));
+        if specials != 0 {
+            return plain + (specials.trailing_zeros() / 8) as usize;
         }
-        plain += BLOCK;
+        plain += 8;
+        rest = after;
+        // A string that is long already is likely to go on: whole blocks without a branch inside.
+        while plain >= BLOCK
+            && let Some((block, after)) = rest.split_first_chunk::<BLOCK>()
+            && !block.iter().fold(false, |special, &byte| special | ends_plain(byte))
+        {
+            plain += BLOCK;
+            rest = after;
+        }
     }
-    let tail = bytes.get(plain..).unwrap_or_default();
-    plain + tail.iter().position(|&byte| ends_plain(byte)).unwrap_or(tail.len())
+    plain + rest.iter().position(|&byte| ends_plain(byte)).unwrap_or(rest.len())
 }
 
 #[inline]
 const fn ends_plain(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Eight bytes at once: the highest bit of the first one that ends a plain stretch is set, and none below it.
+#[inline]
+const fn specials(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    // Subtracting borrows from a byte only where that byte is less; borrows reach upwards, past the first hit.
+    let controls = word.wrapping_sub(ONES * 0x20) & !word;
+    let quotes = word ^ (ONES * b'"' as u64);
+    let quotes = quotes.wrapping_sub(ONES) & !quotes;
+    let backslashes = word ^ (ONES * b'\\' as u64);
+    let backslashes = backslashes.wrapping_sub(ONES) & !backslashes;
+    (controls | quotes | backslashes) & HIGHS
 }
 
 #[cfg(test)]
@@ -386,6 +422,7 @@ mod tests {
     use serde::de::IgnoredAny;
 
     use super::*;
+    use crate::json::samples::{any_text, document, mutated};
 
     fn scan(text: &str) -> Status {
         let mut scanner = Scanner::new();
@@ -504,6 +541,24 @@ mod tests {
     }
 
     #[test]
+    fn plain_stretches_end_where_they_end() {
+        for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
+            for before in 0..40 {
+                for neighbour in [b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff, special] {
+                    let mut bytes = vec![neighbour.max(0x20); before];
+                    bytes.retain(|byte| *byte != b'"' && *byte != b'\\');
+                    let plain = bytes.len();
+                    bytes.extend([special, neighbour, special]);
+                    bytes.extend([neighbour; 9]);
+                    assert_eq!(plain_len(&bytes), plain, "{bytes:?}");
+                }
+            }
+        }
+        assert_eq!(plain_len(b"plain"), 5);
+        assert_eq!(plain_len("漢字漢字漢字".as_bytes()), 18);
+    }
+
+    #[test]
     fn lone_surrogate_escapes_are_grammar() {
         assert_eq!(scan(r#"["\ud800", "\udc00\ud800"]"#), Status::Complete);
     }
@@ -553,86 +608,6 @@ mod tests {
         scanner.feed("1");
         scanner.finish();
         assert_eq!(scanner.feed("2"), invalid(1));
-    }
-
-    /// JSON text of any shape, written with the freedoms the grammar gives: whitespace, escapes, number forms.
-    fn document() -> impl Strategy<Value = String> {
-        let space = || prop::sample::select(vec!["", "", " ", "\n\t", "\r\n "]);
-        let string = prop::collection::vec(
-            prop_oneof![
-                "[a-zA-Z0-9 é漢🙂/{}\\[\\],:']{1,40}",
-                prop::sample::select(vec![
-                    "\\n",
-                    "\\\"",
-                    "\\\\",
-                    "\\/",
-                    "\\u00e9",
-                    "\\ud83d\\ude00",
-                    "\\uD800"
-                ])
-                .prop_map(str::to_owned),
-            ],
-            0..4,
-        )
-        .prop_map(|parts| format!("\"{}\"", parts.concat()))
-        .boxed();
-        let number = "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,5})?([eE][+-]?[0-9]{1,3})?";
-        let leaf = prop_oneof![
-            string.clone(),
-            number,
-            prop::sample::select(vec!["true", "false", "null", "[]", "{}"]).prop_map(str::to_owned),
-        ];
-        let value = leaf.prop_recursive(5, 48, 6, move |inner| {
-            prop_oneof![
-                (prop::collection::vec(inner.clone(), 0..6), space()).prop_map(|(items, space)| format!(
-                    "[{space}{}{space}]",
-                    items.join(&format!("{space},"))
-                )),
-                (prop::collection::vec((string.clone(), inner), 0..6), space()).prop_map(
-                    |(members, space)| {
-                        let members: Vec<_> =
-                            members.iter().map(|(key, value)| format!("{key}{space}:{value}")).collect();
-                        format!("{{{space}{}{space}}}", members.join(&format!(",{space}")))
-                    }
-                ),
-            ]
-        });
-        (space(), value, space()).prop_map(|(before, value, after)| format!("{before}{value}{after}"))
-    }
-
-    /// A document with one place broken: a stretch cut out, or something put in.
-    fn mutated() -> impl Strategy<Value = String> {
-        let inserted = prop::sample::select(vec![
-            "", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "e", "\n", " ", "t", "\u{1}", "é",
-            "\\u12",
-        ]);
-        (document(), any::<prop::sample::Index>(), 0..3_usize, inserted).prop_map(
-            |(text, place, cut, inserted)| {
-                let mut chars: Vec<char> = text.chars().collect();
-                let at = place.index(chars.len());
-                let end = (at + cut).min(chars.len());
-                chars.splice(at..end, inserted.chars());
-                chars.into_iter().collect()
-            },
-        )
-    }
-
-    /// Mostly tokens, so that runs get somewhere before they go wrong.
-    fn soup() -> impl Strategy<Value = String> {
-        let token = prop::sample::select(vec![
-            "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\\", "true", "null", "0", "12", "-", ".5", "e3",
-            " ", "\n", "é",
-        ]);
-        prop_oneof![
-            prop::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat()),
-            any::<String>(),
-            prop::collection::vec(any::<u8>(), 0..64)
-                .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        ]
-    }
-
-    fn any_text() -> impl Strategy<Value = String> {
-        prop_oneof![document(), mutated(), soup()]
     }
 
     proptest! {

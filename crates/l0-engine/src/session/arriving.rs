@@ -1,11 +1,12 @@
 //! What arrives from the live attempt, and what of it the consumer is given.
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
 use super::ending::{Failure, Origin};
-use super::{LEADING_BLANKS_MAX, Session};
+use super::{Blame, LEADING_BLANKS_MAX, Session};
 use crate::attempt::Attempt;
 use crate::fault::FaultClass;
 use crate::outcome::Finish;
@@ -19,22 +20,25 @@ use crate::state::AttemptState;
 /// Why a look at what arrived ends the attempt.
 pub(super) struct Broken {
     pub(super) class: FaultClass,
-    pub(super) code: &'static str,
+    pub(super) code: Cow<'static, str>,
     pub(super) misfit: bool,
+    pub(super) blame: Blame,
+    /// The fault is in what the consumer has been given.
+    pub(super) shown: bool,
 }
 
 impl Broken {
     pub(super) const fn of(class: FaultClass, code: &'static str) -> Self {
-        Self { class, code, misfit: false }
+        Self { class, code: Cow::Borrowed(code), misfit: false, blame: Blame::Attempt, shown: false }
     }
 
-    pub(super) const fn seam(misfit: Misfit) -> Self {
+    pub(super) fn seam(misfit: Misfit) -> Self {
         let code = match misfit {
             Misfit::AnchorMissing => "anchor_missing",
             Misfit::Diverged => "diverged",
             Misfit::TooShort => "too_short",
         };
-        Self { class: FaultClass::Content, code, misfit: true }
+        Self { misfit: true, ..Self::of(FaultClass::Content, code) }
     }
 }
 
@@ -125,9 +129,14 @@ impl Session {
             return Signal::Pass;
         }
         self.queue.push(item, text);
-        if let Err(broken) = self.settle() {
+        if let Err(broken) = self.settle().and_then(|()| self.judge()) {
             return self.break_off(&broken);
         }
+        self.let_go()
+    }
+
+    /// Gives what can be given, and says so.
+    pub(super) fn let_go(&mut self) -> Signal {
         self.release();
         self.reflow();
         if self.outputs.is_empty() { Signal::Hold } else { Signal::Drain }
@@ -142,6 +151,7 @@ impl Session {
             && self.delivers_at_once()
             && (live.has_content || item.reasoning)
             && item.calls.is_empty()
+            && (live.guard.is_none() || item.bytes == 0)
             && is_settled(live, item)
     }
 
@@ -290,18 +300,28 @@ impl Session {
         // While it has yet to repeat what the consumer has, even white space may belong to another answer.
         let joined = live.seam.is_none() && !live.is_behind();
         let may_give = served || (!blank && joined && self.delivers_at_once());
-        while self.queue.settled > 0 {
-            if !may_give && !self.queue.item(0).is_some_and(|item| item.repeated) {
+        while let Some(item) = self.queue.item(0).filter(|_| self.queue.settled > 0) {
+            let held = || self.held_from().is_some_and(|from| item.bytes - item.skip > from);
+            if !item.repeated && (!may_give || (!served && held())) {
                 return;
             }
             let Some((item, text, output)) = self.queue.pop() else {
                 return;
             };
             self.waste.bytes += item.skip as u64;
-            if !item.repeated {
-                self.give(&item, text.get(item.skip..).unwrap_or(""));
+            if item.repeated {
+                self.put(output);
+                continue;
             }
-            self.put(output);
+            let new = text.get(item.skip..).unwrap_or("");
+            if let Some(masked) = self.masked(new) {
+                self.give(&item, &masked);
+                let gone = masked.is_empty() && item.bare;
+                self.put(if gone { Output::Drop { chunks: 1 } } else { Output::Mask { text: masked } });
+            } else {
+                self.give(&item, new);
+                self.put(output);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::arriving::Broken;
-use super::{BrokeIn, Session};
+use super::{Blame, BrokeIn, Session};
 use crate::attempt::{Attempt, Phase};
 use crate::fault::{Facts, FaultClass};
 use crate::fleet::AttemptOutcome;
@@ -23,6 +23,9 @@ pub(super) struct Failure {
     pub(super) code: Option<String>,
     pub(super) facts: Facts,
     pub(super) misfit: bool,
+    pub(super) blame: Blame,
+    /// The fault is in what the consumer has been given.
+    pub(super) shown: bool,
     pub(super) origin: Origin,
 }
 
@@ -41,8 +44,9 @@ pub(super) enum Origin {
 
 impl Failure {
     pub(super) fn seen(broken: &Broken, origin: Origin) -> Self {
-        let Broken { class, code, misfit } = *broken;
-        Self { class, code: Some(code.to_owned()), facts: Facts::default(), misfit, origin }
+        let Broken { class, ref code, misfit, blame, shown } = *broken;
+        let facts = Facts::default();
+        Self { class, code: Some(code.clone().into_owned()), facts, misfit, blame, shown, origin }
     }
 }
 
@@ -71,7 +75,8 @@ impl Session {
         }
         let class = facts.classify();
         let code = facts.code.clone().or_else(|| facts.kind.clone());
-        self.fail(Failure { class, code, facts, misfit: false, origin: Origin::Exception });
+        let (misfit, shown, blame) = (false, false, Blame::Attempt);
+        self.fail(Failure { class, code, facts, misfit, blame, shown, origin: Origin::Exception });
     }
 
     pub(super) fn timed_out(&mut self, waited: Option<Duration>) {
@@ -207,7 +212,7 @@ impl Session {
         if self.live.as_ref().is_some_and(Attempt::is_behind) {
             return Err(Broken::seam(Misfit::TooShort));
         }
-        Ok(())
+        self.judge_end()
     }
 
     /// The live attempt has failed.
@@ -215,7 +220,7 @@ impl Session {
         let Some(mut live) = self.live.take() else {
             return;
         };
-        let Failure { class, code, facts, misfit, origin } = failure;
+        let Failure { class, code, facts, misfit, blame, shown, origin } = failure;
         self.flowing = None;
         live.state = live.state.take(AttemptStep::Fail, &mut self.coverage).unwrap_or(live.state);
         if origin == Origin::Engine {
@@ -251,7 +256,10 @@ impl Session {
             raised: origin == Origin::Exception,
             at: self.now,
         });
-        self.broke_in = if live.opaque_open {
+        self.condemned |= blame == Blame::Session;
+        self.broke_in = if shown {
+            BrokeIn::Shown
+        } else if live.opaque_open {
             BrokeIn::Part
         } else if live.tools.any_open() {
             BrokeIn::Call
@@ -262,7 +270,7 @@ impl Session {
             self.broke_in
         };
         let (target, mode) = (live.target, live.mode);
-        let setback = Setback { target, class, mode, throttled, retry_after, misfit, context_length };
+        let setback = Setback { target, class, mode, throttled, retry_after, misfit, blame, context_length };
         let (plan, position, limit) = (Arc::clone(&self.plan), self.position(), self.limit());
         let next = self.ladder.after(setback, &position, &plan.targets, &plan.policy, &mut self.dice, limit);
         self.go(next, Some(target));
@@ -286,6 +294,9 @@ impl Session {
 
     /// What the caller is told when nothing is left to try.
     pub(super) fn why_stop(&self) -> Ending {
+        if self.condemned {
+            return Ending::Content;
+        }
         let real = || self.faults.iter().rev().filter(|fault| fault.class != FaultClass::Limited);
         let Some(last) = real().next() else {
             return Ending::Limited;
@@ -334,6 +345,8 @@ impl Session {
             resets: self.resets,
             splices: core::mem::take(&mut self.splices),
             faults: self.faults.clone(),
+            objections: core::mem::take(&mut self.objections),
+            drifts: self.drifts,
             finish,
             tool_calls: self.shown.tool_calls().cloned().collect(),
             usage: self.usage,

@@ -12,23 +12,31 @@
 
 mod arriving;
 mod ending;
+mod guarding;
 mod trying;
+
+pub(crate) use guarding::Blame;
+pub use guarding::check_inputs;
 
 use core::time::Duration;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::guarding::holds_back;
 use crate::attempt::Attempt;
 use crate::fault::Facts;
 use crate::fleet::Admission;
+use crate::guards::Mask;
 use crate::instant::Instant;
 use crate::jitter::Dice;
 use crate::ladder::{Ladder, Try};
 use crate::outcome::{Ending, Outcome};
 use crate::plan::Plan;
 use crate::policy::{CONTINUATION_PROMPT, PolicyError};
-use crate::protocol::{AttemptId, Fault, Input, Misuse, Mode, Output, Part, Signal, Splice, TargetId};
+use crate::protocol::{
+    AttemptId, Fault, Input, Misuse, Mode, Objection, Output, Part, Signal, Splice, TargetId,
+};
 use crate::queue::Queue;
 use crate::record::{Header, Record};
 use crate::shown::Shown;
@@ -70,6 +78,14 @@ pub struct Session {
     /// Whether any of what the consumer has came from another target than the first.
     degraded: bool,
     broke_in: BrokeIn,
+    objections: Vec<Objection>,
+    drifts: u32,
+    /// A guard has ended the session, whatever is left to try.
+    condemned: bool,
+    /// Whether text is held back while a guard has not decided about it.
+    holds_back: bool,
+    /// What is replaced in text that is kept.
+    masks: Vec<Mask>,
     outcome: Option<Outcome>,
 }
 
@@ -77,6 +93,8 @@ pub struct Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BrokeIn {
     Text,
+    /// What was at fault had been shown.
+    Shown,
     Call,
     Part,
 }
@@ -133,6 +151,11 @@ impl Session {
             resets: 0,
             degraded: false,
             broke_in: BrokeIn::Text,
+            objections: Vec::new(),
+            drifts: 0,
+            condemned: false,
+            holds_back: holds_back(&plan.policy),
+            masks: Vec::new(),
             outcome: None,
             plan,
         };
@@ -140,6 +163,15 @@ impl Session {
             session.records.push(Record::Start(Header::of(&session.plan)));
         }
         Ok(session)
+    }
+
+    /// Checks what the model would be given, before the session begins: an objection ends it as it begins.
+    ///
+    /// # Errors
+    /// If it has begun already.
+    pub fn handle_inputs(&mut self, now: Instant, texts: &[&str]) -> Result<(), Misuse> {
+        let objections = check_inputs(&self.plan.policy, texts);
+        self.apply(now, Input::Checked(objections)).map(|_| ())
     }
 
     /// Begins.
@@ -170,6 +202,9 @@ impl Session {
     pub fn handle_chunk(&mut self, now: Instant, attempt: AttemptId, text: &str) -> Signal {
         self.now = self.now.max(now);
         if self.flowing == Some(attempt) && !text.is_empty() && self.now < self.deadline {
+            if let Err(verdict) = self.clears(text) {
+                return self.take_seen(attempt, text, &verdict);
+            }
             if let Some(live) = &mut self.live {
                 live.silent = Duration::ZERO;
                 live.phase = crate::attempt::Phase::Text;
@@ -268,7 +303,9 @@ impl Session {
     /// If the session has begun already, has not begun, or asked nothing.
     pub fn apply(&mut self, now: Instant, input: Input) -> Result<Option<Signal>, Misuse> {
         match (&input, self.state) {
-            (Input::Start, SessionState::Idle) | (Input::Admitted(_), SessionState::Asking) => {}
+            (Input::Start | Input::Checked(_), SessionState::Idle)
+            | (Input::Admitted(_), SessionState::Asking) => {}
+            (Input::Checked(_), _) => return Err(Misuse::StartedTwice),
             (Input::Start, _) => return Err(Misuse::StartedTwice),
             (_, SessionState::Idle) => return Err(Misuse::NotStarted),
             (_, SessionState::Done) => return Ok(None),
@@ -283,6 +320,7 @@ impl Session {
         let mut signal = None;
         match input {
             Input::Start => self.start(),
+            Input::Checked(objections) => self.checked(objections),
             Input::Admitted(admission) => self.admitted(admission),
             Input::Opened(attempt) => self.opened(attempt),
             Input::Part { attempt, waited, part } => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::ending::{Failure, Origin};
-use super::{BrokeIn, FAULTS_MAX, Session};
+use super::{Blame, BrokeIn, FAULTS_MAX, Session};
 use crate::attempt::Attempt;
 use crate::fault::{Facts, FaultClass};
 use crate::fleet::{Admission, AttemptOutcome};
@@ -21,6 +21,10 @@ impl Session {
     pub(super) fn start(&mut self) {
         let total = self.now.after(self.plan.policy.timeouts.total);
         self.deadline = self.deadline.min(total);
+        if self.condemned {
+            self.finish(Ending::Content);
+            return;
+        }
         if self.deadline <= self.now {
             self.finish(Ending::Deadline);
             return;
@@ -113,6 +117,7 @@ impl Session {
         if tried.reset {
             self.waste.bytes += self.shown.text().len() as u64;
             self.shown.clear();
+            self.broke_in = BrokeIn::Text;
             self.splices.clear();
             self.resets += 1;
             self.broke_in = BrokeIn::Text;
@@ -135,6 +140,9 @@ impl Session {
         self.ladder.opened(&tried);
         let mut live = Attempt::new(id, tried.target, tried.mode, tried.purpose, seam, self.now);
         live.began_at = self.shown.size();
+        live.guard = self.begin_guards();
+        live.guarded_bytes = self.shown.text().len();
+        self.masks.clear();
         if tried.mode == Mode::Rerun {
             live.marks_to_repeat = self.shown.marks().len();
         }
@@ -161,7 +169,12 @@ impl Session {
     pub(super) fn position(&self) -> Position {
         let shown = self.shown.text();
         let mut rungs: SmallVec<[Rung; 5]> = self.plan.policy.continuation.rungs.iter().copied().collect();
-        if self.broke_in == BrokeIn::Part || !self.shown.marks().is_empty() || self.shown.is_json_document() {
+        if self.broke_in == BrokeIn::Shown {
+            rungs.retain(|rung| *rung == Rung::Reset);
+        } else if self.broke_in == BrokeIn::Part
+            || !self.shown.marks().is_empty()
+            || self.shown.is_json_document()
+        {
             rungs.retain(|rung| matches!(rung, Rung::Native | Rung::Rerun | Rung::Reset));
         } else if self.broke_in == BrokeIn::Call
             && let Some(place) = rungs.iter().position(|rung| *rung == Rung::Rerun)
@@ -196,6 +209,8 @@ impl Session {
                     code: Some("process_died".to_owned()),
                     facts: Facts::default(),
                     misfit: false,
+                    blame: Blame::Attempt,
+                    shown: false,
                     origin: Origin::Death,
                 };
                 self.fail(failure);

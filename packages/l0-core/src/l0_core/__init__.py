@@ -2,20 +2,99 @@
 
 from typing import TYPE_CHECKING
 
-__all__ = ["BuildInfo", "__version__", "build_info"]
+__all__ = [
+    "AsyncStream",
+    "Attempt",
+    "Breaker",
+    "BuildInfo",
+    "Chunk",
+    "ChunkPort",
+    "ContentError",
+    "Continuation",
+    "DeadlineError",
+    "ExhaustedError",
+    "Facts",
+    "Fault",
+    "IncompleteError",
+    "JournalError",
+    "L0Error",
+    "Lifecycle",
+    "LimitError",
+    "Limits",
+    "LogProb",
+    "Opaque",
+    "Policy",
+    "PolicyError",
+    "RESET",
+    "RefusedOutput",
+    "ReplayDivergence",
+    "Result",
+    "Retry",
+    "RetryBudget",
+    "Splice",
+    "StepNotSerializable",
+    "Stream",
+    "Target",
+    "Timeouts",
+    "ToolCall",
+    "ToolFragment",
+    "Usage",
+    "__version__",
+    "acall",
+    "astream",
+    "build_info",
+    "call",
+    "deadline",
+    "idempotency_key",
+    "stream",
+]
 
 if TYPE_CHECKING:
+    from l0_core._async import AsyncStream, astream
+    from l0_core._call import acall, call
+    from l0_core._context import deadline, idempotency_key
+    from l0_core._drive import RESET
+    from l0_core._errors import (
+        ContentError,
+        DeadlineError,
+        ExhaustedError,
+        IncompleteError,
+        JournalError,
+        L0Error,
+        LimitError,
+        PolicyError,
+        RefusedOutput,
+        ReplayDivergence,
+        StepNotSerializable,
+    )
+    from l0_core._lifecycle import Lifecycle
     from l0_core._native import BuildInfo, build_info
+    from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Usage
+    from l0_core._result import Fault, Result, Splice, ToolCall
+    from l0_core._sync import Stream, stream
+    from l0_core._target import Target
     from l0_core._version import __version__
+    from l0_core.policy import Breaker, Continuation, Limits, Policy, Retry, RetryBudget, Timeouts
 else:  # Hidden from type checkers, which would otherwise let any misspelt name pass.
     from l0_core._lazy import lazy
 
+    _HOMES = {
+        "._async": ["AsyncStream", "astream"],
+        "._call": ["acall", "call"],
+        "._context": ["deadline", "idempotency_key"],
+        "._drive": ["RESET"],
+        "._errors": [name for name in __all__ if name.endswith("Error")]
+        + ["RefusedOutput", "ReplayDivergence", "StepNotSerializable"],
+        "._lifecycle": ["Lifecycle"],
+        "._native": ["BuildInfo", "build_info"],
+        "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Usage"],
+        "._result": ["Fault", "Result", "Splice", "ToolCall"],
+        "._sync": ["Stream", "stream"],
+        "._target": ["Target"],
+        "._version": ["__version__"],
+        ".policy": ["Breaker", "Continuation", "Limits", "Policy", "Retry", "RetryBudget", "Timeouts"],
+    }
     __getattr__, __dir__ = lazy(
-        __name__,
-        {
-            "BuildInfo": "._native:BuildInfo",
-            "__version__": "._version:__version__",
-            "build_info": "._native:build_info",
-        },
+        __name__, {name: f"{module}:{name}" for module, names in _HOMES.items() for name in names}
     )
     del lazy

@@ -10,7 +10,7 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object
 
     Args:
         package: The full name of the package, its `__name__`.
-        homes: Public name to `"module:attribute"`, the module relative to the package.
+        homes: Public name to `"module:attribute"`, the module relative to the package; `"module:"` is the module.
     """
 
     def load(name: str) -> object:
@@ -18,8 +18,9 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object
         if home is None:
             message = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=modules[package])
-        module, _, attribute = home.partition(":")
-        value: object = getattr(import_module(module, package), attribute)
+        module_name, _, attribute = home.partition(":")
+        module = import_module(module_name, package)
+        value: object = getattr(module, attribute) if attribute else module
         setattr(modules[package], name, value)  # The next use is an ordinary attribute.
         return value
 

@@ -18,7 +18,7 @@ class ToolFragment(NamedTuple):
         last: Whether the provider said that the call ends here.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody looks for here
     id: str | None = None
     name: str | None = None
     args: str = ""
@@ -80,6 +80,14 @@ class Facts(NamedTuple):
     sequence: int | None = None
 
 
+class Shown(Protocol):
+    """What the consumer has been given, built when it is asked for: most ports never need it."""
+
+    @property
+    def text(self) -> str:
+        """The text."""
+
+
 class ChunkPort(Protocol[ChunkT]):
     """What the driver needs to know of one kind of chunk.
 
@@ -93,7 +101,7 @@ class ChunkPort(Protocol[ChunkT]):
     def facts(self, chunk: ChunkT) -> Facts:
         """Return all that the chunk holds."""
 
-    def cut(self, chunk: ChunkT, start: int, end: int, shown: str) -> ChunkT:
+    def cut(self, chunk: ChunkT, start: int, end: int, shown: Shown) -> ChunkT:
         """Return the chunk with its text from character `start` to `end`, as it must read after `shown`.
 
         Ids, indices, snapshots and metadata are those of one answer: what the consumer has been given already is not
@@ -157,4 +165,3 @@ class Chunk:
     sequence: int | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
     """Carried along and not looked into; `l0` in it on the trailing chunk says how the session went."""
-

@@ -1,0 +1,51 @@
+//! Guards: what must not be in an answer, found while it streams.
+//!
+//! A [`GuardSet`] is compiled once from what a policy says and shared by all sessions; a [`GuardState`] follows the
+//! text of one attempt. Feeding it costs the same for each character, wherever in the text and however long the text
+//! is, and nothing is read twice: every guard is an automaton. The same text gives the same hits at the same places
+//! however it is cut into pieces.
+//!
+//! Guards that look for something (patterns, secrets, personal data) know from where on a match may still be going on:
+//! text from [`GuardState::open_from`] on is what a careful consumer is not yet given.
+
+mod drift;
+mod fence;
+mod hit;
+mod json;
+mod json_schema;
+mod latex;
+mod markdown;
+mod max_length;
+mod not_empty;
+mod patterns;
+mod pii;
+mod random;
+mod repetition;
+mod report;
+mod script;
+mod search;
+mod secrets;
+mod set;
+mod spec;
+#[cfg(test)]
+mod testing;
+mod watch;
+
+pub use self::drift::{DriftAction, DriftSpec, Drifted, Scores, Signal};
+pub use self::hit::{At, Finding, Hit, Span, Verdict};
+pub use self::json::{Fence, JsonSpec, Root};
+pub use self::json_schema::{JsonSchemaSpec, Keyword, Schema, Violation};
+pub use self::latex::LatexSpec;
+pub use self::markdown::{MarkdownSpec, Rows};
+pub use self::max_length::MaxLengthSpec;
+pub use self::not_empty::NotEmptySpec;
+pub use self::patterns::PatternsSpec;
+pub use self::pii::{PiiKind, PiiSpec};
+pub use self::repetition::RepetitionSpec;
+pub use self::report::Mask;
+pub use self::secrets::{SecretKind, SecretsSpec};
+pub use self::set::{GuardSet, GuardState, check};
+pub use self::spec::{Check, GUARDS_MAX, GuardError, GuardSpec, Problem, Severity};
+
+/// For how many characters a match may stay undecided before that itself is a hit.
+pub const HOLD_CHARS_MAX: usize = 4_096;

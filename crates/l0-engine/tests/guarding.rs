@@ -1,0 +1,254 @@
+//! Guards inside a session: what they object to is not shown, and what becomes of the answer is what the rule says.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use l0_engine::{
+    Admission, AttemptId, Ending, Event, Instant, Output, Plan, Policy, Session, Signal, replay,
+};
+use serde_json::json;
+
+/// A session and the consumer at its end: keeps chunks as a driver does.
+struct Desk {
+    session: Session,
+    kept: std::collections::VecDeque<String>,
+    shown: Vec<String>,
+    events: Vec<Event>,
+    live: Option<AttemptId>,
+    records: Vec<l0_engine::Record>,
+    policy: Arc<Policy>,
+    now: Instant,
+}
+
+impl Desk {
+    fn new(policy: serde_json::Value) -> Self {
+        let policy = Arc::new(Policy::from_json(&policy.to_string()).unwrap());
+        let plan = Plan::simple(Arc::clone(&policy));
+        let mut desk = Self {
+            session: Session::new(Arc::new(plan)).unwrap(),
+            kept: std::collections::VecDeque::new(),
+            shown: Vec::new(),
+            events: Vec::new(),
+            live: None,
+            records: Vec::new(),
+            policy,
+            now: Instant(1),
+        };
+        desk.session.handle_start(desk.now).unwrap();
+        desk.drain();
+        desk
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Ask { .. } => self.session.handle_admission(self.now, Admission::Granted).unwrap(),
+                Output::Wait { until } => {
+                    self.now = until;
+                    self.session.handle_timeout(until, None).unwrap();
+                }
+                Output::Open { attempt, .. } => self.live = Some(attempt),
+                Output::Cancel { .. } => self.live = None,
+                Output::Release { chunks } => self.shown.extend(self.kept.drain(..chunks as usize)),
+                Output::Drop { chunks } => drop(self.kept.drain(..chunks as usize)),
+                Output::Cut { start, end } => {
+                    let text = self.kept.pop_front().unwrap();
+                    let cut = text.chars().skip(start as usize).take((end - start) as usize).collect();
+                    self.shown.push(cut);
+                }
+                Output::Mask { text } => {
+                    self.kept.pop_front().unwrap();
+                    self.shown.push(text);
+                }
+                Output::Reset => self.shown.clear(),
+                Output::Event(event) => self.events.push(event),
+                Output::Report { .. } | Output::Done => {}
+            }
+        }
+        self.records.extend(self.session.take_records());
+    }
+
+    /// Sends chunks to the live attempt until it is no longer wanted.
+    fn send(&mut self, chunks: &[&str]) {
+        let Some(attempt) = self.live else { return };
+        for chunk in chunks {
+            match self.session.handle_chunk(self.now, attempt, chunk) {
+                Signal::Pass => self.shown.push((*chunk).to_owned()),
+                Signal::Hold => self.kept.push_back((*chunk).to_owned()),
+                Signal::Drain => {
+                    self.kept.push_back((*chunk).to_owned());
+                    self.drain();
+                }
+                Signal::Skip => {}
+            }
+            if self.live != Some(attempt) {
+                return;
+            }
+        }
+        self.records.extend(self.session.take_records());
+    }
+
+    fn end(&mut self) {
+        if let Some(attempt) = self.live {
+            self.session.handle_ended(self.now, attempt).unwrap();
+            self.drain();
+        }
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        self.session.outcome().map(|outcome| outcome.ending)
+    }
+
+    /// G6: what was decided is decided again.
+    fn replays(&self) {
+        let again = replay(Arc::clone(&self.policy), &self.records).unwrap();
+        assert_eq!(again.outcome(), self.session.outcome());
+        assert_eq!(again.text(), self.session.text());
+    }
+}
+
+fn patterns(severity: &str) -> serde_json::Value {
+    json!([{"check": {"patterns": {"literals": ["SECRET WORD"]}}, "severity": severity, "name": "words"}])
+}
+
+#[test]
+fn the_chunk_that_breaks_a_rule_is_not_shown_and_another_attempt_is_made() {
+    let mut desk = Desk::new(json!({"guards": patterns("error"), "delivery": "guarded"}));
+    desk.send(&["It is ", "the SEC", "RET WO", "RD, you", " know"]);
+    assert_eq!(desk.shown.concat(), "It is ", "nothing of the match, though it came in pieces (guarded)");
+    desk.send(&["It is ", "a nice day."]);
+    desk.end();
+    assert_eq!(desk.shown.concat(), "It is a nice day.");
+    assert_eq!(desk.ending(), Some(Ending::Complete));
+    let outcome = desk.session.outcome().unwrap();
+    assert_eq!(outcome.faults[0].code.as_deref(), Some("words"));
+    assert_eq!(outcome.objections.len(), 1);
+    desk.replays();
+}
+
+#[test]
+fn live_delivery_shows_what_came_before_the_violating_chunk_and_never_the_chunk() {
+    let mut desk = Desk::new(json!({"guards": patterns("error")}));
+    desk.send(&["It is ", "the SEC", "RET WORD"]);
+    assert_eq!(desk.shown.concat(), "It is the SEC");
+    assert_eq!(
+        desk.ending(),
+        Some(Ending::Incomplete),
+        "what was shown is itself at fault: nothing can go on from it"
+    );
+    desk.replays();
+}
+
+#[test]
+fn a_fatal_hit_ends_the_session() {
+    let mut desk = Desk::new(json!({"guards": patterns("fatal"), "delivery": "guarded"}));
+    desk.send(&["It is ", "the SECRET WORD"]);
+    assert_eq!(desk.ending(), Some(Ending::Content));
+    assert_eq!(desk.session.outcome().unwrap().attempts, 1);
+    desk.replays();
+}
+
+#[test]
+fn a_warning_is_noted_and_nothing_else() {
+    let mut desk = Desk::new(json!({"guards": patterns("warn")}));
+    desk.send(&["It is ", "the SECRET WORD", ", so what."]);
+    desk.end();
+    assert_eq!(desk.shown.concat(), "It is the SECRET WORD, so what.");
+    assert_eq!(desk.session.outcome().unwrap().objections.len(), 1);
+    desk.replays();
+}
+
+#[test]
+fn masked_text_is_replaced_wherever_chunks_are_cut() {
+    let guards =
+        json!([{"check": {"patterns": {"literals": ["SECRET WORD"]}}, "severity": "warn", "mask": "[gone]"}]);
+    let text = "It is the SECRET WORD, and SECRET WORD again: \u{e9}t\u{e9}.";
+    let wanted = "It is the [gone], and [gone] again: \u{e9}t\u{e9}.";
+    for size in 1..=text.chars().count() {
+        let mut desk = Desk::new(json!({"guards": guards}));
+        let chars: Vec<char> = text.chars().collect();
+        let chunks: Vec<String> = chars.chunks(size).map(|chunk| chunk.iter().collect()).collect();
+        desk.send(&chunks.iter().map(String::as_str).collect::<Vec<_>>());
+        desk.end();
+        assert_eq!(desk.shown.concat(), wanted, "in chunks of {size}");
+        assert_eq!(desk.session.text(), wanted);
+        let masked = desk.session.outcome().unwrap().objections.iter().filter(|objection| objection.masked);
+        assert_eq!(masked.count(), 2, "degradation is never silent (G8)");
+        desk.replays();
+    }
+}
+
+#[test]
+fn an_unfinished_document_is_asked_for_again() {
+    let mut desk = Desk::new(json!({"guards": [{"check": {"json": {}}}], "delivery": "whole"}));
+    desk.send(&["{\"a\": ", "[1, 2"]);
+    desk.end();
+    assert!(desk.shown.is_empty());
+    desk.send(&["{\"a\": ", "[1, 2]}"]);
+    desk.end();
+    assert_eq!(desk.shown.concat(), "{\"a\": [1, 2]}");
+    desk.replays();
+}
+
+#[test]
+fn drift_is_recorded_or_retried_as_the_policy_says() {
+    let line = "the same thing over and over again, my friend. ";
+    for (action, ending) in [("record", Some(Ending::Complete)), ("retry", None)] {
+        let mut desk = Desk::new(json!({"drift": {"action": action}, "delivery": "whole"}));
+        for _ in 0..200 {
+            desk.send(&[line]);
+            if desk.session.faults().len() == 1 {
+                break;
+            }
+        }
+        if action == "record" {
+            desk.end();
+            assert!(desk.session.outcome().unwrap().drifts > 0);
+        } else {
+            assert_eq!(desk.session.faults()[0].code.as_deref(), Some("drift"));
+        }
+        assert_eq!(desk.ending(), ending);
+        desk.replays();
+    }
+}
+
+#[test]
+fn an_input_that_must_not_go_out_ends_the_session_before_any_call() {
+    let policy = json!({"input_guards": patterns("error")});
+    let policy = Arc::new(Policy::from_json(&policy.to_string()).unwrap());
+    let mut session = Session::new(Arc::new(Plan::simple(policy))).unwrap();
+    session.handle_inputs(Instant(1), &["harmless", "the SECRET WORD"]).unwrap();
+    session.handle_start(Instant(2)).unwrap();
+    let outcome = session.outcome().unwrap();
+    assert_eq!((outcome.ending, outcome.attempts), (Ending::Content, 0));
+}
+
+#[test]
+fn what_guards_cannot_see_through_is_held_no_longer_than_they_say() {
+    let guards = json!([{"check": {"patterns": {"regexes": ["<a[^>]*>"]}}}]);
+    let mut desk = Desk::new(json!({"guards": guards, "delivery": "guarded"}));
+    desk.send(&["<a "]);
+    let filler = "x".repeat(100);
+    for _ in 0..60 {
+        desk.send(&[&filler]);
+    }
+    assert_eq!(desk.session.faults().len(), 1, "4,096 characters without a decision are a hit");
+    let _ = Duration::ZERO;
+}
+
+#[test]
+fn a_wrong_guard_is_refused_by_name() {
+    let cases = [
+        (json!({"guards": [{"check": {"patterns": {"regexes": ["(?=x)"]}}}]}), "guards[0].regexes"),
+        (json!({"guards": [{"check": {"json": {}}, "mask": "x"}]}), "guards[0].mask"),
+        (json!({"drift": {"threshold_permille": 0}}), "drift.threshold_permille"),
+        (
+            json!({"input_guards": [{"check": {"secrets": {}}, "severity": "warn", "mask": "x"}]}),
+            "input_guards",
+        ),
+    ];
+    for (policy, field) in cases {
+        let error = Policy::from_json(&policy.to_string()).unwrap_err();
+        assert!(error.field.starts_with(field), "{error}");
+    }
+}

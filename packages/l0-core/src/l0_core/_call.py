@@ -1,0 +1,109 @@
+"""Calls that are not streams: retrieval, tools, any callable."""
+# ruff: noqa: ARG002 - a port is given what every port is given
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from l0_core._async import AsyncStream
+from l0_core._drive import Drive, sources_of
+from l0_core._lifecycle import Lifecycle
+from l0_core._port import Attempt, Facts, Opaque
+from l0_core._settings import PolicyLike, policy_of
+from l0_core._sync import Stream
+from l0_core._target import Target
+
+T = TypeVar("T")
+
+
+class _Value:
+    """What a call returned, as the one chunk of its stream."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _ValuePort:
+    """Values are passed whole and not looked into."""
+
+    def text(self, chunk: _Value) -> str | None:
+        return None
+
+    def facts(self, chunk: _Value) -> Facts:
+        return Facts(opaque=Opaque(0))
+
+    def cut(self, chunk: _Value, start: int, end: int, shown: object) -> _Value:
+        return chunk
+
+    def encode(self, chunk: _Value) -> str:
+        raise NotImplementedError
+
+    def decode(self, text: str) -> _Value:
+        raise NotImplementedError
+
+    def final(self, metadata: Mapping[str, object]) -> _Value | None:
+        return None
+
+
+_PORT = _ValuePort()
+
+
+def _targets(
+    sources: Sequence[Target | Callable[..., Any]], wrap: Callable[[Callable[..., Any]], Callable[[Attempt], Any]]
+) -> list[Target]:
+    """Return targets whose stream is the one value that the source returns."""
+    return [
+        replace(target, open=wrap(target.open), name=target.label(place), whole=True)
+        for place, target in enumerate(sources_of(*sources))
+    ]
+
+
+def call(
+    fn: Target | Callable[[], T],
+    *,
+    fallbacks: Sequence[Target | Callable[[], T]] = (),
+    policy: PolicyLike = None,
+    on: Lifecycle | None = None,
+    tenant: str | None = None,
+) -> T:
+    """Call `fn`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns.
+
+    Example:
+        >>> import l0_core
+        >>> l0_core.call(lambda: ["a document"])
+        ['a document']
+    """
+
+    def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], Iterator[_Value]]:
+        def open_(_: Attempt) -> Iterator[_Value]:
+            yield _Value(fn())
+
+        return open_
+
+    targets = _targets([fn, *fallbacks], wrap)
+    (value,) = Stream[_Value](Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT))
+    return value.value  # type: ignore[no-any-return]
+
+
+async def acall(
+    fn: Target | Callable[[], Awaitable[T]],
+    *,
+    fallbacks: Sequence[Target | Callable[[], Awaitable[T]]] = (),
+    policy: PolicyLike = None,
+    on: Lifecycle | None = None,
+    tenant: str | None = None,
+) -> T:
+    """Await `fn()`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns."""
+
+    def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], AsyncIterator[_Value]]:
+        async def open_(_: Attempt) -> AsyncIterator[_Value]:
+            yield _Value(await fn())
+
+        return open_
+
+    targets = _targets([fn, *fallbacks], wrap)
+    drive = Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT)
+    (value,) = [value async for value in AsyncStream[_Value](drive)]
+    return value.value  # type: ignore[no-any-return]

@@ -1,0 +1,72 @@
+"""What a session inherits from the code around it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from l0_core._clock import SECOND, clock
+
+
+class Pulling:
+    """Whether a session is waiting for its provider right now. Cheaper to move than a context variable."""
+
+    __slots__ = ("active",)
+
+    def __init__(self, *, active: bool = False) -> None:
+        self.active = active
+
+
+_pulling: ContextVar[Pulling | None] = ContextVar("l0_pulling", default=None)
+
+
+def enter(pulling: Pulling) -> None:
+    """Let what runs in this context from now on see when `pulling` is active."""
+    _pulling.set(pulling)
+
+
+def in_attempt() -> bool:
+    """Return whether this code runs inside an attempt of a session: what is opened here is protected already."""
+    pulling = _pulling.get()
+    return pulling is not None and pulling.active
+
+
+_deadline: ContextVar[int | None] = ContextVar("l0_deadline", default=None)
+_idempotency_key: ContextVar[str | None] = ContextVar("l0_idempotency_key", default=None)
+
+
+@contextmanager
+def deadline(seconds: float, *, reserve: float = 0.0) -> Iterator[None]:
+    """Give every session and step inside what is left of `seconds`, less `reserve`.
+
+    An outer deadline that is sooner wins.
+
+    Args:
+        seconds: How long the block may take.
+        reserve: Seconds of it that are kept back for what the block does itself.
+
+    Example:
+        >>> import l0_core
+        >>> with l0_core.deadline(8.0, reserve=1.5):
+        ...     answer = "".join(l0_core.stream(lambda attempt: iter(["Paris."])))
+        >>> answer
+        'Paris.'
+    """
+    if not 0 <= reserve <= seconds:
+        raise ValueError(f"reserve must be from 0 to the deadline's {seconds} seconds, not {reserve}")
+    mine = clock().now() + int((seconds - reserve) * SECOND)
+    outer = _deadline.get()
+    token = _deadline.set(mine if outer is None else min(mine, outer - int(reserve * SECOND)))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def inherited_deadline() -> int | None:
+    """Return the moment by which a session that begins here must end."""
+    return _deadline.get()
+
+
+def idempotency_key() -> str | None:
+    """Return the key of the step this code runs in: the same however often the step is tried."""
+    return _idempotency_key.get()

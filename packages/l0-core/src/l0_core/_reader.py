@@ -1,0 +1,245 @@
+"""Reading an attempt's stream in a thread, because a blocked read can be abandoned in no other way."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import Context
+from typing import Any, NamedTuple
+
+from l0_core._clock import Clock
+from l0_core._drive import NotAStream, Open
+from l0_core.ports import abort
+
+AHEAD_MAX = 64
+"""Chunks read ahead of the consumer at most."""
+
+_RESUME_AT = AHEAD_MAX // 4
+_IDLE_MAX = 8
+_IDLE_SECONDS = 5.0
+
+
+class _Gate:
+    """Lets the one thread that waits at it pass once. Opening it for nobody lets the next one pass at once."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self, seconds: float = -1) -> bool:
+        return self._lock.acquire(timeout=seconds)
+
+    def open(self) -> None:
+        with suppress(RuntimeError):  # It is open.
+            self._lock.release()
+
+
+class Timed(NamedTuple):
+    """A chunk that is not plain text, and the nanoseconds its read had been pending: it may be a keep-alive."""
+
+    waited: int
+    chunk: Any
+
+
+class Reader:
+    """One attempt's stream, read in a thread of the pool; its chunks are taken from `items`.
+
+    One thread puts chunks in, one takes them out: the deque needs no lock. A side that has to wait says so first and
+    looks once more, so that the other's wake-up cannot be missed.
+    """
+
+    def __init__(self, step: Open, clock: Clock, context: Context) -> None:
+        self.items: deque[Any] = deque()
+        self.reading: int | None = None
+        """When the pending read began, if one is pending."""
+        self.opened = False
+        self.over = False
+        """Whether everything there will ever be is in `items`."""
+        self.error: BaseException | None = None
+        self.paused = False
+        self._step = step
+        self._now = clock.now
+        self._abandoned = False
+        self._waiting = False
+        self._signal = _Gate()
+        self._space = _Gate()
+        self._source: Any = None
+        run_aside(lambda: context.run(self._read))
+
+    # The reading thread ----------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        iterator: Iterator[Any] | None = None
+        try:
+            iterator = self._open()
+            self._pump(iterator)
+        except StopIteration:
+            pass
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the consumer's to see
+            self.error = error
+        finally:
+            self.reading = None
+            if self._abandoned:
+                close_quietly(iterator)
+            self.over = True
+            self._wake()
+
+    def _open(self) -> Iterator[Any]:
+        source = self._source = self._step.target.open(self._step.attempt)
+        iterator = iterator_of(source)
+        self.reading = self._now()
+        self.opened = True
+        if self._waiting:
+            self._wake()
+        return iterator
+
+    def _pump(self, iterator: Iterator[Any]) -> None:
+        pull, append, now, items = iterator.__next__, self.items.append, self._now, self.items
+        while not self._abandoned:
+            self.reading = began = now()
+            chunk = pull()
+            append(chunk if type(chunk) is str else Timed(now() - began, chunk))
+            if self._waiting:
+                self._wake()
+            if len(items) >= AHEAD_MAX:
+                self._pause()
+
+    def _wake(self) -> None:
+        self._waiting = False
+        self._signal.open()
+
+    def _pause(self) -> None:
+        self.reading = None
+        self.paused = True
+        while len(self.items) > _RESUME_AT and not self._abandoned:
+            self._space.wait()
+        self.paused = False
+
+    # The consuming thread --------------------------------------------------------------------------------------------
+
+    def wait(self, seconds: float, *, opened: bool) -> None:
+        """Return when there is a chunk, when there will be none, or after `seconds`.
+
+        Also when `interrupt` is called, and when the stream has been opened, if the caller does not know that yet.
+        """
+        self._waiting = True
+        if not self.items and not self.over and self.opened == opened:
+            self._signal.wait(max(0.0, seconds))
+        self._waiting = False
+
+    def interrupt(self) -> None:
+        """Let `wait` return."""
+        self._signal.open()
+
+    def resume(self) -> None:
+        """Go on reading, if there is room again."""
+        if len(self.items) <= _RESUME_AT:
+            self._space.open()
+
+    def abandon(self) -> None:
+        """Stop reading as soon as that can be: at once where the stream's client can be closed from outside."""
+        self._abandoned = True
+        self._space.open()
+        if not self.over and self._source is not None:
+            abort(self._source)
+
+
+def iterator_of(source: Any) -> Iterator[Any]:
+    """Return an iterator over what a source gave; refuse what is none."""
+    try:
+        return iter(source)
+    except TypeError:
+        hint = (
+            ": for an async iterator use astream"
+            if hasattr(source, "__aiter__") or hasattr(source, "__await__")
+            else ""
+        )
+        raise NotAStream(f"open_ must return an iterator of chunks, not {type(source).__name__}{hint}") from None
+
+
+def close_quietly(iterator: Any) -> None:
+    close = getattr(iterator, "close", None)
+    if close is not None:
+        with suppress(Exception):  # It is being thrown away.
+            close()
+
+
+def run_aside(job: Callable[[], None]) -> None:
+    """Run a job in a thread of the pool."""
+    _pool.run(job)
+
+
+class _Pool:
+    """Threads that wait a little for more work before they end.
+
+    All are daemons: a stalled read keeps nobody from leaving.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[_Worker] = []
+        self._lock = threading.Lock()
+
+    def run(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        if worker is None:
+            worker = _Worker(self)
+            worker.give(job)
+            worker.start()
+        else:
+            worker.give(job)
+
+    def take_back(self, worker: "_Worker") -> bool:
+        """Return whether the worker is kept for more."""
+        with self._lock:
+            if len(self._idle) >= _IDLE_MAX:
+                return False
+            self._idle.append(worker)
+            return True
+
+    def dismiss(self, worker: "_Worker") -> bool:
+        """Return whether the worker may end: not if a job has been given to it meanwhile."""
+        with self._lock:
+            if worker not in self._idle:
+                return False
+            self._idle.remove(worker)
+            return True
+
+
+class _Worker(threading.Thread):
+    def __init__(self, pool: _Pool) -> None:
+        super().__init__(name="l0-reader", daemon=True)
+        self._pool = pool
+        self._job: Callable[[], None] | None = None
+        self._given = _Gate()
+
+    def give(self, job: Callable[[], None]) -> None:
+        self._job = job
+        self._given.open()
+
+    def run(self) -> None:
+        while True:
+            if not self._given.wait(_IDLE_SECONDS) and self._pool.dismiss(self):
+                return
+            job, self._job = self._job, None
+            if job is None:
+                continue
+            job()
+            del job
+            if not self._pool.take_back(self):
+                return
+
+
+_pool = _Pool()
+
+
+def _renew() -> None:
+    global _pool  # noqa: PLW0603 - one pool a process; the threads of the old one stayed in the parent
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

@@ -1,0 +1,341 @@
+"""The runner that calls."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from contextvars import copy_context
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+
+from l0_core._clock import SECOND
+from l0_core._context import Pulling, enter
+from l0_core._drive import DRAIN, HOLD, Close, Drive, Emit, Open, Queue, Step, Tell, sources_of
+from l0_core._fleet import fleet
+from l0_core._lifecycle import Lifecycle, heed
+from l0_core._port import ChunkPort
+from l0_core._reader import Reader, Timed, close_quietly, iterator_of, run_aside
+from l0_core._settings import PolicyLike, passes_through, policy_of
+from l0_core._target import Target
+
+if TYPE_CHECKING:
+    from l0_core._result import Result
+
+ChunkT = TypeVar("ChunkT")
+StallGuard = Literal["thread", "off"]
+
+
+class Stream(Generic[ChunkT]):
+    """One clean stream. Iterate it; `close` it if you stop early; `result` says how it went."""
+
+    def __init__(self, drive: Drive, stall_guard: StallGuard = "thread") -> None:
+        self._drive = drive
+        self._runner = _Runner(drive, stall_guard)
+        self._chunks: Generator[ChunkT, None, None] = _through(drive) if passes_through() else self._runner.run()
+
+    def __iter__(self) -> Iterator[ChunkT]:
+        return self._chunks
+
+    def __next__(self) -> ChunkT:
+        return next(self._chunks)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop, and close the provider's stream. From any thread; more than once does no harm."""
+        self._runner.interrupt()
+        with suppress(ValueError):  # It is running in another thread, which stops now.
+            self._chunks.close()
+
+    @property
+    def result(self) -> "Result":
+        """How the session went, or goes."""
+        return self._drive.result
+
+
+class _Runner:
+    def __init__(self, drive: Drive, stall_guard: StallGuard) -> None:
+        self._drive = drive
+        self._guarded = stall_guard == "thread"
+        self._reader: Reader | None = None
+        self._pull: Callable[[], Any] | None = None
+        self._direct: Any = None
+        self._context = copy_context()
+        self._context.run(enter, Pulling(active=True))
+        self._closing = threading.Event()
+
+    def interrupt(self) -> None:
+        """Let a wait return; the session is cancelled by whoever waits."""
+        self._closing.set()
+        if self._reader is not None:
+            self._reader.interrupt()
+
+    def run(self) -> Generator[Any, None, None]:  # noqa: PLR0912 - three places where a step may be a chunk
+        drive = self._drive
+        try:
+            for step in drive.start():
+                if type(step) is Emit:
+                    yield step.chunk
+                else:
+                    self._do(step)
+            while not drive.is_over:
+                if self._reader is not None:
+                    yield from self._read(self._reader)
+                elif self._pull is not None:
+                    yield from self._read_directly(self._pull)
+                else:
+                    self._wait()
+                for step in drive.steps():
+                    if type(step) is Emit:
+                        yield step.chunk
+                    else:
+                        self._do(step)
+            for step in drive.end():
+                if type(step) is Emit:
+                    yield step.chunk
+                else:
+                    self._do(step)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Whatever way the session is left, nothing stays open."""
+        drive = self._drive
+        if not drive.is_over:
+            drive.session.cancel(drive.clock.now())
+            for step in drive.steps():
+                if not isinstance(step, Emit):
+                    self._do(step)
+        self._close()
+
+    # Steps -----------------------------------------------------------------------------------------------------------
+
+    def _do(self, step: Step) -> None:
+        match step:
+            case Open():
+                self._open(step)
+            case Close():
+                self._close()
+            case Queue():
+                self._queue(step)
+            case Tell(event):
+                _heed(event)
+            case Emit():
+                pass
+
+    def _open(self, step: Open) -> None:
+        self._close()
+        drive = self._drive
+        context = self._context.copy()  # one for each attempt: an abandoned one may still be in use
+        if self._guarded:
+            self._reader = Reader(step, drive.clock, context)
+            return
+        try:
+            self._direct = context.run(step.target.open, step.attempt)
+            pull = iterator_of(self._direct).__next__
+        except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+            self._failed(error, bytes_seen=False)
+            return
+        drive.session.opened(drive.clock.now(), drive.attempt)
+        self._pull = lambda: context.run(pull)
+
+    def _close(self) -> None:
+        reader, self._reader = self._reader, None
+        direct, self._direct, self._pull = self._direct, None, None
+        if reader is not None:
+            reader.abandon()
+        if direct is not None:
+            close_quietly(direct)
+
+    def _queue(self, step: Queue) -> None:
+        drive, turn = self._drive, threading.Event()
+        fleet().wait(step.ticket, turn.set)
+        while not fleet().is_called(step.key, step.ticket, step.purpose, drive.policy):
+            due = drive.session.poll_timeout()
+            if self._closing.is_set() or due is None or drive.clock.now() >= due:
+                fleet().leave(step.key, step.ticket)
+                self._cancel_or_time_out()
+                return
+            turn.wait(min(due - drive.clock.now(), SECOND) / SECOND)
+            turn.clear()
+        drive.session.admitted(drive.clock.now(), 0, 0)
+
+    def _cancel_or_time_out(self) -> None:
+        session, now = self._drive.session, self._drive.clock.now()
+        if self._closing.is_set():
+            session.cancel(now)
+        else:
+            session.timeout(now)
+
+    def _wait(self) -> None:
+        drive = self._drive
+        due = drive.session.poll_timeout()
+        if due is not None:
+            drive.clock.wait(due, self._closing)
+        self._cancel_or_time_out()
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def _read(self, reader: Reader) -> Generator[Any, None, None]:  # noqa: C901 - the inner loop, in one piece
+        """Give the engine what the reader brings, and the consumer what the engine passes, until it says drain."""
+        drive = self._drive
+        push, text_of, attempt, seamed, now = (
+            drive.session.chunk,
+            drive.text_of,
+            drive.attempt,
+            drive.seamed,
+            drive.clock.now,
+        )
+        take, hold, passed = reader.items.popleft, drive.held.append, drive.passed
+        while True:
+            try:
+                chunk = take()
+            except IndexError:
+                if self._starved(reader):
+                    return
+                continue
+            if reader.paused:
+                reader.resume()
+            try:
+                if type(chunk) is str and chunk:
+                    signal = push(now(), attempt, chunk)
+                else:
+                    waited, chunk = chunk if type(chunk) is Timed else (0, chunk)
+                    text = text_of(chunk)
+                    signal = push(now(), attempt, text) if text else drive.part(chunk, waited)
+            except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+                self._failed(error, bytes_seen=True)
+                return
+            if not signal:
+                if not passed:
+                    drive.passed = passed = True
+                yield drive.fit(chunk) if seamed else chunk
+            elif signal == HOLD:
+                hold(chunk)
+            elif signal == DRAIN:
+                hold(chunk)
+                return
+
+    def _starved(self, reader: Reader) -> bool:
+        """Wait for the reader; return whether the engine has been told something new."""
+        drive = self._drive
+        session, now = drive.session, drive.clock.now
+        opened = reader.opened
+        if opened:
+            session.opened(now(), drive.attempt)
+        if reader.over:
+            if reader.items:
+                return False
+            if reader.error is None:
+                session.ended(now(), drive.attempt)
+                self._close()
+            else:
+                self._failed(reader.error, bytes_seen=reader.opened)
+            return True
+        reading = reader.reading
+        # While the reader pauses nothing is pending; but it goes on any moment, and then the clocks of content run.
+        due = session.poll_timeout(now() if reading is None else reading)
+        if due is not None:
+            reader.wait((due - now()) / SECOND, opened=opened)
+        if reader.items or reader.over:
+            return False
+        if self._closing.is_set():
+            session.cancel(now())
+        else:
+            moment, reading = now(), reader.reading
+            session.timeout(moment, max(0, moment - reading) if reading is not None else None)
+        return True
+
+    def _failed(self, error: BaseException, *, bytes_seen: bool) -> None:
+        self._close()
+        if not isinstance(error, Exception):
+            raise error
+        self._drive.failed(error, bytes_seen=bytes_seen)
+
+    def _read_directly(self, pull: Callable[[], Any]) -> Generator[Any, None, None]:
+        """Do what `_read` does without a thread: a blocked read blocks the consumer."""
+        drive = self._drive
+        push, text_of, attempt, seamed, now = (
+            drive.session.chunk,
+            drive.text_of,
+            drive.attempt,
+            drive.seamed,
+            drive.clock.now,
+        )
+        hold, passed = drive.held.append, drive.passed
+        while True:
+            began = now()
+            try:
+                chunk = pull()
+                if type(chunk) is str and chunk:
+                    signal = push(now(), attempt, chunk)
+                else:
+                    text = text_of(chunk)
+                    signal = push(now(), attempt, text) if text else drive.part(chunk, now() - began)
+            except StopIteration:
+                drive.session.ended(now(), attempt)
+                self._close()
+                return
+            except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+                self._failed(error, bytes_seen=True)
+                return
+            if not signal:
+                if not passed:
+                    drive.passed = passed = True
+                yield drive.fit(chunk) if seamed else chunk
+            elif signal == HOLD:
+                hold(chunk)
+            elif signal == DRAIN:
+                hold(chunk)
+                return
+
+
+def _heed(event: Awaitable[object]) -> None:
+    run_aside(lambda: asyncio.run(heed(event)))
+
+
+def _through(drive: Drive) -> Generator[Any, None, None]:
+    """What is opened inside an attempt is protected already, and passes as it comes."""
+    source = drive.through()
+    for chunk in iterator_of(source.target.open(source.attempt)):
+        drive.saw(chunk)
+        yield chunk
+    drive.saw_end()
+
+
+def stream(
+    open_: Target | Callable[..., Any],
+    *,
+    fallbacks: Sequence[Target | Callable[..., Any]] = (),
+    policy: PolicyLike = None,
+    on: Lifecycle | None = None,
+    tenant: str | None = None,
+    port: ChunkPort[Any] | None = None,
+    stall_guard: StallGuard = "thread",
+) -> Stream[Any]:
+    """Return one clean stream, whatever fails on the way.
+
+    Args:
+        open_: Starts one attempt: is given an `Attempt` and returns an iterator of `str`, `Chunk` or an SDK's chunks.
+        fallbacks: What to try when it fails for good, in this order.
+        policy: A `Policy`, the name of a preset, or a file; `L0_POLICY`, or the standard one, where nothing is said.
+        on: Listeners.
+        tenant: Whose budgets and breakers it counts against.
+        port: What knows the source's chunks, where they are of a kind of your own.
+        stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
+
+    Example:
+        >>> import l0_core
+        >>> stream = l0_core.stream(lambda attempt: iter(["The capital ", "is Paris."]))
+        >>> "".join(stream), stream.result.attempts
+        ('The capital is Paris.', 1)
+    """
+    sources = sources_of(open_, *fallbacks)
+    drive = Drive(sources, policy_of(policy), on=on, tenant=tenant, port=port)
+    return Stream(drive, stall_guard)

@@ -1,0 +1,78 @@
+"""Chunks that need no SDK: `str`, and `Chunk` where there is more to say than text."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from l0_core._port import Chunk, Facts, LogProb, Opaque, Shown, ToolFragment, Usage
+
+PlainChunk = str | Chunk
+
+
+class PlainPort:
+    """The port of sources that yield `str`, `Chunk`, or both."""
+
+    def text(self, chunk: PlainChunk) -> str | None:
+        """Return the text of a `str`."""
+        return chunk if isinstance(chunk, str) and chunk else None
+
+    def facts(self, chunk: PlainChunk) -> Facts:
+        """Return what a `Chunk` says, which speaks the engine's words already."""
+        if isinstance(chunk, str):
+            return Facts(chunk)
+        return Facts(
+            text=chunk.text,
+            reasoning=bool(chunk.reasoning),
+            tools=tuple(chunk.tools),
+            opaque=chunk.opaque,
+            finish=chunk.finish_reason,
+            usage=chunk.usage,
+            logprob=chunk.logprob,
+            sequence=chunk.sequence,
+        )
+
+    def cut(self, chunk: PlainChunk, start: int, end: int, shown: Shown) -> PlainChunk:  # noqa: ARG002 - holds nothing of what was before
+        """Return the chunk with a part of its text."""
+        return chunk[start:end] if isinstance(chunk, str) else replace(chunk, text=chunk.text[start:end])
+
+    def encode(self, chunk: PlainChunk) -> str:
+        """Return a `str` as a JSON string, a `Chunk` as an object of the fields that say something."""
+        if isinstance(chunk, str):
+            return json.dumps(chunk)
+        names = [field.name for field in fields(chunk)]
+        said = {name: value for name in names if (value := getattr(chunk, name)) != getattr(_NOTHING, name)}
+        if "metadata" in said:
+            said["metadata"] = dict(chunk.metadata)
+        return json.dumps(said)
+
+    def decode(self, text: str) -> PlainChunk:
+        """Return the chunk that `encode` wrote."""
+        said = json.loads(text)
+        return said if isinstance(said, str) else _chunk(said)
+
+    def final(self, metadata: Mapping[str, object]) -> PlainChunk | None:  # noqa: ARG002 - a string has no place for it
+        """Return nothing: consumers of `str` join what they get."""
+        return None
+
+
+class ChunkedPort(PlainPort):
+    """The port of sources that begin with a `Chunk`: their consumers know that text is not all."""
+
+    def final(self, metadata: Mapping[str, object]) -> PlainChunk | None:
+        """Return an empty `Chunk` that carries the metadata."""
+        return Chunk(metadata=metadata)
+
+
+PLAIN: Final = PlainPort()
+
+_NOTHING: Final = Chunk()
+
+
+def _chunk(said: dict[str, Any]) -> Chunk:
+    if "tools" in said:
+        said["tools"] = tuple(ToolFragment(*fragment) for fragment in said["tools"])
+    for name, kind in (("opaque", Opaque), ("usage", Usage), ("logprob", LogProb)):
+        if name in said:
+            said[name] = kind(*said[name])
+    return Chunk(**said)

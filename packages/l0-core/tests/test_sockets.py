@@ -1,0 +1,146 @@
+"""An upstream that is no longer wanted is closed: watched from the server's side of the socket."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from time import monotonic
+
+import httpx
+import pytest
+from driving import policy
+
+import l0_core
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class Watching:
+    """A server that sends one chunk, falls silent, and notes when the client hangs up."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self.left = threading.Event()
+        self.left_at = 0.0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(HEAD + b"6\r\nspoken\r\n")
+            while connection.recv(65_536):
+                pass
+        self.left_at = monotonic()
+        self.left.set()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Watching]:
+    server = Watching()
+    yield server
+    server.close()
+
+
+class Response:
+    """What a client's stream object looks like to `abort`: it has the response it reads."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(timeout=30)
+        self.response = self._client.send(self._client.build_request("GET", url), stream=True)
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            yield from self.response.iter_text()
+        finally:
+            self.response.close()
+            self._client.close()
+
+
+def source_of(server: Watching) -> l0_core.Target:
+    return l0_core.Target(lambda _: Response(server.url), name="watched")
+
+
+def async_source_of(server: Watching) -> l0_core.Target:
+    async def source(attempt: l0_core.Attempt) -> AsyncIterator[str]:
+        async with httpx.AsyncClient(timeout=30) as client, client.stream("GET", server.url) as response:
+            async for text in response.aiter_text():
+                yield text
+
+    return l0_core.Target(source, name="watched")
+
+
+def test_closing_a_sync_stream_hangs_up_at_once(server: Watching) -> None:
+    """G3."""
+    stream = l0_core.stream(source_of(server))
+    assert next(stream) == "spoken"
+    started = monotonic()
+    stream.close()
+    assert server.left.wait(5)
+    assert server.left_at - started < 0.1 + 1, "within 100 ms, and a busy machine's second"
+
+
+def test_a_stalled_sync_read_is_hung_up_on(server: Watching) -> None:
+    stream = l0_core.stream(source_of(server), policy=policy(timeouts={"text": 0.05}, retry={"max_retries": 0}))
+    with pytest.raises(l0_core.IncompleteError):
+        list(stream)
+    assert server.left.wait(5)
+
+
+def test_breaking_out_of_a_sync_stream_hangs_up(server: Watching) -> None:
+    for _ in l0_core.stream(source_of(server)):
+        break
+    assert server.left.wait(5)
+
+
+async def test_closing_an_async_stream_hangs_up_at_once(server: Watching) -> None:
+    stream = l0_core.astream(async_source_of(server))
+    assert await anext(stream) == "spoken"
+    started = monotonic()
+    await stream.aclose()
+    assert await asyncio.to_thread(server.left.wait, 5)
+    assert server.left_at - started < 0.1 + 1
+
+
+async def test_cancelling_an_async_consumer_hangs_up(server: Watching) -> None:
+    async def consume() -> list[str]:
+        return [chunk async for chunk in l0_core.astream(async_source_of(server))]
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(consume(), 0.3)
+    assert await asyncio.to_thread(server.left.wait, 5)
+
+
+async def test_a_stalled_async_read_is_hung_up_on(server: Watching) -> None:
+    quick = policy(timeouts={"text": 0.05}, retry={"max_retries": 0})
+    with pytest.raises(l0_core.IncompleteError):
+        _ = [chunk async for chunk in l0_core.astream(async_source_of(server), policy=quick)]
+    assert await asyncio.to_thread(server.left.wait, 5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_starts_clean() -> None:
+    """Neither the parent's threads nor its fleet are there, and sessions work all the same."""
+    assert list(l0_core.stream(lambda _: iter(["parent"]))) == ["parent"]
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "".join(l0_core.stream(lambda _: iter(["child"])))
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b"child"
+    assert os.waitpid(child, 0)[1] == 0
