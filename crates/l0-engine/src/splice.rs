@@ -268,7 +268,8 @@ impl Window {
         if !view.complete {
             return Look::Undecided;
         }
-        let partly = self.starts(view.text).find_map(|start| self.partly(view, start));
+        // Behind a line of something else, a part of the words is too little to go by.
+        let partly = self.starts(view.text).next().and_then(|start| self.partly(view, start));
         partly.unwrap_or(Look::Failed(Misfit::AnchorMissing))
     }
 

@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use l0_engine::{
-    Admission, Answer, AttemptId, AttemptOutcome, Event, Fleet, Instant, Key, Mode, Purpose, SessionState,
+    Admission, Answer, AttemptId, AttemptOutcome, Event, Fleet, Instant, Key, Purpose, SessionState,
     TargetId, Ticket,
 };
 
@@ -59,7 +59,6 @@ struct Seat {
 pub(crate) struct Stream {
     pub(crate) attempt: AttemptId,
     pub(crate) target: TargetId,
-    pub(crate) mode: Mode,
     pub(crate) script: Script,
     pub(crate) opened: Instant,
     /// When its next event arrives.
@@ -231,6 +230,9 @@ impl World {
             Next::Timer => {
                 let waited = seat.reading.map(|since| now.since(since));
                 seat.judge.rings(waited);
+                if self.swarm.has(Trouble::LateTimers) {
+                    *self.tally.troubles.entry(Trouble::LateTimers.name()).or_default() += 1;
+                }
                 self.note(|| format!("#{place} the timer rings, a read pending for {waited:?}"));
                 self.seats[place].driver.timeout(now, waited)
             }
@@ -422,7 +424,6 @@ impl World {
         let mut stream = Stream {
             attempt: opening.attempt,
             target: opening.target,
-            mode: opening.mode,
             script,
             opened: now,
             arrives: now,
