@@ -513,12 +513,10 @@ impl Judge {
         Ok(())
     }
 
-    pub(crate) fn resets(&mut self, tally: &mut Tally) -> Verdict {
-        tally.checked(Promise::G1);
+    pub(crate) fn resets(&mut self) {
         self.making = Making::default();
         self.given.clear();
         self.resets += 1;
-        Ok(())
     }
 
     pub(crate) fn hears(&mut self, event: &Event, now: Instant, tally: &mut Tally) -> Verdict {
@@ -633,8 +631,7 @@ impl Judge {
             Ending::Deadline if now < self.deadline => {
                 Err(broken(Promise::G4, format!("given up for a deadline at {:?}", self.deadline)))
             }
-            Ending::Deadline => Ok(()),
-            Ending::Cancelled => Ok(()),
+            Ending::Deadline | Ending::Cancelled => Ok(()),
             ending => {
                 tally.checked(Promise::G4);
                 let time = (now, self.deadline);
@@ -697,7 +694,7 @@ impl Judge {
             return Err(broken(Promise::G1, "complete with an answer that does not fit".into()));
         };
         let message = self.message();
-        if !message.equals(truth) && !(cut_short && message.begins(truth)) {
+        if !(message.equals(truth) || cut_short && message.begins(truth)) {
             return Err(broken(
                 Promise::G1,
                 format!("complete: {message:?}, where this is right: {truth:?}"),
@@ -776,7 +773,7 @@ impl Judge {
         if sources.len() > 1 && !outcome.continued {
             return wrong(format!("it came from {sources:?}"));
         }
-        if outcome.continued != !outcome.splices.is_empty() {
+        if outcome.continued == outcome.splices.is_empty() {
             return wrong("splices".to_owned());
         }
         let text = &self.message().text;

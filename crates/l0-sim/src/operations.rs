@@ -233,6 +233,8 @@ impl Bench {
         let effects = match operation {
             Operation::Start if idle => self.driver.start(now)?,
             Operation::Start => return self.driver.disturb(now, None, 0),
+            // The first start is no second one.
+            Operation::Noise(0, _) if idle => return Ok(()),
             Operation::Noise(kind, reads) => return self.driver.disturb(now, reads.then_some(now), *kind),
             Operation::Die(lost) => return self.die(*lost, policy),
             // What needs a session that has begun begins it.

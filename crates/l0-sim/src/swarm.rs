@@ -129,6 +129,7 @@ faults! {
 
 /// How a target answers, whatever happens to its stream.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "habits have nothing to do with each other")]
 pub struct Habits {
     /// The phrasings it chooses among, by their place in the question's list.
     pub phrasings: Vec<usize>,

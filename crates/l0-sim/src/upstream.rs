@@ -492,6 +492,12 @@ const fn piece_of(digest: u64, piece: usize) -> u64 {
     digest.wrapping_mul(31).wrapping_add(piece as u64)
 }
 
+/// What clients raise when a stream breaks.
+const BREAKS: &[&str] =
+    &["httpx.ReadError", "httpx.RemoteProtocolError", "ConnectionResetError.ConnectionError"];
+/// What they raise over bytes that are no message.
+const GARBLES: &[&str] = &["json.decoder.JSONDecodeError", "UnicodeDecodeError", "TypeError"];
+
 /// Chunks on their way, before and after something happened to them.
 struct Emission {
     /// What the upstream made.
@@ -573,9 +579,7 @@ impl Emission {
             }
             Trouble::Cut => {
                 self.cut(dice.below(end + 1), dice);
-                const NAMES: &[&str] =
-                    &["httpx.ReadError", "httpx.RemoteProtocolError", "ConnectionResetError.ConnectionError"];
-                self.close = fails(dice.pick::<&str>(NAMES), None, FaultClass::Network);
+                self.close = fails(dice.pick::<&str>(BREAKS), None, FaultClass::Network);
             }
             Trouble::ErrorEvent => {
                 self.cut(dice.below(end + 1), dice);
@@ -583,8 +587,7 @@ impl Emission {
             }
             Trouble::Garbled => {
                 self.cut(dice.below(end + 1), dice);
-                const NAMES: &[&str] = &["json.decoder.JSONDecodeError", "UnicodeDecodeError", "TypeError"];
-                self.close = fails(dice.pick::<&str>(NAMES), None, FaultClass::Protocol);
+                self.close = fails(dice.pick::<&str>(GARBLES), None, FaultClass::Protocol);
             }
             Trouble::ClientStall => {
                 self.cut(dice.below(end + 1), dice);
@@ -592,10 +595,10 @@ impl Emission {
             }
             Trouble::Ended => self.cut(dice.below(end + 1), dice),
             Trouble::Lost | Trouble::Swapped | Trouble::Repeated | Trouble::Tail => {
-                self.corruption = Some(trouble)
+                self.corruption = Some(trouble);
             }
             Trouble::Empty | Trouble::RoleOnly | Trouble::Blank | Trouble::ThoughtOnly => {
-                self.hollow(trouble, dice)
+                self.hollow(trouble, dice);
             }
             Trouble::FinishError | Trouble::FinishFiltered => {
                 self.cut(dice.below(end + 1), dice);
@@ -708,7 +711,7 @@ impl Emission {
                     tail.into_iter().filter(|part| counted || !part.text.is_empty()).collect();
                 let plain = tail.iter().all(|part| counted || part.tools.is_empty() && part.opaque.is_none());
                 if plain {
-                    self.sent.splice(last + 1..last + 1, tail);
+                    self.sent.splice((last + 1)..=last, tail);
                 }
             }
         }

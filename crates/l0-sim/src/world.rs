@@ -94,7 +94,6 @@ impl World {
     }
 
     /// Plays it and tells everything that happened.
-    #[must_use]
     pub fn tell(seed: u64) -> (Vec<String>, Result<Tally, Violation>) {
         let mut world = Self::of(seed);
         world.trace = Some(world.introduce());
@@ -255,21 +254,18 @@ impl World {
         let attempt = stream.attempt;
         if !stream.begun {
             stream.begun = true;
-            let effects = match &stream.script.opens {
-                Opens::Fails(_, facts) => {
-                    stream.over = true;
-                    let facts = facts.clone();
-                    self.note(|| format!("#{place} attempt {} is refused: {facts:?}", attempt.0));
-                    self.seats[place].driver.failed(now, attempt, facts)
+            let effects = if let Opens::Fails(_, facts) = &stream.script.opens {
+                stream.over = true;
+                let facts = facts.clone();
+                self.note(|| format!("#{place} attempt {} is refused: {facts:?}", attempt.0));
+                self.seats[place].driver.failed(now, attempt, facts)
+            } else {
+                stream.schedule();
+                if seat.busy <= now {
+                    seat.reading = Some(now);
                 }
-                _ => {
-                    stream.schedule();
-                    if seat.busy <= now {
-                        seat.reading = Some(now);
-                    }
-                    self.note(|| format!("#{place} attempt {} is open", attempt.0));
-                    self.seats[place].driver.opened(now, attempt)
-                }
+                self.note(|| format!("#{place} attempt {} is open", attempt.0));
+                self.seats[place].driver.opened(now, attempt)
             };
             return self.carry_out(place, journal, effects);
         }
@@ -357,7 +353,7 @@ impl World {
                     }
                 });
             }
-            Effect::Open(opening) => self.open(place, opening)?,
+            Effect::Open(opening) => self.open(place, &opening)?,
             Effect::Wait { until } => seat.judge.waits(until, now, &mut self.tally)?,
             Effect::Close(attempt) => {
                 let stream = seat.streams.iter_mut().find(|stream| stream.attempt == attempt);
@@ -375,7 +371,7 @@ impl World {
                     seat.busy = Instant(now.0 + self.dice.millis(0, longest));
                 }
             }
-            Effect::Reset => seat.judge.resets(&mut self.tally)?,
+            Effect::Reset => seat.judge.resets(),
             Effect::Report { target, outcome } => {
                 let key = key(&seat.question.plan.targets[target.0 as usize].name);
                 let policy = Arc::clone(&seat.question.plan.policy);
@@ -398,15 +394,15 @@ impl World {
         Ok(None)
     }
 
-    fn open(&mut self, place: usize, opening: Opening) -> Outcome {
+    fn open(&mut self, place: usize, opening: &Opening) -> Outcome {
         let now = self.now;
         let seat = &mut self.seats[place];
         let at = opening.target.0 as usize;
-        seat.judge.opens(&opening, &seat.streams, now, &mut self.tally)?;
+        seat.judge.opens(opening, &seat.streams, now, &mut self.tally)?;
         let target = &seat.question.plan.targets[at];
         let shown: &Message = seat.judge.message();
         let mut call = upstream::Call {
-            opening: &opening,
+            opening,
             shown,
             question: &seat.question,
             swarm: &self.swarm,
@@ -446,7 +442,7 @@ impl World {
     /// No more calls at a time than allowed.
     fn check_limit(&mut self, target: TargetId) -> Outcome {
         let Some(limit) = self.swarm.questions[0].plan.policy.limits.concurrent else { return Ok(()) };
-        let live = self.seats.iter().flat_map(|seat| seat.streams.last());
+        let live = self.seats.iter().filter_map(|seat| seat.streams.last());
         let live = live.filter(|stream| stream.target == target && !stream.over && !stream.closed).count();
         self.tally.checked(Promise::G3);
         if live > limit as usize {

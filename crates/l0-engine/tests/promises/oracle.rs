@@ -57,7 +57,8 @@ pub(crate) fn is_anchor(shown: &str, anchor: &str) -> Result<(), TestCaseError> 
     let body = shown.trim_end();
     prop_assert!(body.ends_with(anchor), "{anchor:?}");
     let (words, near) = (folded(anchor), folded(&last_chars(body, BACK)));
-    prop_assert!(words.len() >= 12 && anchor.chars().count() <= 256, "{anchor:?}");
+    let letters = words.iter().filter(|c| c.is_alphanumeric()).count();
+    prop_assert!(letters >= 12 && anchor.chars().count() <= 256, "{anchor:?}");
     prop_assert!(is_aperiodic(&words), "{anchor:?} is one pattern");
     prop_assert_eq!(times(&words, &near), 1, "{:?} stands more than once", anchor);
     Ok(())
@@ -191,14 +192,25 @@ fn ends(held: &str, from: usize, ends_shown: &[char], least: usize) -> Vec<usize
 /// The anchor in other case, spacing or emphasis, and more of what was shown before it perhaps.
 fn loosely(held: &str, start: usize, anchor: &str, ends_shown: &[char]) -> Option<(String, usize)> {
     let from = start + lead(&held[start..], anchor);
-    let end = *ends(held, from, ends_shown, folded(anchor).len()).first()?;
+    let end = with_its_space(held, *ends(held, from, ends_shown, folded(anchor).len()).first()?);
     Some((held[start..from].to_owned(), end))
+}
+
+/// Where the white space ends that a place stands in: it counts once, however much of it there is.
+fn with_its_space(held: &str, end: usize) -> usize {
+    let rest = &held[end..];
+    let spaces =
+        if held[..end].ends_with(char::is_whitespace) { rest.len() - rest.trim_start().len() } else { 0 };
+    end + spaces
 }
 
 /// The longest part of the words, if it is no chance: long enough, no pattern, standing once.
 fn partly(held: &str, start: usize, anchor: &str, ends_shown: &[char]) -> Option<(String, usize)> {
     let from = start + lead(&held[start..], anchor);
-    let end = *ends(held, from, ends_shown, 12).last()?;
+    let ends = ends(held, from, ends_shown, 12);
+    let longest = folded(&held[from..*ends.last()?]).len();
+    let first = ends.into_iter().find(|&end| folded(&held[from..end]).len() == longest)?;
+    let end = with_its_space(held, first);
     let words = folded(&held[from..end]);
     let tells = is_aperiodic(&words) && times(&words, ends_shown) == 1;
     tells.then(|| (held[start..from].to_owned(), end))

@@ -108,8 +108,6 @@ fn completed(rig: &Rig) -> Option<String> {
 const SPLITS: [&[usize]; 4] = [&[usize::MAX], &[1], &[3, 1, 7], &[40, 2]];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
-
     /// G1. A prompted answer is joined where a slow and obvious search finds the only place, however it is split.
     #[test]
     fn a_prompted_seam_is_where_it_obviously_is(
@@ -239,5 +237,8 @@ fn played(policy: &Policy, attempts: &[(String, u8)], sizes: &[usize]) -> Rig {
 fn told(policy: &Policy, attempts: &[(String, u8)], sizes: &[usize]) -> (String, Outcome, Vec<Mode>) {
     let rig = played(policy, attempts, sizes);
     let modes = rig.openings.iter().map(|opening| opening.mode).collect();
-    (rig.text().to_owned(), rig.outcome().clone(), modes)
+    // How much arrives of an answer before it is seen not to fit depends on where its chunks end.
+    let mut outcome = rig.outcome().clone();
+    outcome.waste.bytes = 0;
+    (rig.text().to_owned(), outcome, modes)
 }

@@ -234,20 +234,21 @@ pub(crate) fn status(status: u16) -> Facts {
     Facts { status: Some(status), types: vec!["client.APIStatusError".to_owned()], ..Facts::default() }
 }
 
-/// Facts of each class that the table of faults knows, as far as an exception can bring it about.
+/// What a client raises for a fault of this class.
 pub(crate) fn of_class(class: FaultClass) -> Facts {
+    let coded = |code: &str| Facts { code: Some(code.to_owned()), ..Facts::default() };
     match class {
         FaultClass::Network => cut(),
         FaultClass::Overload => status(503),
-        FaultClass::Stall => raised("x.StreamChunkTimeoutError"),
+        FaultClass::Stall => raised("langchain_openai.StreamChunkTimeoutError"),
         FaultClass::Protocol => raised("json.decoder.JSONDecodeError"),
         FaultClass::Empty => raised("ValueError").with_message("No generation chunks were returned"),
-        FaultClass::Quota => Facts { code: Some("insufficient_quota".to_owned()), ..status(429) },
+        FaultClass::Quota => coded("insufficient_quota"),
         FaultClass::Auth => status(401),
         FaultClass::Request => status(400),
-        FaultClass::Refused => Facts { code: Some("content_filter".to_owned()), ..status(400) },
-        FaultClass::Cancelled => raised("asyncio.CancelledError"),
-        FaultClass::Internal => Facts { own_code: true, ..raised("KeyError") },
-        FaultClass::Content | FaultClass::Limited => unreachable!("no exception means {class:?}"),
+        FaultClass::Refused => coded("content_filter"),
+        FaultClass::Cancelled => raised("asyncio.exceptions.CancelledError"),
+        FaultClass::Internal => Facts { stage: Stage::Call, ..raised("NameError") },
+        FaultClass::Content | FaultClass::Limited => panic!("no exception amounts to {class:?}"),
     }
 }

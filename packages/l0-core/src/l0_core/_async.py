@@ -10,10 +10,23 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from l0_core._clock import SECOND, Clock
 from l0_core._context import Pulling, enter
-from l0_core._drive import DRAIN, HOLD, Close, Drive, Emit, NotAStream, Open, Queue, Step, Tell, sources_of
+from l0_core._drive import (
+    DRAIN,
+    HOLD,
+    Close,
+    Drive,
+    Emit,
+    ErrorClasses,
+    NotAStream,
+    Open,
+    Queue,
+    Step,
+    Tell,
+    sources_of,
+)
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
-from l0_core._port import ChunkPort
+from l0_core._port import ChunkPort, Unsent
 from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
 
@@ -38,7 +51,17 @@ class AsyncStream(Generic[ChunkT]):
 
     def __init__(self, drive: Drive) -> None:
         self._drive = drive
-        self._chunks: AsyncGenerator[ChunkT, None] = _through(drive) if passes_through() else _Runner(drive).run()
+        self._runner = _Runner(drive)
+        self._chunks: AsyncGenerator[ChunkT, None] = self._runner.through() if passes_through() else self._runner.run()
+
+    async def begin(self) -> Self:
+        """Open the first attempt now, so that a mistake in the call is raised here and not with the first chunk.
+
+        Nothing is read before the first chunk is asked for. What a retry could heal is left to the iteration.
+        """
+        self._runner.begins = True
+        await anext(self._chunks)
+        return self
 
     def __aiter__(self) -> AsyncIterator[ChunkT]:
         return self._chunks
@@ -146,6 +169,8 @@ class _Runner:
         self._opening: Open | None = None
         self._pull: Callable[[], Awaitable[Any]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.begins = False
+        """Whether the first thing given is nothing, as soon as the first attempt is open."""
 
     # One long function: every hop through another generator costs as much as the engine does.
     async def run(self) -> AsyncGenerator[Any, None]:  # noqa: C901, PLR0912, PLR0915
@@ -157,6 +182,9 @@ class _Runner:
                     yield step.chunk
                 else:
                     await self._do(step)
+            if self.begins:
+                await self._begin(watch)
+                yield None
             while not drive.is_over:
                 if self._opening is not None:
                     await self._open(self._opening, watch)
@@ -223,6 +251,35 @@ class _Runner:
         finally:
             watch.disarm()
             await self._leave()
+
+    async def _begin(self, watch: _Watch) -> None:
+        """Open the first attempt, and raise what no retry could heal."""
+        drive = self._drive
+        if self._opening is not None:
+            await self._open(self._opening, watch)
+        for step in drive.steps():
+            await self._do(step)
+        if drive.is_over:
+            for step in drive.end():
+                await self._do(step)
+
+    async def through(self) -> AsyncGenerator[Any, None]:
+        """What is opened inside an attempt is protected already, and passes as it comes."""
+        drive = self._drive
+        step = drive.through()
+        try:
+            source = step.target.open(step.attempt)
+            if inspect.isawaitable(source):
+                source = await source
+            chunks = async_iterator_of(source)
+            if self.begins:
+                yield None
+            async for chunk in chunks:
+                drive.saw(chunk)
+                yield chunk
+        except Unsent as error:
+            raise error.__cause__ or error from None
+        drive.saw_end()
 
     async def _leave(self) -> None:
         """Whatever way the session is left, nothing stays open."""
@@ -344,18 +401,6 @@ def async_iterator_of(source: Any) -> AsyncIterator[Any]:
         raise NotAStream(f"open_ must return an async iterator of chunks, or await to one, not {kind}{hint}") from None
 
 
-async def _through(drive: Drive) -> AsyncGenerator[Any, None]:
-    """What is opened inside an attempt is protected already, and passes as it comes."""
-    step = drive.through()
-    source = step.target.open(step.attempt)
-    if inspect.isawaitable(source):
-        source = await source
-    async for chunk in async_iterator_of(source):
-        drive.saw(chunk)
-        yield chunk
-    drive.saw_end()
-
-
 def astream(
     open_: Target | Callable[..., Any],
     *,
@@ -364,6 +409,8 @@ def astream(
     on: Lifecycle | None = None,
     tenant: str | None = None,
     port: ChunkPort[Any] | None = None,
+    streamed: bool = True,
+    errors: ErrorClasses | None = None,
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
 
@@ -374,6 +421,8 @@ def astream(
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         port: What knows the source's chunks, where they are of a kind of your own.
+        streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
+        errors: What a framework raises in place of an error of L0: a child of both.
 
     Example:
         >>> import asyncio, l0_core
@@ -386,4 +435,6 @@ def astream(
         ['The capital ', 'is Paris.']
     """
     sources = sources_of(open_, *fallbacks)
-    return AsyncStream(Drive(sources, policy_of(policy), on=on, tenant=tenant, port=port))
+    return AsyncStream(
+        Drive(sources, policy_of(policy), streamed=streamed, on=on, tenant=tenant, port=port, errors=errors)
+    )

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from l0_core._async import AsyncStream
-from l0_core._drive import Drive, sources_of
+from l0_core._drive import Drive, ErrorClasses, sources_of
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, Facts, Opaque
+from l0_core._port import Attempt, ChunkPort, Facts, Opaque
 from l0_core._settings import PolicyLike, policy_of
 from l0_core._sync import Stream
 from l0_core._target import Target
@@ -60,6 +60,10 @@ def _targets(
     ]
 
 
+def _plan(on: Lifecycle | None, tenant: str | None, port: ChunkPort[Any] | None) -> dict[str, Any]:
+    return {"streamed": False, "on": on, "tenant": tenant, "port": _PORT if port is None else port}
+
+
 def call(
     fn: Target | Callable[[], T],
     *,
@@ -67,8 +71,19 @@ def call(
     policy: PolicyLike = None,
     on: Lifecycle | None = None,
     tenant: str | None = None,
+    errors: ErrorClasses | None = None,
+    port: ChunkPort[T] | None = None,
 ) -> T:
     """Call `fn`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns.
+
+    Args:
+        fn: What is called.
+        fallbacks: What is called when it fails for good, in this order.
+        policy: A `Policy`, the name of a preset, or a file; `L0_POLICY`, or the standard one, where nothing is said.
+        on: Listeners.
+        tenant: Whose budgets and breakers it counts against.
+        port: What knows the value, where it is an answer to be looked at: then an empty one is a fault.
+        errors: Classes of a framework's own, raised in the place of L0's.
 
     Example:
         >>> import l0_core
@@ -77,14 +92,14 @@ def call(
     """
 
     def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], Iterator[_Value]]:
-        def open_(_: Attempt) -> Iterator[_Value]:
-            yield _Value(fn())
+        def open_(_: Attempt) -> Iterator[Any]:
+            yield _Value(fn()) if port is None else fn()
 
         return open_
 
-    targets = _targets([fn, *fallbacks], wrap)
-    (value,) = Stream[_Value](Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT))
-    return value.value  # type: ignore[no-any-return]
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors)
+    (value,) = Stream[Any](drive)
+    return value.value if port is None else value  # type: ignore[no-any-return]
 
 
 async def acall(
@@ -94,16 +109,17 @@ async def acall(
     policy: PolicyLike = None,
     on: Lifecycle | None = None,
     tenant: str | None = None,
+    errors: ErrorClasses | None = None,
+    port: ChunkPort[T] | None = None,
 ) -> T:
     """Await `fn()`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns."""
 
     def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], AsyncIterator[_Value]]:
-        async def open_(_: Attempt) -> AsyncIterator[_Value]:
-            yield _Value(await fn())
+        async def open_(_: Attempt) -> AsyncIterator[Any]:
+            yield _Value(await fn()) if port is None else await fn()
 
         return open_
 
-    targets = _targets([fn, *fallbacks], wrap)
-    drive = Drive(targets, policy_of(policy), streamed=False, on=on, tenant=tenant, port=_PORT)
-    (value,) = [value async for value in AsyncStream[_Value](drive)]
-    return value.value  # type: ignore[no-any-return]
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors)
+    (value,) = [value async for value in AsyncStream[Any](drive)]
+    return value.value if port is None else value  # type: ignore[no-any-return]

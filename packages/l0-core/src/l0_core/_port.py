@@ -1,8 +1,11 @@
 """The one seam between a kind of chunk and the driver."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from l0_core._result import ToolCall
 
 ChunkT = TypeVar("ChunkT")
 
@@ -118,6 +121,22 @@ class ChunkPort(Protocol[ChunkT]):
         """Return the trailing empty chunk that carries the `l0` metadata, if this kind of chunk can carry any."""
 
 
+@runtime_checkable
+class MaskingPort(Protocol[ChunkT]):
+    """What a port can do besides, where a policy masks: `patterns`, `secrets` and `pii` may."""
+
+    def replaced(self, chunk: ChunkT, text: str, shown: Shown) -> ChunkT:
+        """Return the chunk with `text` in the place of its own."""
+
+
+class Unsent(Exception):  # noqa: N818 - it says what became of the call
+    """A source raises this, from the actual error, where nothing was sent yet: the call itself is wrong.
+
+    The caller is given the actual error at once. Where a source says nothing, an error while the response is opened
+    or read may be the provider's doing and is retried.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt that a source is asked to open.
@@ -131,6 +150,7 @@ class Attempt:
         shown: The text the consumer has been given.
         anchor: The words to repeat; empty unless the mode is `prompt`.
         instruction: What to ask; empty unless the mode is `prompt`.
+        calls: The tool calls the consumer has been given.
         tokens_shown: About how many tokens were shown: what a limit of your own on the answer's length is lowered by.
         time_left: Seconds left for the whole session.
         idempotency_key: The same for every attempt of a session that starts from nothing; for providers that take one.
@@ -146,6 +166,7 @@ class Attempt:
     tokens_shown: int
     time_left: float
     idempotency_key: str
+    calls: Sequence["ToolCall"] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Reader:
     looks once more, so that the other's wake-up cannot be missed.
     """
 
-    def __init__(self, step: Open, clock: Clock, context: Context) -> None:
+    def __init__(self, step: Open, clock: Clock, context: Context, *, at_once: bool = True) -> None:
         self.items: deque[Any] = deque()
         self.reading: int | None = None
         """When the pending read began, if one is pending."""
@@ -64,8 +64,10 @@ class Reader:
         self._now = clock.now
         self._abandoned = False
         self._waiting = False
+        self._at_once = at_once
         self._signal = _Gate()
         self._space = _Gate()
+        self._start = _Gate()
         self._source: Any = None
         run_aside(lambda: context.run(self._read))
 
@@ -75,6 +77,9 @@ class Reader:
         iterator: Iterator[Any] | None = None
         try:
             iterator = self._open()
+            if not self._at_once:
+                self.reading = None
+                self._start.wait()
             self._pump(iterator)
         except StopIteration:
             pass
@@ -134,6 +139,11 @@ class Reader:
         """Let `wait` return."""
         self._signal.open()
 
+    def go(self) -> None:
+        """Begin to read, if that was put off."""
+        self._at_once = True
+        self._start.open()
+
     def resume(self) -> None:
         """Go on reading, if there is room again."""
         if len(self.items) <= _RESUME_AT:
@@ -142,6 +152,7 @@ class Reader:
     def abandon(self) -> None:
         """Stop reading as soon as that can be: at once where the stream's client can be closed from outside."""
         self._abandoned = True
+        self._start.open()
         self._space.open()
         if not self.over and self._source is not None:
             abort(self._source)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from l0_core._clock import SECOND
 from l0_core._context import Pulling, enter
-from l0_core._drive import DRAIN, HOLD, Close, Drive, Emit, Open, Queue, Step, Tell, sources_of
+from l0_core._drive import DRAIN, HOLD, Close, Drive, Emit, ErrorClasses, Open, Queue, Step, Tell, sources_of
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
-from l0_core._port import ChunkPort
+from l0_core._port import ChunkPort, Unsent
 from l0_core._reader import Reader, Timed, close_quietly, iterator_of, run_aside
 from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
@@ -31,7 +31,16 @@ class Stream(Generic[ChunkT]):
     def __init__(self, drive: Drive, stall_guard: StallGuard = "thread") -> None:
         self._drive = drive
         self._runner = _Runner(drive, stall_guard)
-        self._chunks: Generator[ChunkT, None, None] = _through(drive) if passes_through() else self._runner.run()
+        self._chunks: Generator[ChunkT, None, None] = self._runner.through() if passes_through() else self._runner.run()
+
+    def begin(self) -> Self:
+        """Open the first attempt now, so that a mistake in the call is raised here and not with the first chunk.
+
+        Nothing is read before the first chunk is asked for. What a retry could heal is left to the iteration.
+        """
+        self._runner.begins = True
+        next(self._chunks)
+        return self
 
     def __iter__(self) -> Iterator[ChunkT]:
         return self._chunks
@@ -69,6 +78,8 @@ class _Runner:
         self._context = copy_context()
         self._context.run(enter, Pulling(active=True))
         self._closing = threading.Event()
+        self.begins = False
+        """Whether the first thing given is nothing, as soon as the first attempt is open."""
 
     def interrupt(self) -> None:
         """Let a wait return; the session is cancelled by whoever waits."""
@@ -76,7 +87,7 @@ class _Runner:
         if self._reader is not None:
             self._reader.interrupt()
 
-    def run(self) -> Generator[Any, None, None]:  # noqa: PLR0912 - three places where a step may be a chunk
+    def run(self) -> Generator[Any, None, None]:  # noqa: C901, PLR0912 - as its async twin: no hop too many
         drive = self._drive
         try:
             for step in drive.start():
@@ -84,6 +95,8 @@ class _Runner:
                     yield step.chunk
                 else:
                     self._do(step)
+            if self.begins:
+                yield from self._begin()
             while not drive.is_over:
                 if self._reader is not None:
                     yield from self._read(self._reader)
@@ -103,6 +116,35 @@ class _Runner:
                     self._do(step)
         finally:
             self._leave()
+
+    def _begin(self) -> Generator[Any, None, None]:
+        """Wait until the first attempt is open; say so, and read on when the consumer wants to."""
+        drive, reader = self._drive, self._reader
+        while reader is not None and self._reader is reader and not reader.opened and not drive.is_over:
+            self._starved(reader)
+            for step in drive.steps():
+                self._do(step)
+        if drive.is_over:
+            for step in drive.end():
+                self._do(step)
+        yield None
+        if reader is not None:
+            reader.go()
+
+    def through(self) -> Generator[Any, None, None]:
+        """What is opened inside an attempt is protected already, and passes as it comes."""
+        drive = self._drive
+        source = drive.through()
+        try:
+            chunks = iterator_of(source.target.open(source.attempt))
+            if self.begins:
+                yield None
+            for chunk in chunks:
+                drive.saw(chunk)
+                yield chunk
+        except Unsent as error:
+            raise error.__cause__ or error from None
+        drive.saw_end()
 
     def _leave(self) -> None:
         """Whatever way the session is left, nothing stays open."""
@@ -134,7 +176,7 @@ class _Runner:
         drive = self._drive
         context = self._context.copy()  # one for each attempt: an abandoned one may still be in use
         if self._guarded:
-            self._reader = Reader(step, drive.clock, context)
+            self._reader = Reader(step, drive.clock, context, at_once=not self.begins or drive.attempt > 0)
             return
         try:
             self._direct = context.run(step.target.open, step.attempt)
@@ -300,15 +342,6 @@ def _heed(event: Awaitable[object]) -> None:
     run_aside(lambda: asyncio.run(heed(event)))
 
 
-def _through(drive: Drive) -> Generator[Any, None, None]:
-    """What is opened inside an attempt is protected already, and passes as it comes."""
-    source = drive.through()
-    for chunk in iterator_of(source.target.open(source.attempt)):
-        drive.saw(chunk)
-        yield chunk
-    drive.saw_end()
-
-
 def stream(
     open_: Target | Callable[..., Any],
     *,
@@ -317,6 +350,8 @@ def stream(
     on: Lifecycle | None = None,
     tenant: str | None = None,
     port: ChunkPort[Any] | None = None,
+    streamed: bool = True,
+    errors: ErrorClasses | None = None,
     stall_guard: StallGuard = "thread",
 ) -> Stream[Any]:
     """Return one clean stream, whatever fails on the way.
@@ -328,6 +363,8 @@ def stream(
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         port: What knows the source's chunks, where they are of a kind of your own.
+        streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
+        errors: What a framework raises in place of an error of L0: a child of both.
         stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
 
     Example:
@@ -337,5 +374,5 @@ def stream(
         ('The capital is Paris.', 1)
     """
     sources = sources_of(open_, *fallbacks)
-    drive = Drive(sources, policy_of(policy), on=on, tenant=tenant, port=port)
+    drive = Drive(sources, policy_of(policy), streamed=streamed, on=on, tenant=tenant, port=port, errors=errors)
     return Stream(drive, stall_guard)

@@ -39,7 +39,7 @@ class MessagesPort:
 
     def facts(self, event: "RawMessageStreamEvent") -> Facts:
         """Return what an event holds. Asking twice does no harm."""
-        match get(event, "type"):
+        match text_in(event, "type"):
             case "message_start":
                 return Facts(usage=self._count(get(get(event, "message"), "usage")))
             case "content_block_start":
@@ -60,10 +60,13 @@ class MessagesPort:
         self.thread = thread or _Thread(last)
         self.thread.renew()
 
-    def cut(self, event: "RawMessageStreamEvent", start: int, end: int, shown: Shown) -> "RawMessageStreamEvent":  # noqa: ARG002 - as above
+    def cut(self, event: Any, start: int, end: int, shown: Shown) -> Any:  # noqa: ARG002 - as above
         """Return an event with a part of its text, as one of the message that is gone on with."""
-        event = _sliced(event, start, end)
-        return event if self.thread is None else self.thread.fitted(event)
+        return self._fitted(_with_text(event, _text_of(event)[start:end]))
+
+    def replaced(self, event: Any, text: str, shown: Shown) -> Any:  # noqa: ARG002 - as above
+        """Return an event with another text."""
+        return self._fitted(_with_text(event, text))
 
     def encode(self, event: "RawMessageStreamEvent") -> str:
         """Return the event as the provider's own JSON, with the name of its class."""
@@ -74,15 +77,20 @@ class MessagesPort:
         from anthropic import types
 
         name, fields = json.loads(text)
-        event: RawMessageStreamEvent = read(getattr(types.beta if name.startswith("Beta") else types, name), fields)
+        event: RawMessageStreamEvent = read(
+            getattr(types.beta if name.startswith("Beta") else types, name, None), fields
+        )
         return event
 
     def final(self, metadata: Mapping[str, object]) -> None:
         """Return nothing: after the event that ends a message there is none."""
 
+    def _fitted(self, event: Any) -> Any:
+        return event if self.thread is None else self.thread.fitted(event)
+
     def _block(self, event: object) -> Facts:
         block, number = get(event, "content_block"), index_in(event, "index")
-        match get(block, "type"):
+        match text_in(block, "type"):
             case "text":
                 return Facts(text=text_in(block, "text"))
             case "tool_use" if number is not None:
@@ -95,7 +103,7 @@ class MessagesPort:
 
     def _piece(self, event: object) -> Facts:
         delta, number = get(event, "delta"), index_in(event, "index")
-        match get(delta, "type"):
+        match text_in(delta, "type"):
             case "text_delta":
                 return Facts(text=text_in(delta, "text"))
             case "citations_delta":
@@ -132,7 +140,7 @@ class _Thread:
         number = index_in(last, "index")
         if number is not None:
             self._next = number + 1
-            self._open = number if get(inside, "type") in _IN_TEXT else None
+            self._open = number if text_in(inside, "type") in _IN_TEXT else None
         self._blocks: dict[int, int] = {}
         """The place of each of the attempt's blocks among the consumer's."""
 
@@ -142,14 +150,14 @@ class _Thread:
 
     def fitted(self, event: Any) -> Any:
         """Return an event as it must read after those before it."""
-        kind, number = get(event, "type"), index_in(event, "index")
+        kind, number = text_in(event, "type"), index_in(event, "index")
         if kind == "message_start":
             return self._nothing(event)
         if number is None:
             return event
         if kind == "content_block_start":
             block = get(event, "content_block")
-            is_text = get(block, "type") == "text"
+            is_text = text_in(block, "type") == "text"
             if is_text and self._open is not None and self._open not in self._blocks.values():
                 self._blocks[number] = self._open
                 return self._nothing(event, text_in(block, "text"))
@@ -176,10 +184,15 @@ class _Thread:
         return kind.construct(type="content_block_delta", index=self._open, delta=delta)
 
 
-def _sliced(event: Any, start: int, end: int) -> Any:
+def _text_of(event: object) -> str:
+    return text_in(get(event, "delta"), "text") or text_in(get(event, "content_block"), "text")
+
+
+def _with_text(event: Any, text: str) -> Any:
+    """Return an event with another text, or one that has none as it is."""
     delta, block = get(event, "delta"), get(event, "content_block")
-    if get(delta, "type") == "text_delta":
-        return copied(event, delta=copied(delta, text=text_in(delta, "text")[start:end]))
-    if get(block, "type") == "text" and text_in(block, "text"):
-        return copied(event, content_block=copied(block, text=text_in(block, "text")[start:end]))
+    if text_in(delta, "type") == "text_delta":
+        return copied(event, delta=copied(delta, text=text))
+    if text_in(block, "type") == "text" and text_in(block, "text"):
+        return copied(event, content_block=copied(block, text=text))
     return event

@@ -1,0 +1,307 @@
+"""How the twelve entry points of an LLM are asked in an attempt, of any of the LLMs that may answer.
+
+An attempt that starts over asks exactly what the caller asked. One that goes on adds what was shown, and the words the
+engine wants asked; tools are handed to each LLM as tools, so that a fallback prepares them in its own format.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from llama_index.core.base.llms.generic_utils import (
+    astream_chat_response_to_completion_response,
+    stream_chat_response_to_completion_response,
+)
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, ThinkingBlock
+from llama_index.core.llms import LLM
+from llama_index_instrumentation.dispatcher import active_instrument_tags
+
+from l0_core import Attempt, Target, Unsent
+from l0_llamaindex import _known
+from l0_llamaindex._port import ChatPort, CompletionPort
+from l0_llamaindex._twin import Sent, Twins
+
+Family = Literal["chat", "complete", "tools"]
+Port: TypeAlias = ChatPort | CompletionPort
+
+_WIRE = ("tools", "tool_choice", "response_format", "parallel_tool_calls", "text_format", "functions", "function_call")
+"""Keywords that are already in one provider's words."""
+
+
+_GIVEN = {"chat": "messages", "complete": "prompt", "tools": "tools"}
+_NAMES = {
+    "chat": ("messages",),
+    "complete": ("prompt", "formatted"),
+    "tools": ("tools", "user_msg", "chat_history", "verbose", "allow_parallel_tool_calls", "tool_required"),
+}
+"""What the arguments are called, by position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One of the entry points."""
+
+    name: str
+    family: Family
+    streams: bool
+    awaits: bool
+
+
+def _entry(name: str) -> Entry:
+    family: Family = "tools" if name.endswith("with_tools") else "complete" if name.endswith("complete") else "chat"
+    return Entry(name, family, "stream" in name, name.startswith("a"))
+
+
+PRIMITIVES = tuple(
+    map(
+        _entry,
+        (
+            *("chat", "complete", "stream_chat", "stream_complete"),
+            *("achat", "acomplete", "astream_chat", "astream_complete"),
+        ),
+    )
+)
+"""What every LLM has."""
+
+WITH_TOOLS = tuple(
+    map(_entry, ("chat_with_tools", "achat_with_tools", "stream_chat_with_tools", "astream_chat_with_tools"))
+)
+"""What an LLM has that calls tools."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An LLM that may answer."""
+
+    llm: LLM
+    twins: Twins = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.twins = Twins(self.llm)
+
+
+@dataclass(slots=True)
+class Question:
+    """One call of an entry point, ready to be asked again.
+
+    Attributes:
+        entry: The entry point.
+        args: What the caller gave, by position.
+        kwargs: What the caller gave, by name.
+    """
+
+    entry: Entry
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    port: Port = field(init=False)
+
+    def __post_init__(self) -> None:
+        completes = self.entry.family == "complete"
+        self.port = (CompletionPort if completes else ChatPort)(whole=not self.entry.streams)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is a question at all: it may have been left out."""
+        return bool(self.args) or _GIVEN[self.entry.family] in self.kwargs
+
+    def targets(self, candidates: Sequence[Candidate]) -> list[Target]:
+        """Return the candidates that can be asked this, in order, as the engine knows them."""
+        first = candidates[0].llm
+        able = [candidate for candidate in candidates if candidate.llm is first or self._suits(candidate.llm, first)]
+        endpoints = [_known.endpoint_of(candidate.llm) for candidate in able]
+        names: list[str] = []
+        targets = []
+        for place, candidate in enumerate(able):
+            name = _known.name_of(candidate.llm)
+            names.append(name if name not in names else f"{name}#{place}")
+            metadata = _known.metadata_of(candidate.llm)
+            targets.append(
+                Target(
+                    self._opener(candidate, first),
+                    name=names[-1],
+                    terminal=_known.terminal(candidate.llm),
+                    prefill=_known.goes_on(candidate.llm, completes=self.entry.family == "complete"),
+                    credentials=str(endpoints.index(endpoints[place])),
+                    context_window=getattr(metadata, "context_window", None),
+                )
+            )
+        return targets
+
+    def _suits(self, llm: LLM, first: LLM) -> bool:
+        """Return whether a fallback can be asked: what is in one provider's words is not for another's ears."""
+        if not hasattr(llm, self.entry.name):
+            return False
+        if self.entry.family == "tools" and not getattr(_known.metadata_of(llm), "is_function_calling_model", True):
+            return False
+        return _known.family(llm) == _known.family(first) or not any(self.kwargs.get(name) for name in _WIRE)
+
+    def _opener(self, candidate: Candidate, first: LLM) -> Callable[..., Any]:
+        entry = self.entry
+        foreign = _known.family(candidate.llm) != _known.family(first)
+
+        def asked(attempt: Attempt) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Sent]:
+            self.port.begin(attempt)
+            sent = Sent()
+            fields = _less(candidate.llm.__dict__, attempt)
+            twin = candidate.twins.twin(fields, sent, awaits=entry.awaits)
+            ask, args, keywords = self._asked_of(twin, attempt, foreign=foreign)
+            return ask, args, keywords, sent
+
+        def stream(attempt: Attempt) -> Iterator[Any]:
+            ask, args, keywords, sent = asked(attempt)
+            with _tagged(attempt), _unsent(sent):
+                chunks = ask(*args, **keywords)
+            return _watched(chunks, sent) if sent.told else chunks
+
+        async def stream_async(attempt: Attempt) -> AsyncIterator[Any]:
+            ask, args, keywords, sent = asked(attempt)
+            with _tagged(attempt), _unsent(sent):
+                chunks = await ask(*args, **keywords)
+            return _watched_async(chunks, sent) if sent.told else chunks
+
+        numbers = iter(range(1_000_000))
+
+        def whole() -> Any:
+            attempt = _fresh(next(numbers))
+            ask, args, keywords, sent = asked(attempt)
+            with _tagged(attempt), _unsent(sent):
+                return ask(*args, **keywords)
+
+        async def whole_async() -> Any:
+            attempt = _fresh(next(numbers))
+            ask, args, keywords, sent = asked(attempt)
+            with _tagged(attempt), _unsent(sent):
+                return await ask(*args, **keywords)
+
+        if entry.streams:
+            return stream_async if entry.awaits else stream
+        return whole_async if entry.awaits else whole
+
+    def _asked_of(
+        self, llm: LLM, attempt: Attempt, *, foreign: bool
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Return the method and the arguments with which to ask an LLM for the answer, or for the rest of it.
+
+        Lists are copied: integrations append to those they are given. What starts over is asked as the caller did.
+        """
+        entry, goes_on = self.entry, _goes_on(attempt)
+        ask = getattr(llm, entry.name)
+        args = tuple(map(_copied, self.args))
+        kwargs = {name: _copied(value) for name, value in self.kwargs.items()}
+        if not goes_on and not foreign:
+            return ask, args, kwargs
+        kwargs |= zip(_NAMES[entry.family], args, strict=False)
+        kwargs |= _less(kwargs, attempt)
+        rest = args[len(_NAMES[entry.family]) :]
+        given = kwargs.pop(_GIVEN[entry.family])
+        if entry.family == "tools":
+            return ask, (given, *rest), _said(kwargs, goes_on, foreign=foreign)
+        if entry.family == "chat":
+            messages = [_impersonal(message) for message in given] if foreign else given
+            return ask, ([*messages, *goes_on], *rest), kwargs
+        if not goes_on:
+            return ask, (given, *rest), kwargs
+        if getattr(_known.metadata_of(llm), "is_chat_model", False):
+            kwargs.pop("formatted", None)  # Messages need no formatting.
+            messages = [ChatMessage(role=MessageRole.USER, content=given), *goes_on]
+            return _completing(llm, awaits=entry.awaits), (messages,), kwargs
+        tail = attempt.prefix or f"{attempt.shown}\n\n{attempt.instruction}\n"
+        return ask, (f"{given}{tail}", *rest), kwargs
+
+
+def _said(kwargs: dict[str, Any], goes_on: Sequence[ChatMessage], *, foreign: bool) -> dict[str, Any]:
+    """Return the keywords of a call with tools, with what was said since as its history."""
+    history = list(kwargs.get("chat_history") or ())
+    if foreign:
+        history = [_impersonal(message) for message in history]
+    if goes_on:
+        said = kwargs.get("user_msg")
+        said = ChatMessage(role=MessageRole.USER, content=said) if isinstance(said, str) else said
+        history += [*([said] if said is not None else ()), *goes_on]
+        return {**kwargs, "user_msg": None, "chat_history": history}
+    return {**kwargs, "chat_history": history}
+
+
+def _completing(llm: LLM, *, awaits: bool) -> Callable[..., Any]:
+    """Return a way to ask a chat model for a completion in messages: a prompt has no place for what was said."""
+
+    async def complete_async(messages: Sequence[ChatMessage], **keywords: Any) -> Any:
+        return astream_chat_response_to_completion_response(await llm.astream_chat(messages, **keywords))
+
+    def complete(messages: Sequence[ChatMessage], **keywords: Any) -> Any:
+        return stream_chat_response_to_completion_response(llm.stream_chat(messages, **keywords))
+
+    return complete_async if awaits else complete
+
+
+def _goes_on(attempt: Attempt) -> list[ChatMessage]:
+    """Return the messages by which an answer that broke off is taken up."""
+    if attempt.prefix:
+        return [ChatMessage(role=MessageRole.ASSISTANT, content=attempt.prefix)]
+    if attempt.instruction:
+        return [
+            ChatMessage(role=MessageRole.ASSISTANT, content=attempt.shown),
+            ChatMessage(role=MessageRole.USER, content=attempt.instruction),
+        ]
+    return []
+
+
+def _less(holder: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
+    """Return a limit on the answer's length, less what was shown."""
+    limit = holder.get("max_tokens")
+    return (
+        {"max_tokens": max(1, limit - attempt.tokens_shown)} if attempt.tokens_shown and isinstance(limit, int) else {}
+    )
+
+
+def _copied(value: Any) -> Any:
+    return list(value) if type(value) is list else value
+
+
+def _impersonal(message: ChatMessage) -> ChatMessage:
+    """Return a message without reasoning: it is signed, or worded, for the one who thought it."""
+    if not any(isinstance(block, ThinkingBlock) for block in message.blocks):
+        return message
+    blocks = [block for block in message.blocks if not isinstance(block, ThinkingBlock)]
+    return message.model_copy(update={"blocks": blocks})
+
+
+def _fresh(number: int) -> Attempt:
+    return Attempt("", number, "fresh", "", "", "", "", 0, float("inf"), "")
+
+
+@contextmanager
+def _tagged(attempt: Attempt) -> Iterator[None]:
+    """Tag what the framework reports of a further attempt with its number."""
+    if attempt.number == 0:
+        yield
+        return
+    token = active_instrument_tags.set({**active_instrument_tags.get(), "l0.attempt": attempt.number})
+    try:
+        yield
+    finally:
+        active_instrument_tags.reset(token)
+
+
+@contextmanager
+def _unsent(sent: Sent) -> Iterator[None]:
+    """Let what any code can raise be the caller's where the request had not gone out: no provider can be behind it."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        if sent.nothing:
+            raise Unsent from error
+        raise
+
+
+def _watched(chunks: Iterator[Any], sent: Sent) -> Iterator[Any]:
+    with _unsent(sent):
+        yield from chunks
+
+
+async def _watched_async(chunks: Any, sent: Sent) -> AsyncIterator[Any]:
+    with _unsent(sent):
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk

@@ -1,0 +1,89 @@
+"""What is known of integrations: what ends their answers, who goes on from a prefix, how endpoints are told apart.
+
+Known by name and not by import: an integration that is not installed is not needed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from llama_index.core.llms import LLM
+
+Terminal = Literal["end_of_stream", "finish_reason", "status"]
+
+# The fact that each class's real endpoint ends a stream with, by the name of the class that talks to it. Subclasses
+# inherit it. A class that is not here is taken at its stream's word.
+_TERMINALS: Mapping[str, Terminal] = {
+    "llama_index.llms.openai.responses.OpenAIResponses": "status",
+    "llama_index.llms.openai.base.OpenAI": "finish_reason",
+    "llama_index.llms.anthropic.base.Anthropic": "finish_reason",
+}
+
+# Models that go on from an assistant message, by endpoint and the beginning of their names. It is a fact of the
+# endpoint: the same weights behind another one may start over, which would be glued. Newer families refuse it.
+_PREFILLS: Mapping[str, Sequence[str]] = {
+    "llama_index.llms.anthropic.base.Anthropic": (
+        "claude-3",
+        "claude-haiku-4-5",
+        "claude-opus-4-0",
+        "claude-opus-4-1",
+        "claude-opus-4-2025",
+        "claude-opus-4-5",
+        "claude-sonnet-4-0",
+        "claude-sonnet-4-2025",
+        "claude-sonnet-4-5",
+    ),
+}
+
+
+def class_names(llm: LLM) -> list[str]:
+    """Return the full names of an LLM's classes, its own first."""
+    return [f"{kind.__module__}.{kind.__qualname__}" for kind in type(llm).__mro__]
+
+
+def family(llm: LLM) -> str:
+    """Return what decides whether two LLMs are asked in the same words: the class that talks to the endpoint."""
+    names = class_names(llm)
+    return next((name for name in names if name in _TERMINALS), names[0])
+
+
+def terminal(llm: LLM) -> Terminal:
+    """Return what ends a stream of this LLM for certain."""
+    return next((_TERMINALS[name] for name in class_names(llm) if name in _TERMINALS), "end_of_stream")
+
+
+def goes_on(llm: LLM, *, completes: bool) -> bool:
+    """Return whether an LLM is known to go on from the beginning of an answer.
+
+    Args:
+        llm: The LLM.
+        completes: Whether it is asked to complete a prompt, and not to answer messages.
+    """
+    metadata = metadata_of(llm)
+    if completes and metadata is not None and not metadata.is_chat_model:
+        # The endpoint for plain text goes on from whatever it is given: that is all it does. Others may only look so.
+        return terminal(llm) == "finish_reason"
+    if getattr(llm, "thinking_dict", None):
+        return False
+    model = str(getattr(llm, "model", ""))
+    begins = next((_PREFILLS[name] for name in class_names(llm) if name in _PREFILLS), ())
+    return model.startswith(tuple(begins)) and not getattr(llm, "vertex_project_id", None)
+
+
+def metadata_of(llm: LLM) -> Any:
+    """Return an LLM's metadata; `None` where it has none to give: some refuse models they do not know."""
+    try:
+        return llm.metadata
+    except Exception:  # noqa: BLE001 - it is asked for what helps, and not for what is needed
+        return None
+
+
+def name_of(llm: LLM) -> str:
+    """Return the name that results and the fleet know an LLM by."""
+    metadata = metadata_of(llm)
+    model = getattr(metadata, "model_name", None) or getattr(llm, "model", None)
+    return str(model) if model and model != "unknown" else type(llm).__name__
+
+
+def endpoint_of(llm: LLM) -> tuple[str, ...]:
+    """Return what tells endpoints apart whose credentials are refused together."""
+    return (family(llm), *(str(getattr(llm, name, "")) for name in ("api_base", "base_url", "api_key")))

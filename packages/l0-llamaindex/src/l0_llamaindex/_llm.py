@@ -1,0 +1,243 @@
+"""`L0LLM`: an LLM of LlamaIndex whose answers arrive whole.
+
+What it answers with is an object of one class for each wrapped class, a subclass of it and of `L0LLM`. The object
+shares the state of the wrapped LLM, both ways, and differs in the methods that reach a provider: all else is inherited
+and runs on it. So `isinstance`, attributes, metadata, prompts, programs and wire requests stay what they were.
+
+Those methods are undecorated. Each attempt calls the public method of the wrapped LLM (or of its twin), which is: so
+every attempt reports its own events and spans, as it would have without L0, and nothing is reported twice.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+from llama_index.core.llms import LLM
+from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
+
+import l0_core
+from l0_core import Lifecycle
+from l0_core._settings import PolicyLike, policy_of
+from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
+
+if TYPE_CHECKING:
+    from llama_index.core.base.llms.types import LLMMetadata
+
+StallGuard = Literal["thread", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """How an LLM is protected, and with what."""
+
+    inner: LLM
+    fallbacks: tuple[LLM, ...] = ()
+    policy: PolicyLike = None
+    on: Lifecycle | None = None
+    tenant: str | None = None
+    stall_guard: StallGuard = "thread"
+    candidates: tuple[Candidate, ...] = field(init=False, repr=False, compare=False)
+    _options: dict[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        candidates = tuple(map(Candidate, (self.inner, *self.fallbacks)))
+        # A policy that is wrong is refused here; one that is not named may still come from the environment, per call.
+        policy = None if self.policy is None else policy_of(self.policy)
+        object.__setattr__(self, "candidates", candidates)
+        object.__setattr__(self, "_options", {"policy": policy, "on": self.on, "tenant": self.tenant})
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Protection, (self.inner, self.fallbacks, self.policy, self.on, self.tenant, self.stall_guard)
+
+    def ask(self, question: Question) -> Any:
+        """Ask the candidates, as the policy allows, in the way of the question's entry point."""
+        entry = question.entry
+        if not question.is_asked:
+            return getattr(self.inner, entry.name)(*question.args, **question.kwargs)
+        first, *others = question.targets(self.candidates)
+        options = {**self._options, "fallbacks": others, "port": question.port}
+        if entry.awaits:
+            return self._stream_async(first, options) if entry.streams else l0_core.acall(first, **options)
+        if entry.streams:
+            return iter(l0_core.stream(first, stall_guard=self.stall_guard, **options).begin())
+        return l0_core.call(first, **options)
+
+    async def _stream_async(self, first: l0_core.Target, options: dict[str, Any]) -> Any:
+        return aiter(await l0_core.astream(first, **options).begin())
+
+
+class _Meta(type(LLM)):  # type: ignore[misc]  # the metaclass of whatever version of pydantic there is
+    """Makes calls of the class answer with an object of the class for what is wrapped."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is L0LLM:
+            return _wrapped(*args, **kwargs)
+        # The class of a wrapped object, called as the wrapped class is: by `from_dict`, by code that asks for `type`.
+        return wrap(Protection(_inner_class(cls)(*args, **kwargs)))
+
+
+class L0LLM(LLM, metaclass=_Meta):
+    """An LLM whose answers arrive whole: retries, fallbacks and recovery happen under it.
+
+    Example:
+        >>> from llama_index.core.llms import MockLLM
+        >>> from l0_llamaindex import L0LLM
+        >>> llm = L0LLM(llm=MockLLM(max_tokens=3), policy="interactive")
+        >>> isinstance(llm, MockLLM), llm.complete("Hello").text
+        (True, 'text text text')
+    """
+
+    if TYPE_CHECKING:
+        # What the class takes is said here, and read by the metaclass.
+        def __init__(
+            self,
+            llm: LLM,
+            *,
+            fallbacks: Sequence[LLM] = (),
+            policy: PolicyLike = None,
+            on: Lifecycle | None = None,
+            tenant: str | None = None,
+            stall_guard: StallGuard = "thread",
+        ) -> None:
+            """Protect an LLM.
+
+            Args:
+                llm: What is protected. It stays what it is, and can go on being used without protection.
+                fallbacks: What is asked when it fails for good, in this order.
+                policy: A `Policy`, the name of a preset, or a file; `L0_POLICY`, or the standard one, where nothing
+                    is said.
+                on: Listeners.
+                tenant: Whose budgets and breakers it counts against.
+                stall_guard: `thread` reads streams in a thread, so that a silent provider can be left; `off` reads
+                    directly.
+            """
+
+        _l0: Protection
+
+        # An object has the methods and attributes of what it wraps, which no type can say.
+        def __getattr__(self, item: str) -> Any: ...
+        @property
+        def metadata(self) -> LLMMetadata: ...
+
+        chat: Any
+        complete: Any
+        stream_chat: Any
+        stream_complete: Any
+        achat: Any
+        acomplete: Any
+        astream_chat: Any
+        astream_complete: Any
+
+    @property
+    def unprotected(self) -> LLM:
+        """The LLM without protection."""
+        return self._l0.inner
+
+    def with_policy(self, policy: PolicyLike) -> Self:
+        """Return the same LLM under another policy."""
+        return wrap(replace(self._l0, policy=policy))  # type: ignore[return-value]
+
+
+def _wrapped(
+    llm: LLM,
+    *,
+    fallbacks: Sequence[LLM] = (),
+    policy: PolicyLike = None,
+    on: Lifecycle | None = None,
+    tenant: str | None = None,
+    stall_guard: StallGuard = "thread",
+) -> LLM:
+    for what, given in (
+        ("llm", llm),
+        *((f"fallback {place}", fallback) for place, fallback in enumerate(fallbacks, 1)),
+    ):
+        if not isinstance(given, LLM):
+            raise TypeError(f"{what} must be an LLM of LlamaIndex, not {type(given).__name__}")
+    protection = Protection(unwrap(llm), tuple(map(unwrap, fallbacks)), policy, on, tenant, stall_guard)
+    return wrap(protection)
+
+
+def unwrap(llm: LLM) -> LLM:
+    """Return the LLM without protection."""
+    return llm._l0.inner if isinstance(llm, L0LLM) else llm  # noqa: SLF001 - it is ours
+
+
+def wrap(protection: Protection) -> LLM:
+    """Return an object that shares the state of the protected LLM and asks as `protection` says."""
+    inner = protection.inner
+    view: LLM = object.__new__(_view_class(type(inner)))
+    for name in ("__dict__", "__pydantic_private__", "__pydantic_fields_set__", "__pydantic_extra__"):
+        object.__setattr__(view, name, getattr(inner, name))
+    object.__setattr__(view, "_l0", protection)
+    return view
+
+
+# One class for each wrapped class ------------------------------------------------------------------------------------
+
+_views: dict[type[LLM], type[LLM]] = {}
+
+
+def _view_class(kind: type[LLM]) -> type[LLM]:
+    view = _views.get(kind)
+    if view is None:
+        view = _views.setdefault(kind, _made_view_class(kind))
+    return view
+
+
+def _inner_class(view: type) -> type[LLM]:
+    return next(kind for kind, made in _views.items() if made is view)
+
+
+def _made_view_class(kind: type[LLM]) -> type[LLM]:
+    entries = [*PRIMITIVES, *(entry for entry in WITH_TOOLS if hasattr(kind, entry.name))]
+    namespace = {
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+        "__slots__": ("_l0",),
+        "__copy__": _copy,
+        "__deepcopy__": _deepcopy,
+        "__reduce_ex__": _reduce_ex,
+        **{entry.name: _method(entry, kind) for entry in entries},
+    }
+    meta = _Meta if issubclass(_Meta, type(kind)) else type("_Meta", (_Meta, type(kind)), {})
+    view: type[LLM] = meta(kind.__name__, (kind, L0LLM), namespace)
+    return view
+
+
+def _copy(self: L0LLM) -> LLM:
+    protection = self._l0
+    return wrap(replace(protection, inner=copy.copy(protection.inner)))
+
+
+def _deepcopy(self: L0LLM, memo: dict[int, Any] | None = None) -> LLM:
+    protection = self._l0
+    return wrap(replace(protection, inner=copy.deepcopy(protection.inner, memo)))
+
+
+def _reduce_ex(self: L0LLM, _protocol: Any) -> tuple[Callable[[Protection], LLM], tuple[Protection]]:
+    return wrap, (self._l0,)
+
+
+def _method(entry: Entry, kind: type[LLM]) -> Callable[..., Any]:
+    """Return the method of a wrapped class for one entry point, with the signature it has there."""
+    original = getattr(kind, entry.name)
+    signature = inspect.signature(original)
+
+    def called(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
+        signature.bind(self, *args, **kwargs)
+        return self._l0.ask(Question(entry, args, kwargs))
+
+    async def awaited(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
+        return await called(self, *args, **kwargs)
+
+    method: Any = awaited if entry.awaits else called
+    method.__name__, method.__qualname__ = entry.name, f"{kind.__qualname__}.{entry.name}"
+    method.__module__, method.__doc__ = kind.__module__, original.__doc__
+    method.__signature__ = signature
+    # The attempt's own method makes the span. `__wrapped__` must not be set: with it callbacks take the method for one
+    # that reports already.
+    setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)
+    return cast("Callable[..., Any]", method)

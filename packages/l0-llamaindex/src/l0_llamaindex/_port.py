@@ -1,0 +1,349 @@
+"""The seam between LlamaIndex's responses and the driver.
+
+A chunk of LlamaIndex holds what is new (`delta`) and a growing snapshot (`message`, `text`). Only what is new is read:
+snapshots differ between providers (some lag, some hold the last piece alone) and reading them costs more with every
+chunk. They are looked at where an answer was put together from two attempts, because then they must be rewritten.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from llama_index.core.base.llms.types import (
+    CachePoint,
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    ContentBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from l0_core import Attempt, Facts, LogProb, Opaque, ToolCall, ToolFragment, Usage
+from l0_llamaindex._raw import NOTHING, block_event_of, finish_of, usage_of
+
+ResponseT = TypeVar("ResponseT", ChatResponse, CompletionResponse)
+
+_KNOWN = (TextBlock, ThinkingBlock, ToolCallBlock, CachePoint)
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+class _Calls:
+    """The tool calls of one attempt, told apart and cut into the pieces that are new."""
+
+    def __init__(self) -> None:
+        self._of_block: dict[int, int] = {}
+        self._seen: list[_Call] = []
+
+    def of_events(self, blocks: Sequence[ContentBlock], event: tuple[int, str | None, bool]) -> list[ToolFragment]:
+        """Return what an event of a messages stream adds: it has the piece, the snapshot has the call's name."""
+        place, piece, last = event
+        index = self._of_block.get(place)
+        if index is None:
+            if piece is None and not last:
+                return []
+            call = next((call for call in _calls(blocks) if all(call.tool_call_id != c.id for c in self._seen)), None)
+            if call is None:
+                return []
+            index = self._of_block[place] = len(self._seen)
+            self._seen.append(_Call(call.tool_call_id))
+            return [ToolFragment(index, call.tool_call_id, call.tool_name, piece or "", last)]
+        return [ToolFragment(index, args=piece or "", last=last)]
+
+    def of_blocks(self, blocks: Sequence[ContentBlock], *, ended: bool) -> list[ToolFragment]:
+        """Return what a snapshot adds to the one before. Arguments that are no text yet may still change.
+
+        The provider's own pieces would be nearer, but integrations put a call together in the object of its first
+        piece: by the time it is looked at, what comes later may be in it.
+        """
+        fragments = []
+        for place, block in enumerate(_calls(blocks)):
+            index, call = self._find(place, block.tool_call_id)
+            told = block.tool_kwargs
+            args = told if isinstance(told, str) else json.dumps(told) if ended and told else ""
+            piece = args.removeprefix(call.args)
+            if piece or not call.named:
+                name = None if call.named else block.tool_name
+                fragments.append(ToolFragment(index, block.tool_call_id, name or None, piece))
+                call.args, call.named = args, call.named or bool(name)
+        return fragments
+
+    def _find(self, place: int, id_: str | None) -> "tuple[int, _Call]":
+        for index, call in enumerate(self._seen):
+            if (id_ is not None and call.id == id_) or (index == place and (id_ is None or call.id is None)):
+                call.id = call.id or id_
+                return index, call
+        self._seen.append(_Call(id_))
+        return len(self._seen) - 1, self._seen[-1]
+
+
+class _Call:
+    __slots__ = ("args", "id", "named")
+
+    def __init__(self, id_: str | None) -> None:
+        self.id = id_
+        self.args = ""
+        self.named = False
+
+
+def _calls(blocks: Sequence[ContentBlock]) -> list[ToolCallBlock]:
+    return [block for block in blocks if type(block) is ToolCallBlock]
+
+
+class _Port:
+    """What both kinds of response have in common. One for each session: it remembers what the consumer was given."""
+
+    def __init__(self, *, whole: bool = False) -> None:
+        self._whole = whole
+        self._shown = ""
+        self._shown_calls: Sequence[ToolCall] = ()
+        self._last: Any = None
+        self._usage: Usage | None = None
+        self._before = Usage()
+        self._calls = _Calls()
+        self._parts = 0
+
+    def begin(self, attempt: Attempt) -> None:
+        """Forget the attempt before this one, but not what the consumer has."""
+        self._shown = attempt.shown
+        self._shown_calls = attempt.calls
+        if self._usage is not None:
+            self._before = Usage(*map(sum, zip(self._before, self._usage, strict=True)))
+        self._usage = None
+        self._calls = _Calls()
+        self._parts = 0
+
+    def final(self, metadata: Mapping[str, object]) -> None:
+        """Put the metadata on the last response there was.
+
+        A trailing chunk of our own would be one more event for every agent and chat engine.
+        """
+        if self._last is not None:
+            self._last.additional_kwargs.update(metadata)
+
+    def _counted(self, usage: Usage | None) -> Usage | None:
+        if usage is not None:
+            self._usage = usage
+        return usage
+
+    def _summed(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return counts with those of the attempts before added: together they made this answer."""
+        before = (self._before.input, self._before.output, self._before.input + self._before.output)
+        more = {
+            name: kwargs[name] + tokens
+            for name, tokens in zip(_COUNTS, before, strict=True)
+            if isinstance(kwargs.get(name), int)
+        }
+        return {**kwargs, **more}
+
+
+class ChatPort(_Port):
+    """Knows `ChatResponse`."""
+
+    def text(self, chunk: ChatResponse) -> str | None:
+        """Return the text of a chunk that holds nothing else. Never reads the snapshot's text."""
+        self._last = chunk
+        delta = chunk.delta
+        if not delta or chunk.additional_kwargs or chunk.logprobs:
+            return None
+        blocks = chunk.message.blocks
+        if blocks and (len(blocks) > 1 or type(blocks[0]) is not TextBlock):
+            return None
+        return delta if finish_of(chunk.raw) is NOTHING else None
+
+    def facts(self, chunk: ChatResponse) -> Facts:
+        """Return all that the chunk holds."""
+        self._last = chunk
+        message, raw = chunk.message, chunk.raw
+        blocks = message.blocks
+        finish, status = finish_of(raw)
+        usage = self._counted(usage_of(chunk.additional_kwargs, raw) or usage_of(message.additional_kwargs, None))
+        if self._whole:
+            text = message.content or ""
+            told = self._calls.of_blocks(blocks, ended=True) or _legacy_calls(message)
+            tools = tuple(fragment._replace(last=True) for fragment in told)
+        elif chunk.delta is None:
+            # Whole objects, one after another, as structured models stream them: not text that grows.
+            digest = _digest(message.model_dump_json())
+            return Facts(opaque=Opaque(digest) if blocks else None, finish=finish, status=status, usage=usage)
+        else:
+            text = chunk.delta
+            tools = tuple(self._tools(blocks, raw, ended=finish is not None or status is not None))
+        return Facts(
+            text=text,
+            reasoning=not text and _reasons(chunk),
+            tools=tools,
+            opaque=self._part(blocks),
+            finish=finish,
+            status=status,
+            usage=usage,
+            logprob=_logprob(chunk),
+        )
+
+    def cut(self, chunk: ChatResponse, start: int, end: int, shown: object) -> ChatResponse:  # noqa: ARG002 - we keep count
+        """Return the chunk as it reads after what was shown: one text block, the ids of calls already given."""
+        if chunk.delta is None:
+            return chunk
+        piece = chunk.delta[start:end]
+        self._shown += piece
+        message = chunk.message.model_copy(
+            update={
+                "blocks": self._joined(chunk.message.blocks),
+                "additional_kwargs": self._with_ids(chunk.message.additional_kwargs),
+            }
+        )
+        kwargs = self._summed(chunk.additional_kwargs)
+        fitted = chunk.model_copy(update={"message": message, "delta": piece, "additional_kwargs": kwargs})
+        self._last = fitted
+        return fitted
+
+    @property
+    def reset(self) -> ChatResponse:
+        """What a consumer that opted in to it is given when it is to discard what it has."""
+        message = ChatMessage(role=MessageRole.ASSISTANT, content="")
+        return ChatResponse(message=message, delta="", additional_kwargs={"l0": {"reset": True}})
+
+    def encode(self, chunk: ChatResponse) -> str:
+        """Return the chunk as JSON. A growing text is left out: the pieces have it."""
+        told = chunk.model_dump(mode="json", serialize_as_any=True)
+        if chunk.delta is not None:
+            told["message"]["blocks"] = [block for block in told["message"]["blocks"] if block["block_type"] != "text"]
+        return json.dumps(told, separators=(",", ":"))
+
+    def decode(self, text: str) -> ChatResponse:
+        """Return the chunk that `encode` wrote, given all those before it; what was an SDK's object is a dict."""
+        chunk = ChatResponse.model_validate_json(text)
+        if chunk.delta is not None:
+            self._shown += chunk.delta
+            chunk.message.blocks = self._joined(chunk.message.blocks)
+        return chunk
+
+    def _tools(self, blocks: Sequence[ContentBlock], raw: Any, *, ended: bool) -> Sequence[ToolFragment]:
+        event = block_event_of(raw)
+        if event is not None:
+            return self._calls.of_events(blocks, event)
+        if ended and type(raw) is dict and raw.get("type") == "message_delta":
+            return ()
+        return self._calls.of_blocks(blocks, ended=ended)
+
+    def _part(self, blocks: Sequence[ContentBlock]) -> Opaque | None:
+        """Return the part that is new in this chunk: an image, audio, a citation."""
+        parts = [block for block in blocks if not isinstance(block, _KNOWN)]
+        if len(parts) <= self._parts:
+            return None
+        self._parts = len(parts)
+        return Opaque(_digest(parts[-1].model_dump_json()))
+
+    def _joined(self, blocks: Sequence[ContentBlock]) -> list[ContentBlock]:
+        """Return the blocks with the text shown so far as one of them: two would read as two lines."""
+        calls = 0
+        place: int | None = None
+        joined: list[ContentBlock] = []
+        for block in blocks:
+            if isinstance(block, TextBlock):
+                place = len(joined) if place is None else place
+                continue
+            fitted: ContentBlock = block
+            if isinstance(block, ToolCallBlock):
+                place = len(joined) if place is None else place
+                if calls < len(self._shown_calls):
+                    fitted = block.model_copy(update={"tool_call_id": self._shown_calls[calls].id})
+                calls += 1
+            joined.append(fitted)
+        if self._shown:
+            joined.insert(len(joined) if place is None else place, TextBlock(text=self._shown))
+        return joined
+
+    def _with_ids(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a message's extras with the ids of calls that the consumer was given before."""
+        calls = kwargs.get("tool_calls")
+        if not calls or not self._shown_calls:
+            return dict(kwargs)
+        fitted = [
+            call.model_copy(update={"id": shown.id}) if hasattr(call, "model_copy") else call
+            for call, shown in zip(calls, self._shown_calls, strict=False)
+        ]
+        return {**kwargs, "tool_calls": [*fitted, *calls[len(fitted) :]]}
+
+
+class CompletionPort(_Port):
+    """Knows `CompletionResponse`."""
+
+    def text(self, chunk: CompletionResponse) -> str | None:
+        """Return the text of a chunk that holds nothing else. Never reads the snapshot."""
+        self._last = chunk
+        delta = chunk.delta
+        if not delta or chunk.additional_kwargs or chunk.logprobs:
+            return None
+        return delta if finish_of(chunk.raw) is NOTHING else None
+
+    def facts(self, chunk: CompletionResponse) -> Facts:
+        """Return all that the chunk holds."""
+        self._last = chunk
+        finish, status = finish_of(chunk.raw)
+        usage = self._counted(usage_of(chunk.additional_kwargs, chunk.raw))
+        if chunk.delta is None and not self._whole:
+            opaque = Opaque(_digest(chunk.text)) if chunk.text else None
+            return Facts(opaque=opaque, finish=finish, status=status, usage=usage)
+        text = chunk.text if self._whole else chunk.delta or ""
+        return Facts(text, finish=finish, status=status, usage=usage, logprob=_logprob(chunk))
+
+    def cut(self, chunk: CompletionResponse, start: int, end: int, shown: object) -> CompletionResponse:  # noqa: ARG002 - we keep count
+        """Return the chunk as it reads after what was shown."""
+        if chunk.delta is None:
+            return chunk
+        piece = chunk.delta[start:end]
+        self._shown += piece
+        kwargs = self._summed(chunk.additional_kwargs)
+        fitted = chunk.model_copy(update={"text": self._shown, "delta": piece, "additional_kwargs": kwargs})
+        self._last = fitted
+        return fitted
+
+    @property
+    def reset(self) -> CompletionResponse:
+        """What a consumer that opted in to it is given when it is to discard what it has."""
+        return CompletionResponse(text="", delta="", additional_kwargs={"l0": {"reset": True}})
+
+    def encode(self, chunk: CompletionResponse) -> str:
+        """Return the chunk as JSON. A growing text is left out: the pieces have it."""
+        told = chunk.model_dump(mode="json", serialize_as_any=True)
+        if chunk.delta is not None:
+            told["text"] = ""
+        return json.dumps(told, separators=(",", ":"))
+
+    def decode(self, text: str) -> CompletionResponse:
+        """Return the chunk that `encode` wrote, given all those before it; what was an SDK's object is a dict."""
+        chunk = CompletionResponse.model_validate_json(text)
+        if chunk.delta is not None:
+            self._shown += chunk.delta
+            chunk.text = self._shown
+        return chunk
+
+
+def _legacy_calls(message: ChatMessage) -> list[ToolFragment]:
+    """Return calls of an integration that has no blocks for them."""
+    calls = message.additional_kwargs.get("tool_calls") or ()
+    return [
+        ToolFragment(index, getattr(call, "id", None), getattr(function, "name", None), function.arguments or "")
+        for index, call in enumerate(calls)
+        if (function := getattr(call, "function", None)) is not None
+    ]
+
+
+def _reasons(chunk: ChatResponse) -> bool:
+    for kwargs in (chunk.additional_kwargs, chunk.message.additional_kwargs):
+        if "thinking_delta" in kwargs:
+            return bool(kwargs["thinking_delta"])
+    return bool(chunk.message.blocks) and type(chunk.message.blocks[-1]) is ThinkingBlock
+
+
+def _logprob(chunk: ChatResponse | CompletionResponse) -> LogProb | None:
+    tokens = [alternatives[0].logprob for alternatives in chunk.logprobs or () if alternatives]
+    return LogProb(sum(tokens), len(tokens)) if tokens else None
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())

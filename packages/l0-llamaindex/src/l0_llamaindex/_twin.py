@@ -1,0 +1,141 @@
+"""The object that attempts run on: the wrapped LLM, or its twin where its client would retry by itself.
+
+Retries under retries multiply: twelve requests for one failing call, most of them after the engine has given up on the
+target. A twin is of the same class and has the state of the wrapped LLM as it is when the attempt begins; its client is
+a copy of the wrapped one's without retries, on the same connections.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import iscoroutinefunction
+from typing import Any
+
+from llama_index.core.llms import LLM
+
+
+class Sent:
+    """Whether an attempt has sent its request."""
+
+    __slots__ = ("done", "told")
+
+    def __init__(self) -> None:
+        self.told = False
+        """Whether the client would have said so."""
+        self.done = False
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing was sent for certain."""
+        return self.told and not self.done
+
+
+class Twins:
+    """Makes the twins of one wrapped LLM, and keeps the clients that its class makes at the first call."""
+
+    def __init__(self, inner: LLM) -> None:
+        self.inner = inner
+        self._made: dict[str, Any] = {}
+        self._last: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    def twin(self, fields: Mapping[str, Any], sent: Sent, *, awaits: bool) -> LLM:
+        """Return what an attempt is made on.
+
+        Args:
+            fields: What differs from the wrapped LLM in this attempt alone.
+            sent: Is told when the request goes out, where the client can say so.
+            awaits: Whether the async client is the one in use.
+        """
+        inner = self.inner
+        self._follow()
+        private = dict(inner.__pydantic_private__ or {})
+        clients = {name: client for name, client in private.items() if _is_client(client, awaits=awaits)}
+        for name, maker in _makers(inner, private).items():
+            client = self._made.get(name) or self._make(name, maker)
+            if client is not None and _is_client(client, awaits=awaits):
+                clients[name] = client
+        if not clients and not _retries(inner):
+            return inner
+        for name, client in clients.items():
+            private[name] = _listening(client.with_options(max_retries=0), sent)
+        self._last = private, dict(private)
+        return _like(inner, {"max_retries": 0, **fields}, private)
+
+    def _follow(self) -> None:
+        """Give the wrapped LLM what the last attempt has changed of its state, such as the id of a response."""
+        if self._last is None or self.inner.__pydantic_private__ is None:
+            return
+        (now, before), self._last = self._last, None
+        changed = {name: value for name, value in now.items() if value is not before.get(name)}
+        self.inner.__pydantic_private__.update(changed)
+
+    def _make(self, name: str, maker: str) -> Any:
+        """Have a client made as the class makes it; `None` where that fails: the attempt will say why."""
+        inner = self.inner
+        maiden = _like(inner, {"max_retries": 0}, dict(inner.__pydantic_private__ or {}))
+        try:
+            client = getattr(maiden, maker)()
+        except Exception:  # noqa: BLE001 - it is raised again where the caller can see it
+            return None
+        if (maiden.__pydantic_private__ or {}).get(name) is not client:
+            return None  # It makes a new one for each call.
+        self._made[name] = client
+        return client
+
+
+_MAKERS = {"_client": "_get_client", "_aclient": "_get_aclient"}
+
+
+def _makers(inner: LLM, private: Mapping[str, Any]) -> dict[str, str]:
+    """Return which clients the class makes by itself, at its first call and for good."""
+    if not _retries(inner) or not getattr(inner, "reuse_client", True):
+        return {}
+    return {
+        name: maker
+        for name, maker in _MAKERS.items()
+        if name in private and private[name] is None and hasattr(type(inner), maker)
+    }
+
+
+def _retries(inner: LLM) -> bool:
+    """Return whether the class itself retries, and makes clients that do, as its field says."""
+    return "max_retries" in type(inner).model_fields and hasattr(type(inner), "_get_client")
+
+
+def _is_client(value: object, *, awaits: bool) -> bool:
+    """Return whether something is a generated SDK's client: they are alike, whoever's they are."""
+    prepare = getattr(value, "_prepare_request", None)
+    return prepare is not None and hasattr(value, "with_options") and iscoroutinefunction(prepare) == awaits
+
+
+def _like(inner: LLM, fields: Mapping[str, Any], private: dict[str, Any]) -> LLM:
+    """Return an object of the same class with the same state but for `fields`, without running any `__init__`."""
+    twin: LLM = object.__new__(type(inner))
+    known = type(inner).model_fields
+    state = {**inner.__dict__, **{name: value for name, value in fields.items() if name in known}}
+    object.__setattr__(twin, "__dict__", state)
+    object.__setattr__(twin, "__pydantic_private__", private or None)
+    object.__setattr__(twin, "__pydantic_fields_set__", inner.__pydantic_fields_set__)
+    object.__setattr__(twin, "__pydantic_extra__", inner.__pydantic_extra__)
+    return twin
+
+
+def _listening(client: Any, sent: Sent) -> Any:
+    """Have a client say when it sends, through the hook that the SDKs keep for their subclasses."""
+    prepare: Callable[[Any], Any] = client._prepare_request  # noqa: SLF001 - the hook
+    sent.told = True
+
+    if iscoroutinefunction(prepare):
+
+        async def prepare_async(request: Any) -> None:
+            sent.done = True
+            prepared: Awaitable[None] = prepare(request)
+            await prepared
+
+        client._prepare_request = prepare_async  # noqa: SLF001 - the hook
+    else:
+
+        def prepare_sync(request: Any) -> None:
+            sent.done = True
+            prepare(request)
+
+        client._prepare_request = prepare_sync  # noqa: SLF001 - the hook
+    return client
