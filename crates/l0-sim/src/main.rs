@@ -79,7 +79,9 @@ fn sweep(from: u64, count: u64) -> ExitCode {
 fn one(seed: u64, verbose: bool) -> ExitCode {
     let result = if verbose {
         let (lines, result) = World::tell(seed);
-        lines.iter().for_each(|line| println!("{line}"));
+        for line in &lines {
+            println!("{line}");
+        }
         result
     } else {
         World::play(seed)

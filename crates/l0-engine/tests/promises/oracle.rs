@@ -122,25 +122,25 @@ pub(crate) fn prompted(shown: &str, anchor: &str, answer: &str) -> Option<String
         return None;
     }
     let held: String = answer.chars().take(HELD).collect();
-    let starts = starts(&held, shown);
-    if exactly(&held, starts[0], anchor).is_none() && starts_over(shown, answer) {
+    let places = places(&held, shown);
+    if exactly(&held, places[0], anchor).is_none() && starts_over(shown, answer) {
         return rerun(shown, answer);
     }
     let ends_shown = folded(&last_chars(shown.trim_end(), BACK));
-    for &start in &starts {
+    for &start in &places {
         let place = exactly(&held, start, anchor).or_else(|| loosely(&held, start, anchor, &ends_shown));
         if let Some((lead, end)) = place {
             return Some(joined(shown, answer, &lead, end));
         }
     }
-    let (lead, end) = partly(&held, starts[0], anchor, &ends_shown)?;
+    let (lead, end) = partly(&held, places[0], anchor, &ends_shown)?;
     Some(joined(shown, answer, &lead, end))
 }
 
 /// Where repeated words may begin: at the start, behind a line, behind a fence that was opened again.
-fn starts(held: &str, shown: &str) -> Vec<usize> {
+fn places(held: &str, shown: &str) -> Vec<usize> {
     let is_fence = |line: &str| line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
-    let in_fence = shown.lines().filter(|line| is_fence(line)).count() % 2 == 1;
+    let inside = shown.lines().filter(|line| is_fence(line)).count() % 2 == 1;
     let first = held.len() - held.trim_start().len();
     let next = |start: usize| {
         let line = held[start..].find('\n')?;
@@ -148,17 +148,17 @@ fn starts(held: &str, shown: &str) -> Vec<usize> {
         let after = &held[start + line..];
         short.then(|| held.len() - after.trim_start().len())
     };
-    let mut starts = vec![first];
-    let Some(second) = next(first) else { return starts };
+    let mut places = vec![first];
+    let Some(second) = next(first) else { return places };
     let fence = is_fence(held[first..second].trim());
-    if !fence || in_fence {
-        starts.push(second);
+    if !fence || inside {
+        places.push(second);
     }
     let fenced = held[second..].lines().next().is_some_and(is_fence);
-    if !fence && fenced && in_fence {
-        starts.extend(next(second));
+    if !fence && fenced && inside {
+        places.extend(next(second));
     }
-    starts
+    places
 }
 
 const OPENERS: &str = "\"'\u{201c}\u{201d}\u{2018}\u{2019}.\u{2026}*_`>";

@@ -198,3 +198,11 @@ fn a_part_of_the_words_behind_another_line_does_not_join() {
     let answer = "| n | word |\n|---|---|\n| 0 | harbours |";
     assert_eq!(continued(Rung::Prompt, shown, answer).0, None);
 }
+
+/// G1. White space behind emphasis is the answer's own, in one chunk as in many.
+#[test]
+fn space_behind_emphasis_is_not_taken_for_space_before_it() {
+    let shown = "Here is what the harbour master wrote ```\n";
+    let answer = format!("{}```\n", shown.trim_end().to_uppercase());
+    assert_eq!(continued(Rung::Prompt, shown, &answer).0, Some(format!("{shown}```\n")));
+}
