@@ -6,6 +6,7 @@
 mod build;
 mod fault;
 mod fleet;
+mod journal;
 mod outcome;
 mod policy;
 mod session;
@@ -22,6 +23,11 @@ mod _native {
     use super::fault::{Fault, classify};
     #[pymodule_export]
     use super::fleet::{Fleet, Report};
+    #[pymodule_export]
+    use super::journal::{
+        Journal, JournalLease, JournalRecord, JournalStream, JournalTicket, fork_after_in_child,
+        fork_after_in_parent, fork_before, named_id,
+    };
     #[pymodule_export]
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]
