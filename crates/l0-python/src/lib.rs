@@ -6,6 +6,7 @@
 mod build;
 mod fault;
 mod fleet;
+mod json;
 mod outcome;
 mod policy;
 mod session;
@@ -22,6 +23,8 @@ mod _native {
     use super::fault::{Fault, classify};
     #[pymodule_export]
     use super::fleet::{Fleet, Report};
+    #[pymodule_export]
+    use super::json::{Change, Partial, Repaired, Unrepairable, repair};
     #[pymodule_export]
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]
