@@ -7,6 +7,7 @@ mod build;
 mod fault;
 mod fleet;
 mod journal;
+mod json;
 mod outcome;
 mod policy;
 mod session;
@@ -28,6 +29,8 @@ mod _native {
         Journal, JournalLease, JournalRecord, JournalStream, JournalTicket, fork_after_in_child,
         fork_after_in_parent, fork_before, named_id,
     };
+    #[pymodule_export]
+    use super::json::{Change, Partial, Repaired, Unrepairable, repair};
     #[pymodule_export]
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]

@@ -7,6 +7,7 @@ from typing import Any, Literal, final
 
 __all__ = [
     "BuildInfo",
+    "Change",
     "Fault",
     "Fleet",
     "Journal",
@@ -17,17 +18,21 @@ __all__ = [
     "Objection",
     "Opening",
     "Outcome",
+    "Partial",
     "Policy",
+    "Repaired",
     "Report",
     "Session",
     "Splice",
     "ToolCall",
+    "Unrepairable",
     "build_info",
     "classify",
     "fork_after_in_child",
     "fork_after_in_parent",
     "fork_before",
     "named_id",
+    "repair",
     "version",
 ]
 
@@ -106,6 +111,83 @@ class Fault:
 
 def classify(facts_json: str, message: str = "") -> str:
     """What the facts of an exception amount to."""
+
+class Unrepairable(ValueError):  # noqa: N818 - it says what the text is
+    """There is no JSON in the text, not even a broken beginning of it, or it is nested too deep."""
+
+@final
+class Change:
+    """One edit that made a text JSON. It names what was put right and never quotes the text."""
+
+    @property
+    def fix(self) -> str:
+        """What was put right, as a fixed word: `missing_comma`, `single_quotes`, `fence`, ...."""
+    @property
+    def at(self) -> int:
+        """The character of the input where it was wrong, or where something was missing."""
+    def __hash__(self) -> int: ...
+
+@final
+class Repaired:
+    """JSON, and what was done to make it so."""
+
+    @property
+    def text(self) -> str:
+        """The document; the input itself where that was JSON."""
+    @property
+    def changes(self) -> list[Change]:
+        """Every edit, in the order of the input; none where the input was JSON."""
+    @property
+    def changes_omitted(self) -> int:
+        """How many edits there were beyond those listed."""
+    @property
+    def cut(self) -> bool:
+        """Whether the document was still open where the text ended.
+
+        Then it is a beginning, and a string or number at its end may be incomplete.
+        """
+    @property
+    def value(self) -> Any:
+        """The document as Python's objects, read when it is first asked for.
+
+        As the standard library reads it, but for a whole number with more digits than Python takes: that is a float.
+        """
+
+def repair(
+    text: str, *, documents: Literal["longest", "first", "last", "all"] = "longest", depth_max: int = 512
+) -> Repaired:
+    """Return the JSON in a text, repaired where it is broken; a text that is JSON comes back as it is.
+
+    One pass over the text. What is in a string is not touched, whatever it looks like; nothing is made up: a key
+    without a value is dropped. Raises `Unrepairable` where there is nothing that could be repaired.
+
+    Args:
+        text: What a model wrote.
+        documents: Which one, where the text holds several: the `longest`, the `first`, the `last`, or `all` as one
+            array. One in a fence for JSON comes before one in running text.
+        depth_max: The deepest nesting accepted.
+    """
+
+@final
+class Partial:
+    """The value of a JSON document while it is still being written.
+
+    The value only grows: nothing in it is taken back later, and a value that was read is not changed any more. It is
+    the first object or array of the text; a fence and words before it are passed over.
+    """
+
+    def __new__(cls, *, depth_max: int = 512) -> Partial: ...
+    def feed(self, delta: str) -> bool:
+        """Take the next piece of the text; return whether the value is different now. Constant work per byte."""
+    @property
+    def value(self) -> Any:
+        """The value so far; `None` before the document begins. Costs what is new, and a copy of what is open."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether the document is closed."""
+    @property
+    def status(self) -> str:
+        """`empty`, `open`, `complete`, or `invalid` where the reading ended before that: then `repair` the whole."""
 
 @final
 class Report:
