@@ -167,7 +167,7 @@ class Results:
             same = kind.model_validate_json(json.dumps(written)) == value
         except Exception as error:
             raise StepNotSerializable(
-                f"step {self._step}: {where} is a {name} which its own class does not read back ({type(error).__name__})"
+                f"step {self._step}: {where} is a {name}, which its class does not read back ({type(error).__name__})"
             ) from error
         if not same:
             self._refuse(where, value, "does not read back as it was: something in it is left out or altered in JSON")
@@ -195,7 +195,7 @@ class Results:
             return _CONTAINERS_NAMED[tag](self._decoded(item) for item in value)
         if tag in _READERS:
             return _READERS[tag](value)
-        self._too_new(tag)
+        raise JournalError(f"step {self._step}: its result is of a sort this version does not know: {tag}")
 
     def _object_of(self, sort: str, name: str, value: Any) -> Any:
         if sort == "codec":
@@ -286,7 +286,7 @@ def _is_model(kind: type) -> bool:
 
 
 def _classes_of(fn: Callable[..., Any]) -> dict[str, type]:
-    """Return every class that the return annotation of a function names, directly or in the fields of those it names."""
+    """Return every class that a function's return annotation names, directly or in the fields of those it names."""
     found: dict[str, type] = {}
     waiting = [_hints(inspect.unwrap(fn)).get("return")]
     seen: set[int] = set()
