@@ -71,7 +71,9 @@ enum Kind {
 struct Window {
     anchor: String,
     folded_anchor: Vec<char>,
-    /// What was shown, folded, up to its end: the last part of it that matters.
+    /// What was shown, tidied, up to its end: the last part of it that matters.
+    tidy_shown: Vec<char>,
+    /// The same, folded.
     folded_shown: Vec<char>,
     shown_space: String,
     /// The signs of emphasis it ends with.
@@ -95,11 +97,12 @@ impl Seam {
     /// The target was asked to repeat the anchor of what was shown.
     pub(crate) fn prompt(shown: &str, anchor: &str, rules: &Continuation) -> Self {
         let body = shown.trim_end();
-        let folded_shown: Vec<char> = fold(tail(body, LOOK_BACK_CHARS)).into_iter().map(|(c, _)| c).collect();
+        let near = tail(body, LOOK_BACK_CHARS);
         let window = Window {
             anchor: anchor.to_owned(),
-            folded_anchor: fold(anchor).into_iter().map(|(c, _)| c).collect(),
-            folded_shown,
+            folded_anchor: fold(anchor).map(|(c, _)| c).collect(),
+            tidy_shown: tidy(near).into_iter().map(|(c, _)| c).collect(),
+            folded_shown: fold(near).map(|(c, _)| c).collect(),
             shown_space: shown[body.len()..].to_owned(),
             shown_emphasis: body[body.trim_end_matches(is_emphasis).len()..].to_owned(),
             in_fence: is_in_fence(shown),
@@ -326,7 +329,7 @@ impl Window {
 
     /// The end of the anchor in `text`, where what precedes it there was shown before it as well.
     fn find_loosely(&self, text: &str) -> Option<usize> {
-        let folded = fold(text);
+        let folded: Vec<(char, usize)> = fold(text).collect();
         let anchor = &self.folded_anchor;
         let before = &self.folded_shown[..self.folded_shown.len().saturating_sub(anchor.len())];
         (0..=folded.len().checked_sub(anchor.len())?).find_map(|place| {
@@ -340,20 +343,20 @@ impl Window {
         })
     }
 
-    /// The end of the longest beginning of `text` that the text shown ends with, if it cannot be chance.
+    /// The end of the longest beginning of `text` that the text shown ends with, if it cannot be chance. A letter's case
+    /// counts: an answer in other words begins with a capital, and may well begin with what was said last.
     fn overlap(&self, text: &str) -> Option<usize> {
-        let folded = fold(text);
-        let shown = &self.folded_shown;
-        let most = folded.len().min(shown.len());
-        let mut joined: Vec<char> = folded[..most].iter().map(|&(c, _)| c).collect();
+        let (found, shown) = (tidy(text), &self.tidy_shown);
+        let most = found.len().min(shown.len());
+        let mut joined: Vec<char> = found[..most].iter().map(|&(c, _)| c).collect();
         joined.push('\0');
         joined.extend_from_slice(&shown[shown.len() - most..]);
-        let length = longest_border(&joined);
-        let found = &folded[..length.min(folded.len())];
-        let words: Vec<char> = found.iter().map(|&(c, _)| c).collect();
+        let found = &found[..longest_border(&joined).min(found.len())];
+        let words: Vec<char> = found.iter().flat_map(|(c, _)| c.to_lowercase()).collect();
         // Words that stand in two places of what was shown do not tell which of them is repeated.
-        let tells = || is_aperiodic(&words) && stands_once(&words, &shown.iter().collect::<String>());
-        (length >= self.overlap_chars && tells()).then(|| found.last().map(|&(_, end)| end)).flatten()
+        let tells =
+            || is_aperiodic(&words) && stands_once(&words, &self.folded_shown.iter().collect::<String>());
+        (found.len() >= self.overlap_chars && tells()).then(|| found.last().map(|&(_, end)| end)).flatten()
     }
 
     /// Where the repeated words may begin: at the start, after one line of preamble, after a fence opened again.
@@ -409,10 +412,10 @@ pub(crate) fn anchor(shown: &str) -> Option<&str> {
         }
         wanted += word.chars().count();
     }
-    let shown_before: String = fold(tail(body, LOOK_BACK_CHARS)).into_iter().map(|(c, _)| c).collect();
+    let shown_before: String = fold(tail(body, LOOK_BACK_CHARS)).map(|(c, _)| c).collect();
     loop {
         let anchor = from_a_word(&body[start..]);
-        let folded: Vec<char> = fold(anchor).into_iter().map(|(c, _)| c).collect();
+        let folded: Vec<char> = fold(anchor).map(|(c, _)| c).collect();
         if folded.is_empty() {
             return None;
         }
@@ -496,29 +499,32 @@ const fn is_emphasis(c: char) -> bool {
 }
 
 /// A text's characters without what models change when they repeat it, each with the byte its original ends at.
-fn fold(text: &str) -> Vec<(char, usize)> {
-    let mut folded: Vec<(char, usize)> = Vec::with_capacity(text.len());
+fn fold(text: &str) -> impl Iterator<Item = (char, usize)> {
+    tidy(text).into_iter().flat_map(|(c, end)| c.to_lowercase().map(move |c| (c, end)))
+}
+
+/// The same, with the case of every letter.
+fn tidy(text: &str) -> Vec<(char, usize)> {
+    let mut tidy: Vec<(char, usize)> = Vec::with_capacity(text.len());
     for (at, c) in text.char_indices() {
         let end = at + c.len_utf8();
         match c {
             c if is_emphasis(c) => {}
             c if c.is_whitespace() => {
-                if let Some((' ', last)) = folded.last_mut() {
+                if let Some((' ', last)) = tidy.last_mut() {
                     // Behind emphasis it is not the same space any more, though it counts as one.
                     *last = if *last == at { end } else { *last };
-                } else if !folded.is_empty() {
-                    folded.push((' ', end));
+                } else if !tidy.is_empty() {
+                    tidy.push((' ', end));
                 }
             }
-            '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' => folded.push(('\'', end)),
-            '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2033}' | '\u{ab}' | '\u{bb}' => {
-                folded.push(('"', end));
-            }
-            '\u{2010}'..='\u{2015}' => folded.push(('-', end)),
-            c => folded.extend(c.to_lowercase().map(|c| (c, end))),
+            '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' => tidy.push(('\'', end)),
+            '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2033}' | '\u{ab}' | '\u{bb}' => tidy.push(('"', end)),
+            '\u{2010}'..='\u{2015}' => tidy.push(('-', end)),
+            c => tidy.push((c, end)),
         }
     }
-    folded
+    tidy
 }
 
 /// Whether a text is not one pattern over and over: its longest border is under half its length.
