@@ -75,6 +75,8 @@ struct Window {
     tidy_shown: Vec<char>,
     /// The same, folded.
     folded_shown: Vec<char>,
+    /// How long its first line is, folded, and its first two, where there are more and all of it is near.
+    first_lines: [Option<usize>; 2],
     shown_space: String,
     /// The signs of emphasis it ends with.
     shown_emphasis: String,
@@ -103,6 +105,7 @@ impl Seam {
             folded_anchor: fold(anchor).map(|(c, _)| c).collect(),
             tidy_shown: tidy(near).into_iter().map(|(c, _)| c).collect(),
             folded_shown: fold(near).map(|(c, _)| c).collect(),
+            first_lines: if near.len() == body.len() { first_lines(near) } else { [None; 2] },
             shown_space: shown[body.len()..].to_owned(),
             shown_emphasis: body[body.trim_end_matches(is_emphasis).len()..].to_owned(),
             in_fence: is_in_fence(shown),
@@ -262,10 +265,12 @@ impl Window {
         if let Some(look) = starts_over(restart, head, last) {
             return look;
         }
-        let mut places = self.starts(view.text);
-        if let Some(look) =
-            places.find_map(|start| self.exactly(view, start).or_else(|| self.loosely(view, start)))
-        {
+        let places = self.starts(view.text);
+        if let Some(look) = places.enumerate().find_map(|(lines, start)| {
+            let exactly =
+                self.exactly(view, start).filter(|_| !self.is_its_own(lines, self.folded_anchor.len()));
+            exactly.or_else(|| self.loosely(view, start, lines))
+        }) {
             return look;
         }
         if !view.complete {
@@ -287,10 +292,22 @@ impl Window {
         (!view.complete && self.anchor.starts_with(text)).then_some(Look::Undecided)
     }
 
+    /// Whether an answer that repeats so many characters of what was shown, behind so many lines of its own, may as well
+    /// have started over: what was shown has as many lines before them, and the answer says those in other words.
+    fn is_its_own(&self, lines: usize, repeated: usize) -> bool {
+        let before = &self.folded_shown[..self.folded_shown.len().saturating_sub(repeated)];
+        let length = before.len() - usize::from(before.last() == Some(&' '));
+        lines.checked_sub(1).and_then(|place| *self.first_lines.get(place)?) == Some(length)
+    }
+
     /// The words stand at or behind `start`, in other case, spacing, quotes or emphasis.
-    fn loosely(&self, view: View<'_>, start: usize) -> Option<Look> {
+    fn loosely(&self, view: View<'_>, start: usize, lines: usize) -> Option<Look> {
         let lead = opening(&view.text[start..], &self.anchor);
-        let end = start + lead + self.find_loosely(&view.text[start + lead..])?;
+        let (place, end) = self.find_loosely(&view.text[start + lead..])?;
+        if self.is_its_own(lines, place + self.folded_anchor.len()) {
+            return None;
+        }
+        let end = start + lead + end;
         Some(self.join_after_emphasis(view, &view.text[start..start + lead], end, Method::AnchorLoosely))
     }
 
@@ -327,8 +344,8 @@ impl Window {
         Look::Joined { cut: end + space, method }
     }
 
-    /// The end of the anchor in `text`, where what precedes it there was shown before it as well.
-    fn find_loosely(&self, text: &str) -> Option<usize> {
+    /// Where the anchor stands in `text`, folded, and where it ends, if what precedes it there was shown before it, too.
+    fn find_loosely(&self, text: &str) -> Option<(usize, usize)> {
         let folded: Vec<(char, usize)> = fold(text).collect();
         let anchor = &self.folded_anchor;
         let before = &self.folded_shown[..self.folded_shown.len().saturating_sub(anchor.len())];
@@ -339,7 +356,7 @@ impl Window {
             }
             let led_in = place <= before.len()
                 && before[before.len() - place..].iter().eq(folded[..place].iter().map(|(c, _)| c));
-            led_in.then(|| folded[place + anchor.len() - 1].1)
+            led_in.then(|| (place, folded[place + anchor.len() - 1].1))
         })
     }
 
@@ -395,6 +412,17 @@ const ANCHOR_CHARS_MIN: usize = 12;
 const ANCHOR_CHARS_MAX: usize = 256;
 /// Characters of the beginning that are compared before the text counts as one that repeats itself.
 const RESTART_CHARS_MAX: usize = 256;
+
+/// How long the first line of a text is, folded, and its first two, where more follows.
+fn first_lines(text: &str) -> [Option<usize>; 2] {
+    let body = text.trim_start();
+    let ends = body
+        .match_indices('\n')
+        .map(|(at, _)| &body[..at])
+        .filter(|lines| !lines.trim_end_matches(' ').ends_with('\n'));
+    let mut lengths = ends.map(|lines| fold(lines.trim_end()).count());
+    [lengths.next(), lengths.next()]
+}
 
 /// The last words of what was shown, long enough to be found again; none where the text repeats itself.
 pub(crate) fn anchor(shown: &str) -> Option<&str> {

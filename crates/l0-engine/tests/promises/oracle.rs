@@ -131,8 +131,10 @@ pub(crate) fn prompted(shown: &str, anchor: &str, answer: &str) -> Option<String
     if exactly(&held, places[0], anchor).is_none() && starts_over(shown, answer) {
         return rerun(shown, answer);
     }
-    for &start in &places {
-        let place = exactly(&held, start, anchor).or_else(|| loosely(&held, start, anchor, shown));
+    for (lines, &start) in places.iter().enumerate() {
+        let own = |(lead, end): &(String, usize)| its_own(shown, &held[start + lead.len()..*end], lines);
+        let exactly = exactly(&held, start, anchor).filter(|place| !own(place));
+        let place = exactly.or_else(|| loosely(&held, start, anchor, shown).filter(|place| !own(place)));
         if let Some((lead, end)) = place {
             return Some(joined(shown, answer, &lead, end));
         }
@@ -163,6 +165,22 @@ fn places(held: &str, shown: &str) -> Vec<usize> {
         places.extend(next(second));
     }
     places
+}
+
+/// Whether what was shown has as many lines before the words that are repeated as the answer has: it may say the same in
+/// other words.
+fn its_own(shown: &str, repeated: &str, lines: usize) -> bool {
+    let body = shown.trim();
+    let (all, repeated) = (folded(body), folded(repeated));
+    if lines == 0 || shown.trim_end().chars().count() > BACK {
+        return false;
+    }
+    let before: String = all[..all.len() - repeated.len().min(all.len())].iter().collect();
+    let mut said: Vec<&str> = body.lines().filter(|line| !line.trim().is_empty()).collect();
+    let more = said.len() > lines;
+    said.truncate(lines);
+    let said: String = folded(&said.join("\n")).iter().collect();
+    more && before.strip_suffix(' ').unwrap_or(&before) == said.strip_suffix(' ').unwrap_or(&said)
 }
 
 const OPENERS: &str = "\"'\u{201c}\u{201d}\u{2018}\u{2019}.\u{2026}*_`>";
