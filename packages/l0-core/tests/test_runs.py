@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import l0_core
-from l0_core import JournalError, ReplayDivergence
+from l0_core import Journal, JournalError, ReplayDivergence
 from l0_core._history import History
-from l0_core._journal import Journal, run_id
+from l0_core._journal import run_id
 
 
 class Killed(KeyboardInterrupt):

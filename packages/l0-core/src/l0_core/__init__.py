@@ -18,6 +18,7 @@ __all__ = [
     "Facts",
     "Fault",
     "IncompleteError",
+    "Journal",
     "JournalError",
     "L0Error",
     "Lifecycle",
@@ -38,6 +39,7 @@ __all__ = [
     "Splice",
     "StepFailed",
     "StepNotSerializable",
+    "Store",
     "Stream",
     "Target",
     "Timeouts",
@@ -52,6 +54,7 @@ __all__ = [
     "build_info",
     "call",
     "deadline",
+    "fork",
     "guards",
     "idempotency_key",
     "remember",
@@ -82,6 +85,8 @@ if TYPE_CHECKING:
         StepNotSerializable,
         UnknownOutcome,
     )
+    from l0_core._fork import fork
+    from l0_core._journal import Journal, Store
     from l0_core._lifecycle import Lifecycle
     from l0_core._native import BuildInfo, build_info
     from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Unsent, Usage
@@ -104,6 +109,8 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._drive": ["RESET"],
         "._errors": [name for name in __all__ if name.endswith("Error")]
         + ["RefusedOutput", "ReplayDivergence", "StepFailed", "StepNotSerializable", "UnknownOutcome"],
+        "._fork": ["fork"],
+        "._journal": ["Journal", "Store"],
         "._lifecycle": ["Lifecycle"],
         "._native": ["BuildInfo", "build_info"],
         "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Unsent", "Usage"],
