@@ -17,6 +17,7 @@ __all__ = [
     "Facts",
     "Fault",
     "IncompleteError",
+    "Journal",
     "JournalError",
     "L0Error",
     "Lifecycle",
@@ -35,6 +36,7 @@ __all__ = [
     "RetryBudget",
     "Splice",
     "StepNotSerializable",
+    "Store",
     "Stream",
     "Target",
     "Timeouts",
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
         ReplayDivergence,
         StepNotSerializable,
     )
+    from l0_core._journal import Journal, Store
     from l0_core._lifecycle import Lifecycle
     from l0_core._native import BuildInfo, build_info
     from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Unsent, Usage
@@ -91,6 +94,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._drive": ["RESET"],
         "._errors": [name for name in __all__ if name.endswith("Error")]
         + ["RefusedOutput", "ReplayDivergence", "StepNotSerializable"],
+        "._journal": ["Journal", "Store"],
         "._lifecycle": ["Lifecycle"],
         "._native": ["BuildInfo", "build_info"],
         "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Unsent", "Usage"],

@@ -131,7 +131,7 @@ class JournalError(L0Error):
         self.record = record
 
     def __reduce__(self) -> tuple[Any, ...]:
-        said = {
+        said: dict[str, Any] = {
             "reason": self.reason,
             "is_transient": self.is_transient,
             "stream": self.stream,
