@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l0_core._clock import SECOND, clock
 
 if TYPE_CHECKING:
     from l0_core._journal import Journal
+    from l0_core._run import Frame
 
 
 class Pulling:
@@ -110,3 +111,21 @@ def within(entered: Scope | None) -> Iterator[None]:
 def idempotency_key() -> str | None:
     """Return the key of the step this code runs in: the same however often the step is tried."""
     return _idempotency_key.get()
+
+
+def idempotency_key_is(key: str) -> "Token[str | None]":
+    """Let code that runs in this context from now on see this key."""
+    return _idempotency_key.set(key)
+
+
+_frame: "ContextVar[Frame | None]" = ContextVar("l0_frame", default=None)
+
+
+def current_frame() -> "Frame | None":
+    """Return what a step that begins here is nested in: a run, a step of one, or nothing."""
+    return _frame.get()
+
+
+def frame_is(frame: "Frame | None") -> "Token[Frame | None]":
+    """Nest the steps that begin in this context from now on in `frame`."""
+    return _frame.set(frame)
