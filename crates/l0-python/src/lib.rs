@@ -7,8 +7,10 @@ mod build;
 mod fault;
 mod fleet;
 mod journal;
+mod log;
 mod outcome;
 mod policy;
+mod recorder;
 mod session;
 mod text;
 
@@ -28,6 +30,8 @@ mod _native {
         Journal, JournalLease, JournalRecord, JournalStream, JournalTicket, fork_after_in_child,
         fork_after_in_parent, fork_before, named_id,
     };
+    #[pymodule_export]
+    use super::log::SessionLog;
     #[pymodule_export]
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l0_core._clock import SECOND, clock
 
 if TYPE_CHECKING:
+    from l0_core._journal import Journal
     from l0_core._run import Frame
 
 
@@ -69,6 +70,42 @@ def deadline(seconds: float, *, reserve: float = 0.0) -> Iterator[None]:
 def inherited_deadline() -> int | None:
     """Return the moment by which a session that begins here must end."""
     return _deadline.get()
+
+
+class Scope(NamedTuple):
+    """What sessions that begin here are written down under.
+
+    Attributes:
+        journal: Where.
+        run: The run they belong to.
+        step: The step they are.
+        user: For whom they are.
+        lease: What must hold for anything to be written.
+    """
+
+    journal: "Journal"
+    run: bytes | None = None
+    step: bytes | None = None
+    user: str | None = None
+    lease: Any = None
+
+
+_scope: ContextVar[Scope | None] = ContextVar("l0_scope", default=None)
+
+
+def scope() -> Scope | None:
+    """Return what a session that begins here is written down under."""
+    return _scope.get()
+
+
+@contextmanager
+def within(entered: Scope | None) -> Iterator[None]:
+    """Write sessions that begin in this block down under `entered`."""
+    token = _scope.set(entered)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
 
 
 def idempotency_key() -> str | None:

@@ -280,7 +280,7 @@ class Journal:
     # What is in it ---------------------------------------------------------------------------------------------------
 
     def runs(self, *, limit: int = 100, after: Cursor | None = None, **conditions: object) -> Page:
-        """Return runs, the latest first; conditions are `parent`, `tenant`, `user`, `status`, `fault`, `since_ms`, …."""
+        """Return runs, the latest first; conditions are `parent`, `tenant`, `user`, `status`, `fault`, `since_ms`."""
         return self._page(self.native.runs, limit, after, conditions)
 
     def steps(
@@ -318,7 +318,11 @@ class Journal:
         return self.native.load(id_of(stream), from_, limit)
 
     def verify(self, head: str | None = None) -> Verification:
-        """Look at every block and say what is not as it was written; also whether a head noted elsewhere was on the way."""
+        """Look at every block and say what is not as it was written.
+
+        Args:
+            head: A head noted elsewhere: was it on the way to this one?
+        """
         blocks, records, streams, end, findings, count = self.disk.verify(head)
         named = tuple(
             Finding(what, stream.hex() if stream else None, block, record) for what, stream, block, record in findings
@@ -568,6 +572,38 @@ def _opened(path: str) -> Journal:
         if journal is None:
             journal = _by_path[path] = Journal.open(path)
         return journal
+
+
+def for_session(value: JournalLike) -> Journal:
+    """Return the journal a session is to be written to; where it cannot be opened, one in which nothing is kept.
+
+    A model session goes on without its journal. A file that is something else, or needs another key, is a mistake of
+    the caller's, and raised.
+    """
+    try:
+        journal = Journal.of(value)
+    except JournalError as error:
+        if error.reason not in _LOSSES:
+            raise
+        journal = Journal(_Unopened(error))
+    if journal is None:
+        raise JournalError("there is no journal: pass one, or set L0_JOURNAL", reason="invalid")
+    return journal
+
+
+_LOSSES: Final = frozenset({"full", "read_only", "busy", "backlog", "closed", "other"})
+
+
+class _Unopened:
+    """In the place of a journal that could not be opened: everything fails as that did."""
+
+    def __init__(self, error: JournalError) -> None:
+        self._error = error
+
+    def _fail(self, *_: object) -> Any:
+        raise self._error
+
+    append = load = put = list = lease = _fail
 
 
 def _cache_forget(journal: Journal) -> None:
