@@ -323,6 +323,7 @@ fn output_tuple(py: Python<'_>, output: engine::Output) -> PyResult<Bound<'_, Py
         O::Open { attempt, target, mode } => {
             ("open", attempt.0, target.0, self::mode(mode)).into_pyobject(py)
         }
+        O::Check { attempt, check } => ("check", attempt.0, check).into_pyobject(py),
         O::Wait { until } => ("wait", until.0).into_pyobject(py),
         O::Cancel { attempt } => ("cancel", attempt.0).into_pyobject(py),
         O::Release { chunks } => ("release", chunks).into_pyobject(py),
