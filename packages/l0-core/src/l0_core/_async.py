@@ -13,6 +13,7 @@ from l0_core._context import Pulling, enter
 from l0_core._drive import (
     DRAIN,
     HOLD,
+    Check,
     Close,
     Drive,
     Emit,
@@ -302,6 +303,8 @@ class _Runner:
                 await self._close()
             case Queue():
                 await self._queue(step)
+            case Check():
+                await self._check(step)
             case Tell(event):
                 task = asyncio.ensure_future(heed(event))
                 self._tasks.add(task)
@@ -374,6 +377,25 @@ class _Runner:
             if not granted:
                 fleet().leave(step.key, step.ticket)
 
+    async def _check(self, step: Check) -> None:
+        drive = self._drive
+        answers: list[object] = []
+        due = drive.session.poll_timeout()
+        left = None if due is None else (due - drive.clock.now()) / SECOND
+        limit = asyncio.timeout(left)
+        try:
+            async with limit:
+                for _, ask in step.asked:
+                    said = ask()
+                    answers.append(await said if inspect.isawaitable(said) else said)
+        except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+            if isinstance(error, TimeoutError) and limit.expired():
+                drive.session.timeout(drive.clock.now())
+            else:
+                drive.unjudged(step, error)
+            return
+        drive.judged(step, answers)
+
     async def _wait(self) -> None:
         drive = self._drive
         due = drive.session.poll_timeout()
@@ -411,6 +433,7 @@ def astream(
     port: ChunkPort[Any] | None = None,
     streamed: bool = True,
     errors: ErrorClasses | None = None,
+    inputs: Sequence[str] = (),
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
 
@@ -423,6 +446,7 @@ def astream(
         port: What knows the source's chunks, where they are of a kind of your own.
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
+        inputs: What the model is given, prompt, tool results and retrieved text, for the policy's `input_guards`.
 
     Example:
         >>> import asyncio, l0_core
@@ -435,6 +459,7 @@ def astream(
         ['The capital ', 'is Paris.']
     """
     sources = sources_of(open_, *fallbacks)
-    return AsyncStream(
-        Drive(sources, policy_of(policy), streamed=streamed, on=on, tenant=tenant, port=port, errors=errors)
+    drive = Drive(
+        sources, policy_of(policy), streamed=streamed, on=on, tenant=tenant, port=port, errors=errors, inputs=inputs
     )
+    return AsyncStream(drive)

@@ -60,8 +60,10 @@ def _targets(
     ]
 
 
-def _plan(on: Lifecycle | None, tenant: str | None, port: ChunkPort[Any] | None) -> dict[str, Any]:
-    return {"streamed": False, "on": on, "tenant": tenant, "port": _PORT if port is None else port}
+def _plan(
+    on: Lifecycle | None, tenant: str | None, port: ChunkPort[Any] | None, inputs: Sequence[str]
+) -> dict[str, Any]:
+    return {"streamed": False, "on": on, "tenant": tenant, "port": _PORT if port is None else port, "inputs": inputs}
 
 
 def call(
@@ -73,6 +75,7 @@ def call(
     tenant: str | None = None,
     errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
+    inputs: Sequence[str] = (),
 ) -> T:
     """Call `fn`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns.
 
@@ -84,6 +87,7 @@ def call(
         tenant: Whose budgets and breakers it counts against.
         port: What knows the value, where it is an answer to be looked at: then an empty one is a fault.
         errors: Classes of a framework's own, raised in the place of L0's.
+        inputs: What is sent, where the policy's `input_guards` are to see it.
 
     Example:
         >>> import l0_core
@@ -97,7 +101,7 @@ def call(
 
         return open_
 
-    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors)
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port, inputs), errors=errors)
     (value,) = Stream[Any](drive)
     return value.value if port is None else value  # type: ignore[no-any-return]
 
@@ -111,6 +115,7 @@ async def acall(
     tenant: str | None = None,
     errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
+    inputs: Sequence[str] = (),
 ) -> T:
     """Await `fn()`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns."""
 
@@ -120,6 +125,6 @@ async def acall(
 
         return open_
 
-    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors)
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port, inputs), errors=errors)
     (value,) = [value async for value in AsyncStream[Any](drive)]
     return value.value if port is None else value  # type: ignore[no-any-return]
