@@ -40,5 +40,5 @@ mod _native {
     #[pymodule_export]
     use super::policy::Policy;
     #[pymodule_export]
-    use super::session::{Opening, Session};
+    use super::session::{Checking, Opening, Session};
 }

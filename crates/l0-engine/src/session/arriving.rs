@@ -48,7 +48,7 @@ impl Session {
     }
 
     pub(super) fn take_text(&mut self, attempt: AttemptId, text: &str) -> Signal {
-        if !self.is_live(attempt) {
+        if !self.is_live(attempt) || self.is_concluding() {
             return Signal::Skip;
         }
         if self.now >= self.deadline {
@@ -69,7 +69,7 @@ impl Session {
     }
 
     pub(super) fn take_part(&mut self, attempt: AttemptId, waited: Duration, part: &Part) -> Signal {
-        if !self.is_live(attempt) {
+        if !self.is_live(attempt) || self.is_concluding() {
             return Signal::Skip;
         }
         if self.now >= self.deadline {
@@ -302,7 +302,8 @@ impl Session {
         let may_give = served || (!blank && joined && self.delivers_at_once());
         while let Some(item) = self.queue.item(0).filter(|_| self.queue.settled > 0) {
             let held = || self.held_from().is_some_and(|from| item.bytes - item.skip > from);
-            if !item.repeated && (!may_give || (!served && held())) {
+            let awaited = self.asks && self.queue.awaits_word();
+            if !item.repeated && (!may_give || (!served && (awaited || held()))) {
                 return;
             }
             let Some((item, text, output)) = self.queue.pop() else {

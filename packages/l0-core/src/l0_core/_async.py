@@ -15,6 +15,7 @@ from l0_core._drive import (
     DRAIN,
     HOLD,
     SETTLE,
+    Check,
     Close,
     Drive,
     Emit,
@@ -315,6 +316,8 @@ class _Runner:
                 await self._close()
             case Queue():
                 await self._queue(step)
+            case Check():
+                await self._check(step)
             case Tell(event):
                 task = asyncio.ensure_future(heed(event))
                 self._tasks.add(task)
@@ -402,6 +405,25 @@ class _Runner:
                 await answered.wait()
         self._drive.session.settled(step.ticket)
 
+    async def _check(self, step: Check) -> None:
+        drive = self._drive
+        answers: list[object] = []
+        due = drive.session.poll_timeout()
+        left = None if due is None else (due - drive.clock.now()) / SECOND
+        limit = asyncio.timeout(left)
+        try:
+            async with limit:
+                for _, ask in step.asked:
+                    said = ask()
+                    answers.append(await said if inspect.isawaitable(said) else said)
+        except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+            if isinstance(error, TimeoutError) and limit.expired():
+                drive.session.timeout(drive.clock.now())
+            else:
+                drive.unjudged(step, error)
+            return
+        drive.judged(step, answers)
+
     async def _wait(self) -> None:
         drive = self._drive
         due = drive.session.poll_timeout()
@@ -440,6 +462,7 @@ def astream(
     streamed: bool = True,
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
+    inputs: Sequence[str] = (),
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
 
@@ -453,6 +476,7 @@ def astream(
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
+        inputs: What the model is given, prompt, tool results and retrieved text, for the policy's `input_guards`.
 
     Example:
         >>> import asyncio, l0_core
@@ -465,15 +489,15 @@ def astream(
         ['The capital ', 'is Paris.']
     """
     sources = sources_of(open_, *fallbacks)
-    return AsyncStream(
-        Drive(
-            sources,
-            policy_of(policy),
-            streamed=streamed,
-            on=on,
-            tenant=tenant,
-            port=port,
-            errors=errors,
-            journal=journal,
-        )
+    drive = Drive(
+        sources,
+        policy_of(policy),
+        streamed=streamed,
+        on=on,
+        tenant=tenant,
+        port=port,
+        errors=errors,
+        journal=journal,
+        inputs=inputs,
     )
+    return AsyncStream(drive)

@@ -63,8 +63,10 @@ def _targets(
     ]
 
 
-def _plan(on: Lifecycle | None, tenant: str | None, port: ChunkPort[Any] | None) -> dict[str, Any]:
-    return {"streamed": False, "on": on, "tenant": tenant, "port": _PORT if port is None else port}
+def _plan(
+    on: Lifecycle | None, tenant: str | None, port: ChunkPort[Any] | None, inputs: Sequence[str]
+) -> dict[str, Any]:
+    return {"streamed": False, "on": on, "tenant": tenant, "port": _PORT if port is None else port, "inputs": inputs}
 
 
 def call(
@@ -77,6 +79,7 @@ def call(
     errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
     journal: "JournalLike" = None,
+    inputs: Sequence[str] = (),
 ) -> T:
     """Call `fn`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns.
 
@@ -89,6 +92,7 @@ def call(
         port: What knows the value, where it is an answer to be looked at: then an empty one is a fault.
         errors: Classes of a framework's own, raised in the place of L0's.
         journal: Where it is written down; that of `L0_JOURNAL` where nothing is said.
+        inputs: What is sent, where the policy's `input_guards` are to see it.
 
     Example:
         >>> import l0_core
@@ -102,9 +106,8 @@ def call(
 
         return open_
 
-    drive = Drive(
-        _targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors, journal=journal
-    )
+    said = _plan(on, tenant, port, inputs)
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **said, errors=errors, journal=journal)
     (value,) = Stream[Any](drive)
     return value.value if port is None else value  # type: ignore[no-any-return]
 
@@ -119,6 +122,7 @@ async def acall(
     errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
     journal: "JournalLike" = None,
+    inputs: Sequence[str] = (),
 ) -> T:
     """Await `fn()`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns."""
 
@@ -128,8 +132,7 @@ async def acall(
 
         return open_
 
-    drive = Drive(
-        _targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors, journal=journal
-    )
+    said = _plan(on, tenant, port, inputs)
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **said, errors=errors, journal=journal)
     (value,) = [value async for value in AsyncStream[Any](drive)]
     return value.value if port is None else value  # type: ignore[no-any-return]

@@ -10,9 +10,11 @@ import os
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l0_core import _native
+from l0_core._check import Dissent, Piece
 from l0_core._clock import SECOND, clock
 from l0_core._context import inherited_deadline, scope
 from l0_core._errors import (
@@ -38,6 +40,7 @@ from l0_core.ports.plain import PLAIN
 if TYPE_CHECKING:
     from l0_core._journal import JournalLike
     from l0_core._recording import Recording
+    from l0_core.guards import UserGuard
 
 _log = logging.getLogger("l0")
 
@@ -87,6 +90,14 @@ class Queue(NamedTuple):
     purpose: int
 
 
+class Check(NamedTuple):
+    """Ask guards of the caller's own, and hand their answers to `judged`, or what one raises to `unjudged`."""
+
+    attempt: int
+    number: int
+    asked: Sequence[tuple[int, Callable[[], object]]]
+
+
 class Tell(NamedTuple):
     """Await what a listener returned, whenever there is time."""
 
@@ -103,7 +114,7 @@ class Settle(NamedTuple):
 ErrorClasses = Mapping[type[L0Error], type[L0Error]]
 """What a framework raises in place of an error of L0: a child of both."""
 
-Step = Emit | Open | Close | Queue | Tell | Settle
+Step = Emit | Open | Close | Queue | Check | Tell | Settle
 
 
 class Drive:
@@ -120,6 +131,7 @@ class Drive:
         port: ChunkPort[Any] | None = None,
         errors: ErrorClasses | None = None,
         journal: "JournalLike" = None,
+        inputs: Sequence[str] = (),
     ) -> None:
         self.clock = clock().of_session()
         name = uuid.uuid4()
@@ -137,6 +149,8 @@ class Drive:
         self.exceptions: dict[int, Exception] = {}
         self._on = on or Lifecycle()
         self._errors = errors or {}
+        self._inputs = inputs
+        self._users: Mapping[int, UserGuard] = policy.users or {}
         self._tenant = tenant or ""
         self.policy = policy
         self._names = [target.label(place) for place, target in enumerate(sources)]
@@ -182,6 +196,8 @@ class Drive:
         self._began = self.clock.now()
         if self.recording is not None:
             self.recording.begin(self._began)
+        if self._inputs:
+            self.session.inputs(self._began, list(self._inputs))
         self.session.start(self._began)
         if self.recording is not None:
             self.session.start_barrier()
@@ -215,6 +231,8 @@ class Drive:
                         self.recording.opened(attempt, target, mode, self.clock.now())
                     yield from self._tell("attempt", attempt, self._names[target], mode)
                     yield Open(self.sources[target], self._opening(attempt))
+                case "check", attempt, number:
+                    yield self._check(attempt, number)
                 case "cancel", _:
                     yield Close()
                 case "report", target, outcome:
@@ -260,6 +278,8 @@ class Drive:
             time_left=opening.time_left,
             idempotency_key=self.session_id,
             calls=self._calls() if self.seamed else (),
+            rejected=opening.rejected,
+            errors=opening.errors,
         )
 
     def _calls(self) -> tuple[ToolCall, ...]:
@@ -352,6 +372,41 @@ class Drive:
         stage: Stage = "call" if own else "read" if bytes_seen else "open"
         facts, message = read(error, stage=stage, bytes_seen=bytes_seen)
         self.session.failed(self.clock.now(), self.attempt, json.dumps(facts), message)
+
+    # Guards of the caller's own --------------------------------------------------------------------------------------
+
+    def _check(self, attempt: int, number: int) -> Check:
+        checking = self.session.checking()
+        assert checking is not None, "the engine has just asked for it"  # noqa: S101 - an invariant of the engine
+        target, final = self._names[checking.target], checking.at_end
+        shown = [(rule, checking.window) for rule in checking.on_window]
+        shown += [(rule, checking.whole) for rule in checking.on_whole]
+        asked = [(rule, partial(self._users[rule].ask, Piece(text, final, target))) for rule, text in shown]
+        return Check(attempt, number, asked)
+
+    def judged(self, check: Check, answers: Sequence[object]) -> None:
+        """Hand in what the guards said: nothing, or why they object."""
+        dissents: list[tuple[int, str, list[str]]] = []
+        for (rule, _), said in zip(check.asked, answers, strict=True):
+            match said:
+                case None:
+                    pass
+                case str(reason):
+                    dissents.append((rule, reason, []))
+                case Dissent(reason, errors):
+                    dissents.append((rule, reason, [*errors]))
+                case _:
+                    name, kind = self._users[rule].title, type(said).__name__
+                    problem = f"guard {name!r} must return None, or why it objects as a str or Dissent, not {kind}"
+                    self.unjudged(check, TypeError(problem))
+                    return
+        self.session.judged(self.clock.now(), check.attempt, check.number, dissents)
+
+    def unjudged(self, check: Check, error: Exception) -> None:
+        """Hand in what a guard raised: it is the caller's own fault."""
+        self.exceptions[check.attempt] = error
+        facts, _ = read(error, stage="call", bytes_seen=True)
+        self.session.unjudged(self.clock.now(), check.attempt, check.number, json.dumps(facts))
 
     # What passes through, because it is protected already ------------------------------------------------------------
 
@@ -541,6 +596,8 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
 def failure_of(result: Result, errors: ErrorClasses) -> L0Error:
     """Return the error that says how a session ended. It names what to do, and holds no prompt, output or key."""
     kind, what = _FAILURES[result.status]
+    if result.status == "content" and not result.attempts:
+        what = "what the model would have been given is not acceptable; see .result.objections"
     kind = errors.get(kind, kind)
     faults = ", ".join(f"{fault.fault}@{fault.target}" for fault in result.faults[-5:]) or "none"
     head = f"{result.attempts} attempt{'s' if result.attempts != 1 else ''}, last faults: {faults}"

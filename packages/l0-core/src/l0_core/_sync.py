@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from contextvars import copy_context
 from types import TracebackType
@@ -14,6 +16,7 @@ from l0_core._drive import (
     DRAIN,
     HOLD,
     SETTLE,
+    Check,
     Close,
     Drive,
     Emit,
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
     from l0_core._result import Result
 
 ChunkT = TypeVar("ChunkT")
+
+_GLANCE = 0.1
+"""Seconds between looks at whether the consumer of a stream has left it while a guard is asked."""
 StallGuard = Literal["thread", "off"]
 
 
@@ -181,6 +187,8 @@ class _Runner:
                 self._close()
             case Queue():
                 self._queue(step)
+            case Check():
+                self._check(step)
             case Tell(event):
                 _heed(event)
             case Settle():
@@ -228,6 +236,47 @@ class _Runner:
     def _settle(self, step: Settle) -> None:
         step.ticket.wait_quietly(step.seconds)
         self._drive.session.settled(step.ticket)
+
+    def _check(self, step: Check) -> None:
+        drive = self._drive
+        answers: list[object] = []
+        for _, ask in step.asked:
+            try:
+                said = ask()
+                if isinstance(said, Awaitable):
+                    waited = self._awaited(said)
+                    if waited is None:
+                        self._cancel_or_time_out()
+                        return
+                    said = waited.result()
+            except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+                drive.unjudged(step, error)
+                return
+            answers.append(said)
+        drive.judged(step, answers)
+
+    def _awaited(self, said: Awaitable[object]) -> "Future[object] | None":
+        """Let an async guard answer in a loop of its own, until the session's time is up or its consumer has left."""
+        drive, answer, context = self._drive, Future[object](), copy_context()
+
+        async def wait() -> object:
+            return await said
+
+        def job() -> None:
+            try:
+                answer.set_result(context.run(asyncio.run, wait()))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+                answer.set_exception(error)
+
+        run_aside(job)
+        while not self._closing.is_set():
+            due = drive.session.poll_timeout()
+            if due is None or drive.clock.now() >= due:
+                return None
+            with suppress(FutureTimeout):
+                answer.exception(min(_GLANCE, (due - drive.clock.now()) / SECOND))
+                return answer
+        return None
 
     def _cancel_or_time_out(self) -> None:
         session, now = self._drive.session, self._drive.clock.now()
@@ -390,6 +439,7 @@ def stream(
     streamed: bool = True,
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
+    inputs: Sequence[str] = (),
     stall_guard: StallGuard = "thread",
 ) -> Stream[Any]:
     """Return one clean stream, whatever fails on the way.
@@ -404,6 +454,7 @@ def stream(
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
+        inputs: What the model is given, prompt, tool results and retrieved text, for the policy's `input_guards`.
         stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
 
     Example:
@@ -422,5 +473,6 @@ def stream(
         port=port,
         errors=errors,
         journal=journal,
+        inputs=inputs,
     )
     return Stream(drive, stall_guard)
