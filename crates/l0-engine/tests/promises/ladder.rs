@@ -88,3 +88,16 @@ fn white_space_of_an_answer_that_does_not_fit_is_not_given() {
     rig.says("\n").calls("look", "{}").says("Done.").ends();
     assert_eq!((rig.ending(), rig.text()), (Ending::Complete, "\nDone."));
 }
+
+/// G1. White space after reasoning may be all there is of an answer: it waits for the first word, reasoning does not.
+#[test]
+fn white_space_of_an_answer_that_is_none_is_not_given() {
+    let mut rig = Rig::simple(with_rungs(&[Rung::Prefill, Rung::Rerun]));
+    let thought = Part { reasoning: true, ..Part::default() };
+    rig.part(thought.clone()).says(" \n ");
+    assert_eq!((rig.given.len(), rig.text()), (1, ""), "the thought is given at once");
+    rig.ends().waits_out();
+    assert_eq!((rig.last_fault().class, rig.opening().mode), (FaultClass::Empty, Mode::Fresh));
+    rig.part(thought).says(" ").says("Paris.").ends();
+    assert_eq!((rig.ending(), rig.text()), (Ending::Complete, " Paris."));
+}
