@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import doctor
+from l0_core.cli import chaos, doctor
 
 app = typer.Typer(
     name="l0",
@@ -12,6 +12,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("chaos")(chaos.command)
 app.command("doctor")(doctor.command)
 
 
