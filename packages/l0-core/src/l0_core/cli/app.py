@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import chaos, doctor
+from l0_core.cli import chaos, demo, doctor, policy
 
 app = typer.Typer(
     name="l0",
@@ -13,7 +13,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("chaos")(chaos.command)
+app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
+app.command("policy")(policy.command)
 
 
 @app.callback()
