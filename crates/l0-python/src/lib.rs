@@ -8,8 +8,10 @@ mod fault;
 mod fleet;
 mod journal;
 mod json;
+mod log;
 mod outcome;
 mod policy;
+mod recorder;
 mod session;
 mod text;
 
@@ -31,6 +33,8 @@ mod _native {
     };
     #[pymodule_export]
     use super::json::{Change, Partial, Repaired, Unrepairable, repair};
+    #[pymodule_export]
+    use super::log::SessionLog;
     #[pymodule_export]
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]

@@ -351,8 +351,13 @@ impl Session {
         core::mem::take(&mut self.records)
     }
 
+    /// The records since they were last taken, one by one: for who takes them after every chunk.
+    pub fn drain_records(&mut self) -> impl Iterator<Item = Record> {
+        self.records.drain(..)
+    }
+
     /// Gives back records that were taken and are still to be written.
-    pub(crate) fn put_back(&mut self, records: impl Iterator<Item = Record>) {
+    pub fn put_back(&mut self, records: impl Iterator<Item = Record>) {
         let taken = core::mem::take(&mut self.records);
         self.records = records.chain(taken).collect();
     }

@@ -267,3 +267,17 @@ fn strict_is_without_the_prompt_rung() {
     rig.says(STORY).fails(cut()).waits_out();
     assert_eq!(rig.opening().mode, Mode::Rerun);
 }
+
+/// G1. An answer that starts over in other words is not gone on with, whether it is longer or shorter than what was shown.
+#[test]
+fn a_rerun_in_other_words_is_not_given() {
+    for answer in
+        ["There was a farmer", "There was a farmer who had three sons, and more than that of debts."]
+    {
+        let mut rig = Rig::simple(with_rungs(&[Rung::Rerun]));
+        rig.says("There was a miller who had").fails(cut()).waits_out();
+        rig.says(answer);
+        assert_eq!(rig.last_fault().code.as_deref(), Some("diverged"), "{answer:?}");
+        assert_eq!((rig.ending(), rig.text()), (Ending::Incomplete, "There was a miller who had"));
+    }
+}

@@ -6,14 +6,15 @@ does, or what goes to the consumer; the two runners, `_sync` and `_async`, carry
 
 import json
 import logging
+import os
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l0_core import _native
 from l0_core._clock import SECOND, clock
-from l0_core._context import inherited_deadline
+from l0_core._context import inherited_deadline, scope
 from l0_core._errors import (
     ContentError,
     DeadlineError,
@@ -29,14 +30,22 @@ from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import Attempt, ChunkPort, LogProb, MaskingPort, Unsent, Usage
 from l0_core._result import Fault, Objection, Result, Splice, ToolCall
+from l0_core._settings import passes_through
 from l0_core._target import Target
 from l0_core.ports import UnknownChunk, port_for
 from l0_core.ports.plain import PLAIN
 
+if TYPE_CHECKING:
+    from l0_core._journal import JournalLike
+    from l0_core._recording import Recording
+
 _log = logging.getLogger("l0")
 
-PASS, HOLD, DRAIN, SKIP = range(4)
-"""What the engine answers to a chunk."""
+PASS, HOLD, DRAIN, SKIP, SETTLE = range(5)
+"""What is answered to a chunk: the engine's four, and to pass it on when what was written of it is settled."""
+
+_SETTLE_SECONDS_MAX = 30.0
+"""How long a disk is waited for, at most, before the session goes on without its journal."""
 
 
 class NotAStream(TypeError):  # noqa: N818 - it says what was given
@@ -84,10 +93,17 @@ class Tell(NamedTuple):
     event: Awaitable[object]
 
 
+class Settle(NamedTuple):
+    """Wait until what was written is on disk, at most so many seconds; then tell the session."""
+
+    ticket: _native.JournalTicket
+    seconds: float
+
+
 ErrorClasses = Mapping[type[L0Error], type[L0Error]]
 """What a framework raises in place of an error of L0: a child of both."""
 
-Step = Emit | Open | Close | Queue | Tell
+Step = Emit | Open | Close | Queue | Tell | Settle
 
 
 class Drive:
@@ -103,6 +119,7 @@ class Drive:
         tenant: str | None = None,
         port: ChunkPort[Any] | None = None,
         errors: ErrorClasses | None = None,
+        journal: "JournalLike" = None,
     ) -> None:
         self.clock = clock().of_session()
         name = uuid.uuid4()
@@ -128,19 +145,48 @@ class Drive:
         self._outcome: _native.Outcome | None = None
         self._through: list[str] | None = None
         self._through_status = "running"
+        self.recording = self._recording(journal)
         declared = [target.declared(place) for place, target in enumerate(sources)]
         try:
             self.session = _native.Session(
-                policy, declared, seed=name.int >> 64, streamed=streamed, deadline=inherited_deadline()
+                policy,
+                declared,
+                seed=name.int >> 64,
+                streamed=streamed,
+                deadline=inherited_deadline(),
+                stream=self.recording.stream if self.recording else None,
+                closes=self.recording is not None and self.recording.closes,
             )
         except ValueError as error:
             field, problem = error.args
             raise PolicyError(f"{field}: {problem}") from None
 
+    def _recording(self, journal: "JournalLike") -> "Recording | None":
+        """Return what writes the session down, if anything does."""
+        around = scope()
+        if passes_through() or not (journal or around or os.environ.get("L0_JOURNAL")):
+            return None
+        from l0_core import _journal, _recording
+
+        port = None if self.port is None else _recording.port_name(self.port)
+        known = around.journal if around is not None and journal is None else _journal.for_session(journal)
+        if known.durability == "off" and known.path is not None:
+            return None
+        around = around if around is not None and known is around.journal else None
+        return _recording.Recording(
+            known, around, self.session_id, self.policy, self._names, tenant=self._tenant, port=port
+        )
+
     def start(self) -> Generator[Step, None, None]:
         """Begin, and carry out the first steps."""
         self._began = self.clock.now()
+        if self.recording is not None:
+            self.recording.begin(self._began)
         self.session.start(self._began)
+        if self.recording is not None:
+            self.session.start_barrier()
+            if self.recording.closes:
+                yield from self.settle()
         yield from self._tell("start")
         yield from self.steps()
 
@@ -150,11 +196,14 @@ class Drive:
         while (output := poll()) is not None:
             match output:
                 case "release", count:
+                    yield from self.settle()
                     for _ in range(count):
                         yield Emit(self.fit(self.held.popleft()))
                 case "cut", start, end:
+                    yield from self.settle()
                     yield Emit(self._cut(self.held.popleft(), start, end))
                 case "mask", text:
+                    yield from self.settle()
                     yield Emit(self._replaced(self.held.popleft(), text))
                 case "drop", count:
                     for _ in range(count):
@@ -162,6 +211,8 @@ class Drive:
                 case "ask", target, purpose, force:
                     yield from self._ask(target, purpose, force)
                 case "open", attempt, target, mode:
+                    if self.recording is not None:
+                        self.recording.opened(attempt, target, mode, self.clock.now())
                     yield from self._tell("attempt", attempt, self._names[target], mode)
                     yield Open(self.sources[target], self._opening(attempt))
                 case "cancel", _:
@@ -175,6 +226,8 @@ class Drive:
                     yield Emit(getattr(self.port, "reset", RESET))
                 case ("done",):
                     self._outcome = self.session.outcome
+                    if self.recording is not None:
+                        self.recording.end(self.session, self.result, self.clock.now())
                 case _:
                     pass  # "wait": the runner asks the session how long
 
@@ -213,6 +266,25 @@ class Drive:
         """Return the tool calls the consumer has been given."""
         return tuple(ToolCall(call.id, call.name, call.args) for call in self.session.tool_calls)
 
+    def settle(self) -> Generator[Step, None, None]:
+        """Have what was written settled before anything that depends on it is given to the consumer."""
+        if self.recording is None:
+            return
+        ticket = self.session.unsettled()
+        if ticket is not None:
+            left = (self.session.deadline - self.clock.now()) / SECOND
+            yield Settle(ticket, max(0.0, min(left, _SETTLE_SECONDS_MAX)))
+        if self.recording.closes and (lost := self.recording.lost(self.session)) is not None:
+            raise lost
+
+    @property
+    def encode(self) -> Callable[[Any], bytes | None] | None:
+        """What returns a chunk as it is written down; nothing where nothing is."""
+        recording = self.recording
+        if recording is None:
+            return None
+        return lambda chunk: recording.encode(self._port_of(chunk), chunk, self.attempt, self.clock.now())
+
     # What arrives ----------------------------------------------------------------------------------------------------
 
     def text_of(self, chunk: Any) -> str | None:
@@ -223,6 +295,8 @@ class Drive:
         """Hand in a chunk that is more, or less, than plain text; return the engine's answer."""
         facts = self._port_of(chunk).facts(chunk)
         text, reasoning, tools, opaque, finish, status, usage, logprob, sequence = facts
+        encode = self.encode
+        written = encode(chunk) if encode is not None and type(chunk) is not str else None
         return self.session.part(
             self.clock.now(),
             self.attempt,
@@ -236,6 +310,7 @@ class Drive:
             usage,
             logprob,
             sequence,
+            written,
         )
 
     def fit(self, chunk: Any) -> Any:
@@ -307,6 +382,7 @@ class Drive:
     def end(self) -> Generator[Step, None, None]:
         """Give the consumer the trailing chunk that says how it went, if there is one; raise what it is to be told."""
         assert self._outcome is not None, "it is over"  # noqa: S101 - an invariant of the runners
+        yield from self.settle()
         if self._outcome.ending != "complete":
             failure, cause = self._failure(self.result)
             yield from self._tell("error", failure)
@@ -342,7 +418,15 @@ class Drive:
         if outcome is None:
             faults = tuple(map(self._fault, session.faults))
             attempts = self.attempt + 1
-            return Result("running", self.session_id, session.text, self._calls(), attempts=attempts, faults=faults)
+            return Result(
+                "running",
+                self.session_id,
+                session.text,
+                self._calls(),
+                attempts=attempts,
+                faults=faults,
+                journal=self._journal_state,
+            )
         served = self.sources[outcome.served_by] if outcome.served_by is not None else None
         return Result(
             status=outcome.ending,
@@ -365,7 +449,12 @@ class Drive:
             waste=Usage(*outcome.waste),
             waste_bytes=outcome.waste_bytes,
             logprob=LogProb(*outcome.logprob) if outcome.logprob else None,
+            journal=self._journal_state,
         )
+
+    @property
+    def _journal_state(self) -> str:
+        return "off" if self.recording is None else self.recording.state(self.session)
 
     def _fault(self, fault: _native.Fault) -> Fault:
         return Fault(
@@ -390,6 +479,8 @@ class Drive:
         match event:
             case "fault", native:
                 fault = self._fault(native)
+                if self.recording is not None:
+                    self.recording.failed(fault, self.clock.now())
                 _log.warning(
                     "fault=%s session=%s target=%s attempt=%s code=%s status=%s",
                     *(fault.fault, self.session_id, fault.target, fault.attempt, _code(fault.code), fault.status),

@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from l0_core._clock import SECOND
 from l0_core._context import Pulling, enter
-from l0_core._drive import DRAIN, HOLD, Close, Drive, Emit, ErrorClasses, Open, Queue, Step, Tell, sources_of
+from l0_core._drive import (
+    DRAIN,
+    HOLD,
+    SETTLE,
+    Close,
+    Drive,
+    Emit,
+    ErrorClasses,
+    Open,
+    Queue,
+    Settle,
+    Step,
+    Tell,
+    sources_of,
+)
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
@@ -19,6 +33,7 @@ from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
+    from l0_core._journal import JournalLike
     from l0_core._result import Result
 
 ChunkT = TypeVar("ChunkT")
@@ -168,6 +183,8 @@ class _Runner:
                 self._queue(step)
             case Tell(event):
                 _heed(event)
+            case Settle():
+                self._settle(step)
             case Emit():
                 pass
 
@@ -208,6 +225,10 @@ class _Runner:
             turn.clear()
         drive.session.admitted(drive.clock.now(), 0, 0)
 
+    def _settle(self, step: Settle) -> None:
+        step.ticket.wait_quietly(step.seconds)
+        self._drive.session.settled(step.ticket)
+
     def _cancel_or_time_out(self) -> None:
         session, now = self._drive.session, self._drive.clock.now()
         if self._closing.is_set():
@@ -234,7 +255,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        take, hold, passed = reader.items.popleft, drive.held.append, drive.passed
+        take, hold, passed, encode = reader.items.popleft, drive.held.append, drive.passed, drive.encode
         while True:
             try:
                 chunk = take()
@@ -250,7 +271,7 @@ class _Runner:
                 else:
                     waited, chunk = chunk if type(chunk) is Timed else (0, chunk)
                     text = text_of(chunk)
-                    signal = push(now(), attempt, text) if text else drive.part(chunk, waited)
+                    signal = push(now(), attempt, text, encode and encode(chunk)) if text else drive.part(chunk, waited)
             except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
                 self._failed(error, bytes_seen=True)
                 return
@@ -263,6 +284,15 @@ class _Runner:
             elif signal == DRAIN:
                 hold(chunk)
                 return
+            elif signal == SETTLE:
+                yield self._settled(chunk)
+                passed = True
+
+    def _settled(self, chunk: Any) -> Any:
+        """Return a chunk as the consumer may have it, once what was written of it is settled."""
+        for step in self._drive.settle():
+            self._do(step)
+        return self._drive.fit(chunk)
 
     def _starved(self, reader: Reader) -> bool:
         """Wait for the reader; return whether the engine has been told something new."""
@@ -310,7 +340,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        hold, passed = drive.held.append, drive.passed
+        hold, passed, encode = drive.held.append, drive.passed, drive.encode
         while True:
             began = now()
             try:
@@ -319,7 +349,11 @@ class _Runner:
                     signal = push(now(), attempt, chunk)
                 else:
                     text = text_of(chunk)
-                    signal = push(now(), attempt, text) if text else drive.part(chunk, now() - began)
+                    signal = (
+                        push(now(), attempt, text, encode and encode(chunk))
+                        if text
+                        else drive.part(chunk, now() - began)
+                    )
             except StopIteration:
                 drive.session.ended(now(), attempt)
                 self._close()
@@ -336,6 +370,9 @@ class _Runner:
             elif signal == DRAIN:
                 hold(chunk)
                 return
+            elif signal == SETTLE:
+                yield self._settled(chunk)
+                passed = True
 
 
 def _heed(event: Awaitable[object]) -> None:
@@ -352,6 +389,7 @@ def stream(
     port: ChunkPort[Any] | None = None,
     streamed: bool = True,
     errors: ErrorClasses | None = None,
+    journal: "JournalLike" = None,
     stall_guard: StallGuard = "thread",
 ) -> Stream[Any]:
     """Return one clean stream, whatever fails on the way.
@@ -365,6 +403,7 @@ def stream(
         port: What knows the source's chunks, where they are of a kind of your own.
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
+        journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
         stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
 
     Example:
@@ -374,5 +413,14 @@ def stream(
         ('The capital is Paris.', 1)
     """
     sources = sources_of(open_, *fallbacks)
-    drive = Drive(sources, policy_of(policy), streamed=streamed, on=on, tenant=tenant, port=port, errors=errors)
+    drive = Drive(
+        sources,
+        policy_of(policy),
+        streamed=streamed,
+        on=on,
+        tenant=tenant,
+        port=port,
+        errors=errors,
+        journal=journal,
+    )
     return Stream(drive, stall_guard)
