@@ -23,7 +23,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from l0_core import Attempt, Facts, LogProb, Opaque, ToolCall, ToolFragment, Usage
-from l0_llamaindex._raw import NOTHING, block_event_of, finish_of, fragments_of, usage_of
+from l0_llamaindex._raw import NOTHING, block_event_of, finish_of, usage_of
 
 ResponseT = TypeVar("ResponseT", ChatResponse, CompletionResponse)
 
@@ -54,7 +54,11 @@ class _Calls:
         return [ToolFragment(index, args=piece or "", last=last)]
 
     def of_blocks(self, blocks: Sequence[ContentBlock], *, ended: bool) -> list[ToolFragment]:
-        """Return what a snapshot adds to the one before. Arguments that are no text yet may still change."""
+        """Return what a snapshot adds to the one before. Arguments that are no text yet may still change.
+
+        The provider's own pieces would be nearer, but integrations put a call together in the object of its first
+        piece: by the time it is looked at, what comes later may be in it.
+        """
         fragments = []
         for place, block in enumerate(_calls(blocks)):
             index, call = self._find(place, block.tool_call_id)
@@ -218,9 +222,6 @@ class ChatPort(_Port):
         return chunk
 
     def _tools(self, blocks: Sequence[ContentBlock], raw: Any, *, ended: bool) -> Sequence[ToolFragment]:
-        fragments = fragments_of(raw)
-        if fragments is not None:
-            return fragments
         event = block_event_of(raw)
         if event is not None:
             return self._calls.of_events(blocks, event)

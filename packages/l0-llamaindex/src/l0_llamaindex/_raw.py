@@ -1,4 +1,4 @@
-"""What a provider's own chunk says that LlamaIndex does not repeat: why an answer ended, what it cost, pieces of calls.
+"""What a provider's own chunk says that LlamaIndex does not repeat: why an answer ended, what it cost, which block it is in.
 
 `raw` may be an SDK's object or a dict, of any provider. Which of the shapes below it has is found out once per class.
 """
@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from l0_core import ToolFragment, Usage
+from l0_core import Usage
 
 Finish = tuple[str | None, str | None]
 """Why the answer ends, and what became of the response, in the provider's words."""
@@ -38,25 +38,6 @@ def usage_of(kwargs: Mapping[str, Any], raw: Any) -> Usage | None:
     if told is None:
         told = _get(raw, "usage")
     return None if told is None else _usage(told)
-
-
-def fragments_of(raw: Any) -> list[ToolFragment] | None:
-    """Return the pieces of calls in a chunk of a chat completion's stream; `None` for chunks of another kind."""
-    choices = _get(raw, "choices")
-    if not choices:
-        return None
-    delta = _get(choices[0], "delta")
-    if delta is None:
-        return None
-    return [
-        ToolFragment(
-            _get(call, "index") or 0,
-            _get(call, "id") or None,
-            _get(_get(call, "function"), "name") or None,
-            _get(_get(call, "function"), "arguments") or "",
-        )
-        for call in _get(delta, "tool_calls") or ()
-    ]
 
 
 def block_event_of(raw: Any) -> tuple[int, str | None, bool] | None:
