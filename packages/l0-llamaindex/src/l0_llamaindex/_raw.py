@@ -1,4 +1,4 @@
-"""What a provider's own chunk says that LlamaIndex does not repeat: why an answer ended, what it cost, which block it is in.
+"""What a chunk of the provider says that LlamaIndex does not repeat: why an answer ended, what it cost, its block.
 
 `raw` may be an SDK's object or a dict, of any provider. Which of the shapes below it has is found out once per class.
 """
