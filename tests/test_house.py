@@ -24,9 +24,20 @@ PACKAGES = {
 # What a package may import beside itself and the standard library. `l0_core` knows no framework; a framework package
 # knows its framework and `l0_core`.
 ALLOWED = {
-    "l0_core": {"anthropic", "litellm", "openai", "pydantic", "pydantic_core", "pytest", "rich", "typer"},
+    "l0_core": {
+        "anthropic",
+        "h11",
+        "httpx",
+        "litellm",
+        "openai",
+        "pydantic",
+        "pydantic_core",
+        "pytest",
+        "rich",
+        "typer",
+    },
     "l0_langchain": {"l0_core", "langchain", "langchain_core", "langgraph", "pydantic"},
-    "l0_llamaindex": {"l0_core", "llama_index", "pydantic"},
+    "l0_llamaindex": {"l0_core", "llama_index", "llama_index_instrumentation", "pydantic"},
 }
 
 # With these a framework package would begin to decide about reliability, which is the engine's part.

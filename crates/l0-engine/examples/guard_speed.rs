@@ -5,6 +5,7 @@
 //! `valgrind --tool=callgrind` wants.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measurement reads the clock")]
 
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::time::Instant;
@@ -241,9 +242,9 @@ fn prose(chunks: usize, separator: &str) -> String {
         text.push_str(pick(&VERBS, 5));
         text.push(' ');
         text.push_str(pick(&OBJECTS, 11));
-        text.push_str(if number % 3 == 0 { "; " } else { ". " });
+        text.push_str(if number.is_multiple_of(3) { "; " } else { ". " });
         if number % 4 == 3 {
-            text.push_str(&format!("That was in {}", 1_900 + number % 120));
+            let _ = write!(text, "That was in {}", 1_900 + number % 120);
             text.push_str(separator);
         }
         number += 1;
@@ -255,10 +256,13 @@ fn json(chunks: usize) -> String {
     let mut text = String::from("[");
     let mut number = 0;
     while text.len() < chunks * 5 {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "{{\"id\":{number},\"title\":\"Part {} of the story\",\"tags\":[\"a{}\",\"b\"],\"price\":{}.5,\"next\":null}},",
-            number * 31 % 997, number % 13, number % 211,
-        ));
+            number * 31 % 997,
+            number % 13,
+            number % 211,
+        );
         number += 1;
     }
     text.push_str("{}]");

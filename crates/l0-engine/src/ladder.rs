@@ -72,7 +72,6 @@ pub(crate) struct Ladder {
     retries: u32,
     /// Attempts that were lost with their process, and count as if they had not been.
     forgiven: u32,
-    last_wait: Duration,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -81,6 +80,8 @@ struct Slot {
     closed: bool,
     opened: bool,
     ready_at: Instant,
+    /// The wait drawn after its last fault.
+    last_wait: Duration,
     /// Until when its breaker is known to be open.
     breaker_until: Option<Instant>,
     retries: u32,
@@ -92,7 +93,7 @@ struct Slot {
 
 impl Ladder {
     pub(crate) fn new(targets: usize) -> Self {
-        Self { slots: vec![Slot::default(); targets], retries: 0, forgiven: 0, last_wait: Duration::ZERO }
+        Self { slots: vec![Slot::default(); targets], retries: 0, forgiven: 0 }
     }
 
     /// The first attempt of the session.
@@ -148,11 +149,12 @@ impl Ladder {
             dice.between(floor, floor.saturating_add(retry.retry_after_slack))
         } else {
             let base = if setback.class == FaultClass::Overload { retry.base_overload } else { retry.base };
-            let n = self.slots.get(here).map_or(0, |slot| slot.retries);
-            dice.backoff(retry.jitter, n, base, retry.cap, self.last_wait)
+            let (n, last) =
+                self.slots.get(here).map_or((0, Duration::ZERO), |slot| (slot.retries, slot.last_wait));
+            dice.backoff(retry.jitter, n, base, retry.cap, last)
         };
-        self.last_wait = wait;
         if let Some(slot) = self.slots.get_mut(here) {
+            slot.last_wait = wait;
             slot.ready_at = limit.now.after(wait);
             slot.throttled = setback.throttled;
         }

@@ -204,13 +204,18 @@ fn rerun(shown: &str, text: &str, before: usize, matched: &mut usize, leading: &
     }
 }
 
-/// Whether an answer begins as the text shown did: `Repeats` if so, `Undecided` while it may, nothing if not.
+/// Whether an answer begins as the text shown did: `Repeats` if so, `Undecided` while it may, nothing if not. One that
+/// ended before that could be told began so, unless it is no more than a word.
 fn starts_over(restart: Option<&str>, head: &str, last: bool) -> Option<Look> {
     let (restart, begun) = (restart?, head.trim_start());
     if begun.starts_with(restart) {
-        Some(Look::Repeats)
+        return Some(Look::Repeats);
+    }
+    let may = restart.starts_with(begun);
+    if last {
+        (may && begun.chars().nth(ANCHOR_CHARS_MIN - 1).is_some()).then_some(Look::Repeats)
     } else {
-        (!last && restart.starts_with(begun)).then_some(Look::Undecided)
+        may.then_some(Look::Undecided)
     }
 }
 
@@ -269,37 +274,53 @@ impl Window {
 
     /// The words stand at `start`, letter for letter, or may come to.
     fn exactly(&self, view: View<'_>, start: usize) -> Option<Look> {
-        let start = start + opening(&view.text[start..], &self.anchor);
-        let text = &view.text[start..];
+        let lead = opening(&view.text[start..], &self.anchor);
+        let text = &view.text[start + lead..];
         if text.starts_with(&self.anchor) {
-            return Some(self.join(view, start, start + self.anchor.len(), Method::Anchor));
+            let end = start + lead + self.anchor.len();
+            return Some(self.join(view, &view.text[start..start + lead], end, Method::Anchor));
         }
         (!view.complete && self.anchor.starts_with(text)).then_some(Look::Undecided)
     }
 
     /// The words stand at or behind `start`, in other case, spacing, quotes or emphasis.
     fn loosely(&self, view: View<'_>, start: usize) -> Option<Look> {
-        let start = start + opening(&view.text[start..], &self.anchor);
-        let end = start + self.find_loosely(&view.text[start..])?;
-        self.join_after_emphasis(view, start, end, Method::AnchorLoosely)
+        let lead = opening(&view.text[start..], &self.anchor);
+        let end = start + lead + self.find_loosely(&view.text[start + lead..])?;
+        Some(self.join_after_emphasis(view, &view.text[start..start + lead], end, Method::AnchorLoosely))
     }
 
     /// A part of the words stands at `start`.
     fn partly(&self, view: View<'_>, start: usize) -> Option<Look> {
-        let start = start + opening(&view.text[start..], &self.anchor);
-        let end = start + self.overlap(&view.text[start..])?;
-        self.join_after_emphasis(view, start, end, Method::Overlap)
+        let lead = opening(&view.text[start..], &self.anchor);
+        let end = start + lead + self.overlap(&view.text[start + lead..])?;
+        Some(self.join_after_emphasis(view, &view.text[start..start + lead], end, Method::Overlap))
     }
 
     /// Joins behind the emphasis that the text shown closed at its end, which folding has left out.
-    fn join_after_emphasis(&self, view: View<'_>, start: usize, end: usize, method: Method) -> Option<Look> {
-        let closed = common_prefix(&self.shown_emphasis, &view.text[end..]);
-        let end = end + closed;
-        if view.ends_at(end) {
-            // What comes next may close more, or belong to the last character.
-            return Some(Look::Undecided);
+    ///
+    /// What ends here ends with the character that the text shown ends with: if that splits a grapheme, it was split
+    /// where the text broke off.
+    fn join_after_emphasis(&self, view: View<'_>, lead: &str, end: usize, method: Method) -> Look {
+        let end = end + common_prefix(&self.shown_emphasis, &view.text[end..]);
+        // What comes next may close more.
+        if view.ends_at(end) { Look::Undecided } else { self.join(view, lead, end, method) }
+    }
+
+    /// The words end at `end`: drop the quote that was opened in their lead and the space that was shown after them.
+    fn join(&self, view: View<'_>, lead: &str, end: usize, method: Method) -> Look {
+        let quote = lead.chars().find_map(closing_of);
+        let waits = quote.is_some() || !self.shown_space.is_empty();
+        if waits && view.ends_at(end) {
+            return Look::Undecided;
         }
-        is_grapheme_border(view.text, end).then(|| self.join(view, start, end, method))
+        let quoted = quote.filter(|&quote| view.text[end..].starts_with(quote));
+        let end = end + quoted.map_or(0, char::len_utf8);
+        let space = common_prefix(&self.shown_space, &view.text[end..]);
+        if space < self.shown_space.len() && view.ends_at(end + space) {
+            return Look::Undecided;
+        }
+        Look::Joined { cut: end + space, method }
     }
 
     /// The end of the anchor in `text`, where what precedes it there was shown before it as well.
@@ -318,22 +339,6 @@ impl Window {
         })
     }
 
-    /// The words end at `end`: drop the quote that was opened before them and the space that was shown after them.
-    fn join(&self, view: View<'_>, start: usize, end: usize, method: Method) -> Look {
-        let quote = view.text[..start].chars().next_back().and_then(closing_of);
-        let waits = quote.is_some() || !self.shown_space.is_empty();
-        if waits && view.ends_at(end) {
-            return Look::Undecided;
-        }
-        let quoted = quote.filter(|&quote| view.text[end..].starts_with(quote));
-        let end = end + quoted.map_or(0, char::len_utf8);
-        let space = common_prefix(&self.shown_space, &view.text[end..]);
-        if space < self.shown_space.len() && view.ends_at(end + space) {
-            return Look::Undecided;
-        }
-        Look::Joined { cut: end + space, method }
-    }
-
     /// The end of the longest beginning of `text` that the text shown ends with, if it cannot be chance.
     fn overlap(&self, text: &str) -> Option<usize> {
         let folded = fold(text);
@@ -345,9 +350,9 @@ impl Window {
         let length = longest_border(&joined);
         let found = &folded[..length.min(folded.len())];
         let words: Vec<char> = found.iter().map(|&(c, _)| c).collect();
-        (length >= self.overlap_chars && is_aperiodic(&words))
-            .then(|| found.last().map(|&(_, end)| end))
-            .flatten()
+        // Words that stand in two places of what was shown do not tell which of them is repeated.
+        let tells = || is_aperiodic(&words) && stands_once(&words, &shown.iter().collect::<String>());
+        (length >= self.overlap_chars && tells()).then(|| found.last().map(|&(_, end)| end)).flatten()
     }
 
     /// Where the repeated words may begin: at the start, after one line of preamble, after a fence opened again.
@@ -404,7 +409,7 @@ pub(crate) fn anchor(shown: &str) -> Option<&str> {
     }
     let shown_before: String = fold(tail(body, LOOK_BACK_CHARS)).into_iter().map(|(c, _)| c).collect();
     loop {
-        let anchor = body[start..].trim_start();
+        let anchor = from_a_word(&body[start..]);
         let folded: Vec<char> = fold(anchor).into_iter().map(|(c, _)| c).collect();
         if folded.is_empty() {
             return None;
@@ -425,6 +430,13 @@ pub(crate) fn anchor(shown: &str) -> Option<&str> {
     }
 }
 
+/// A text from its first letter or digit on, if enough is left: what stands before a word is easily lost, or taken for a
+/// quote's beginning.
+fn from_a_word(text: &str) -> &str {
+    let words = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+    if words.chars().nth(ANCHOR_CHARS_MIN).is_some() { words } else { text.trim_start() }
+}
+
 /// Whether the end of `text` occurs nowhere else in it: an answer that holds it is then joined in one place only.
 fn stands_once(end: &[char], text: &str) -> bool {
     let end: String = end.iter().collect();
@@ -434,8 +446,9 @@ fn stands_once(end: &[char], text: &str) -> bool {
 
 /// Whether `body` begins with words that it also ends with: an answer that starts with them may have started over.
 fn is_only_a_beginning(words: &str, body: &str) -> bool {
-    let body = body.trim_start();
-    body.len() > words.len() && body.starts_with(words)
+    [body.trim_start(), from_a_word(body)]
+        .iter()
+        .any(|body| body.len() > words.len() && body.starts_with(words))
 }
 
 /// The characters that make an answer one that started over: as many as it takes for them to stand nowhere else in
@@ -556,13 +569,17 @@ fn is_in_fence(text: &str) -> bool {
 fn opening(text: &str, anchor: &str) -> usize {
     let lead = text.len()
         - text
-            .trim_start_matches(|c: char| c.is_whitespace() || "\"'\u{201c}\u{2018}.\u{2026}*_`>".contains(c))
+            .trim_start_matches(|c: char| {
+                c.is_whitespace() || "\"'\u{201c}\u{201d}\u{2018}\u{2019}.\u{2026}*_`>".contains(c)
+            })
             .len();
     if lead == 0 || text.starts_with(anchor) {
         return 0;
     }
     let kept = anchor.len()
-        - anchor.trim_start_matches(|c: char| "\"'\u{201c}\u{2018}.\u{2026}*_`>".contains(c)).len();
+        - anchor
+            .trim_start_matches(|c: char| "\"'\u{201c}\u{201d}\u{2018}\u{2019}.\u{2026}*_`>".contains(c))
+            .len();
     if kept > 0 { 0 } else { lead }
 }
 

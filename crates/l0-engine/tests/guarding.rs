@@ -1,6 +1,6 @@
 //! Guards inside a session: what they object to is not shown, and what becomes of the answer is what the rule says.
+#![allow(clippy::unwrap_used, reason = "that is how a test says what it expects")]
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use l0_engine::{
@@ -21,7 +21,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(policy: serde_json::Value) -> Self {
+    fn new(policy: &serde_json::Value) -> Self {
         let policy = Arc::new(Policy::from_json(&policy.to_string()).unwrap());
         let plan = Plan::simple(Arc::clone(&policy));
         let mut desk = Self {
@@ -113,7 +113,7 @@ fn patterns(severity: &str) -> serde_json::Value {
 
 #[test]
 fn the_chunk_that_breaks_a_rule_is_not_shown_and_another_attempt_is_made() {
-    let mut desk = Desk::new(json!({"guards": patterns("error"), "delivery": "guarded"}));
+    let mut desk = Desk::new(&json!({"guards": patterns("error"), "delivery": "guarded"}));
     desk.send(&["It is ", "the SEC", "RET WO", "RD, you", " know"]);
     assert_eq!(desk.shown.concat(), "It is ", "nothing of the match, though it came in pieces (guarded)");
     desk.send(&["It is ", "a nice day."]);
@@ -128,7 +128,7 @@ fn the_chunk_that_breaks_a_rule_is_not_shown_and_another_attempt_is_made() {
 
 #[test]
 fn live_delivery_shows_what_came_before_the_violating_chunk_and_never_the_chunk() {
-    let mut desk = Desk::new(json!({"guards": patterns("error")}));
+    let mut desk = Desk::new(&json!({"guards": patterns("error")}));
     desk.send(&["It is ", "the SEC", "RET WORD"]);
     assert_eq!(desk.shown.concat(), "It is the SEC");
     assert_eq!(
@@ -141,7 +141,7 @@ fn live_delivery_shows_what_came_before_the_violating_chunk_and_never_the_chunk(
 
 #[test]
 fn a_fatal_hit_ends_the_session() {
-    let mut desk = Desk::new(json!({"guards": patterns("fatal"), "delivery": "guarded"}));
+    let mut desk = Desk::new(&json!({"guards": patterns("fatal"), "delivery": "guarded"}));
     desk.send(&["It is ", "the SECRET WORD"]);
     assert_eq!(desk.ending(), Some(Ending::Content));
     assert_eq!(desk.session.outcome().unwrap().attempts, 1);
@@ -150,7 +150,7 @@ fn a_fatal_hit_ends_the_session() {
 
 #[test]
 fn a_warning_is_noted_and_nothing_else() {
-    let mut desk = Desk::new(json!({"guards": patterns("warn")}));
+    let mut desk = Desk::new(&json!({"guards": patterns("warn")}));
     desk.send(&["It is ", "the SECRET WORD", ", so what."]);
     desk.end();
     assert_eq!(desk.shown.concat(), "It is the SECRET WORD, so what.");
@@ -165,7 +165,7 @@ fn masked_text_is_replaced_wherever_chunks_are_cut() {
     let text = "It is the SECRET WORD, and SECRET WORD again: \u{e9}t\u{e9}.";
     let wanted = "It is the [gone], and [gone] again: \u{e9}t\u{e9}.";
     for size in 1..=text.chars().count() {
-        let mut desk = Desk::new(json!({"guards": guards}));
+        let mut desk = Desk::new(&json!({"guards": guards}));
         let chars: Vec<char> = text.chars().collect();
         let chunks: Vec<String> = chars.chunks(size).map(|chunk| chunk.iter().collect()).collect();
         desk.send(&chunks.iter().map(String::as_str).collect::<Vec<_>>());
@@ -180,7 +180,7 @@ fn masked_text_is_replaced_wherever_chunks_are_cut() {
 
 #[test]
 fn an_unfinished_document_is_asked_for_again() {
-    let mut desk = Desk::new(json!({"guards": [{"check": {"json": {}}}], "delivery": "whole"}));
+    let mut desk = Desk::new(&json!({"guards": [{"check": {"json": {}}}], "delivery": "whole"}));
     desk.send(&["{\"a\": ", "[1, 2"]);
     desk.end();
     assert!(desk.shown.is_empty());
@@ -194,7 +194,7 @@ fn an_unfinished_document_is_asked_for_again() {
 fn drift_is_recorded_or_retried_as_the_policy_says() {
     let line = "the same thing over and over again, my friend. ";
     for (action, ending) in [("record", Some(Ending::Complete)), ("retry", None)] {
-        let mut desk = Desk::new(json!({"drift": {"action": action}, "delivery": "whole"}));
+        let mut desk = Desk::new(&json!({"drift": {"action": action}, "delivery": "whole"}));
         for _ in 0..200 {
             desk.send(&[line]);
             if desk.session.faults().len() == 1 {
@@ -226,14 +226,13 @@ fn an_input_that_must_not_go_out_ends_the_session_before_any_call() {
 #[test]
 fn what_guards_cannot_see_through_is_held_no_longer_than_they_say() {
     let guards = json!([{"check": {"patterns": {"regexes": ["<a[^>]*>"]}}}]);
-    let mut desk = Desk::new(json!({"guards": guards, "delivery": "guarded"}));
+    let mut desk = Desk::new(&json!({"guards": guards, "delivery": "guarded"}));
     desk.send(&["<a "]);
     let filler = "x".repeat(100);
     for _ in 0..60 {
         desk.send(&[&filler]);
     }
     assert_eq!(desk.session.faults().len(), 1, "4,096 characters without a decision are a hit");
-    let _ = Duration::ZERO;
 }
 
 #[test]

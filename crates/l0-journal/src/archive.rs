@@ -1,24 +1,25 @@
 //! A journal that is only looked at.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chain::{Head, Key};
+use crate::database::verify::Report;
 use crate::lease::Lease;
-use crate::reading::Reading;
+use crate::shared::reading::Reading;
 use crate::shared::real_path;
 use crate::store::{Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
-use crate::verify::Report;
 use crate::{
     AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId, StreamInfo,
-    Ticket,
+    Ticket, fork,
 };
 
 /// A journal opened for reading alone: nothing is created, locked or taken in, and the disk may be read-only.
 ///
 /// What processes have appended and their databases have not taken yet is not seen.
 pub struct Archive {
-    reading: Reading,
+    reading: Arc<Reading>,
 }
 
 impl Archive {
@@ -27,7 +28,11 @@ impl Archive {
     /// # Errors
     /// [`Error::NotAJournal`], [`Error::Newer`] or [`Error::Key`] for a file that is not ours to open.
     pub fn open(path: impl AsRef<Path>, key: Option<&Key>) -> Result<Self, Error> {
-        Ok(Self { reading: Reading::open(&real_path(path.as_ref())?, key)? })
+        let mut open_here = fork::open_here();
+        let reading = Arc::new(Reading::open(&real_path(path.as_ref())?, key)?);
+        open_here.archives.retain(|archive| archive.strong_count() > 0);
+        open_here.archives.push(Arc::downgrade(&reading));
+        Ok(Self { reading })
     }
 
     fn read_only(&self) -> Error {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::chain::{BlockFields, Chain, Hash, MARK_BYTES, Mark, body_hash, contents_hash};
-use crate::wire::{self, Malformed, Reader};
+use crate::record::wire::{self, Malformed, Reader};
 use crate::{Error, Place, Record, Removal};
 
 /// A draft is closed when skeletons and contents together reach this.
@@ -117,6 +117,8 @@ pub enum Trouble {
     Unchained,
     /// The content or the records are gone, and no record says that they were removed.
     Vanished,
+    /// The database file contradicts itself: an index leads elsewhere than its table, or a page is not what it should be.
+    Structure,
     /// The noted head is not the hash at that place: the journal was cut or written anew.
     OtherHead,
 }
@@ -295,6 +297,7 @@ impl Trouble {
             Self::Mark => "the mark does not match its record",
             Self::Unchained => "the block does not follow the one before it",
             Self::Vanished => "something is gone, and no record says that it was removed",
+            Self::Structure => "the database file contradicts itself",
             Self::OtherHead => "the chain does not lead to the noted head",
         }
     }
@@ -303,8 +306,8 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::wire::{Context, put_chunk};
     use crate::record::{Chunk, Class, Redaction, Stored};
-    use crate::wire::{Context, put_chunk};
     use crate::{Body, StreamId};
 
     const SALT: [u8; 16] = [5; 16];

@@ -12,7 +12,7 @@
 //! With a key nobody can compute either without it, so that who changes a block can neither mend the chain nor hide the
 //! place. Without one the same functions run on a key everybody has; only a head noted elsewhere protects then.
 
-use crate::wire::put_varint;
+use crate::record::wire::put_varint;
 use crate::{Error, StreamId};
 
 pub(crate) const MARK_BYTES: usize = 4;

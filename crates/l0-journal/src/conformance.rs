@@ -281,7 +281,9 @@ fn redaction_is_obeyed(store: &Arc<dyn Store>) -> Outcome {
         matches!(&found[..], [first, _] if matches!(&first.body, Body::Entry { contents, .. } if *contents == expected)),
         "the entry is {found:?}"
     );
-    let [_, second] = &found[..] else { return Err("records are missing".to_owned()) };
+    let [_, second] = &found[..] else {
+        return Err("records are missing".to_owned());
+    };
     let Body::Chunk { text: Stored::Hashed(hash), .. } = second.body else {
         return Err(format!("the chunk is {second:?}"));
     };

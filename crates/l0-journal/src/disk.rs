@@ -208,10 +208,6 @@ mod tests {
 
     use super::*;
 
-    fn mode(path: &Path) -> u32 {
-        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
     #[test]
     fn files_and_folders_are_for_this_user_alone() {
         let folder = tempfile::tempdir().unwrap();
@@ -220,6 +216,7 @@ mod tests {
         OsDisk.create_folder(&spool).unwrap();
         let path = spool.join("file");
         OsDisk.create(&path).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&spool), mode(&path)), (0o700, 0o600));
         assert!(OsDisk.create(&path).is_err());
     }

@@ -42,7 +42,7 @@ pub enum Operation {
 type Watcher = Arc<dyn Fn(Point) + Send + Sync>;
 
 /// One process's view of a simulated disk.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct FaultyDisk {
     world: Arc<Mutex<World>>,
     process: u32,
@@ -55,8 +55,10 @@ struct World {
     durable: BTreeMap<PathBuf, Arc<Mutex<Contents>>>,
     log: Vec<Operation>,
     faults: BTreeMap<usize, Fault>,
-    /// A fault for every write and sync from now on.
+    /// A fault for every operation on files from now on.
     broken: Option<io::ErrorKind>,
+    /// A fault for every commit from now on.
+    broken_commits: Option<io::ErrorKind>,
     dead: bool,
     process: u32,
     watcher: Option<Watcher>,
@@ -71,12 +73,6 @@ struct Contents {
     handles: u64,
 }
 
-impl Default for FaultyDisk {
-    fn default() -> Self {
-        Self { world: Arc::default(), process: 0 }
-    }
-}
-
 impl FaultyDisk {
     /// Lets the operation with this number, counted from 0, go wrong.
     pub fn plan(&self, operation: usize, fault: Fault) {
@@ -86,6 +82,11 @@ impl FaultyDisk {
     /// Lets every write, creation and sync fail from now on, until `None` mends it.
     pub fn break_writes(&self, kind: Option<io::ErrorKind>) {
         lock(&self.world).broken = kind;
+    }
+
+    /// Lets every commit of the database fail from now on, until `None` mends it.
+    pub fn break_commits(&self, kind: Option<io::ErrorKind>) {
+        lock(&self.world).broken_commits = kind;
     }
 
     /// Calls `watcher` at every [`Point`], to take an image of the database for one.
@@ -115,6 +116,7 @@ impl FaultyDisk {
         world.faults.clear();
         world.log.clear();
         world.broken = None;
+        world.broken_commits = None;
         world.dead = false;
         world.watcher = None;
         world.process += 1;
@@ -192,7 +194,7 @@ impl FaultyDisk {
         let number = world.log.len();
         let is_point = matches!(operation, Operation::Point(_));
         world.log.push(operation);
-        if let Some(kind) = world.broken.filter(|_| !is_point) {
+        if let Some(kind) = if is_point { world.broken_commits } else { world.broken } {
             return Err((0, kind.into()));
         }
         match world.faults.get(&number).copied() {
@@ -314,7 +316,8 @@ impl DiskFile for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         self.disk.begin(Operation::Sync(self.path.clone())).map_err(|(_, error)| error)?;
         let mut contents = lock(&self.contents);
-        contents.synced = contents.now.clone();
+        let Contents { now, synced, .. } = &mut *contents;
+        synced.clone_from(now);
         contents.unsynced.clear();
         Ok(())
     }

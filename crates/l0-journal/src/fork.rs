@@ -12,16 +12,20 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::shared::Shared;
+use crate::shared::reading::Reading;
 
 /// Closes the database connections of every journal of this process: call it before a fork.
 ///
 /// Nothing is written to a database until [`after_in_parent`]; appends go on.
 pub fn before() {
     // A journal that is being opened is waited for.
-    let journals = journals();
+    let open = open_here();
     FORKING.store(true, Ordering::SeqCst);
-    for journal in journals.iter().filter_map(Weak::upgrade) {
+    for journal in open.journals.iter().filter_map(Weak::upgrade) {
         journal.close_connections();
+    }
+    for archive in open.archives.iter().filter_map(Weak::upgrade) {
+        archive.close();
     }
 }
 
@@ -92,32 +96,43 @@ const fn count_of(packed: u64) -> u32 {
 }
 
 const fn pack(process: u32, count: u32) -> u64 {
-    let ([a, b, c, d], [e, f, g, h]) = (process.to_be_bytes(), count.to_be_bytes());
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    // `u64::from` is not const.
+    ((process as u64) << 32) | count as u64
 }
 
 /// The journals of one process. Each process of a line of forks has its own slot, because the lock of an ancestor's may
 /// have been held by a thread that did not come along.
 struct Slot {
     process: AtomicU32,
-    journals: Mutex<Vec<Weak<Shared>>>,
+    open: Mutex<Open>,
 }
 
-static SLOTS: [Slot; 8] =
-    [const { Slot { process: AtomicU32::new(0), journals: Mutex::new(Vec::new()) } }; 8];
+/// What a process has open.
+pub(crate) struct Open {
+    pub(crate) journals: Vec<Weak<Shared>>,
+    pub(crate) archives: Vec<Weak<Reading>>,
+}
 
-/// The journals of this process, to look one up or add one.
-pub(crate) fn journals() -> MutexGuard<'static, Vec<Weak<Shared>>> {
+impl Open {
+    const NOTHING: Self = Self { journals: Vec::new(), archives: Vec::new() };
+}
+
+static SLOTS: [Slot; 8] = [const { Slot { process: AtomicU32::new(0), open: Mutex::new(Open::NOTHING) } }; 8];
+
+/// What this process has open, to look something up or add it.
+pub(crate) fn open_here() -> MutexGuard<'static, Open> {
     let process = std::process::id();
     let mut slots = SLOTS.iter();
     let slot = loop {
-        let Some(slot) = slots.next() else { break &SLOTS[SLOTS.len() - 1] };
+        let Some(slot) = slots.next() else {
+            break &SLOTS[SLOTS.len() - 1];
+        };
         let claimed = slot.process.compare_exchange(0, process, Ordering::SeqCst, Ordering::SeqCst);
         if claimed.is_ok() || claimed == Err(process) {
             break slot;
         }
     };
-    slot.journals.lock().unwrap_or_else(PoisonError::into_inner)
+    slot.open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn inherited_journals() -> Vec<std::sync::Arc<Shared>> {
@@ -128,7 +143,7 @@ fn inherited_journals() -> Vec<std::sync::Arc<Shared>> {
     });
     // A lock that is held will be held for ever: its thread is in the parent.
     inherited
-        .filter_map(|slot| slot.journals.try_lock().ok())
-        .flat_map(|journals| journals.iter().filter_map(Weak::upgrade).collect::<Vec<_>>())
+        .filter_map(|slot| slot.open.try_lock().ok())
+        .flat_map(|open| open.journals.iter().filter_map(Weak::upgrade).collect::<Vec<_>>())
         .collect()
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::chain::{Head, Key};
 use crate::clock::{Clock, SystemClock};
+use crate::database::verify::Report;
 use crate::disk::{Disk, OsDisk};
 use crate::lease::Lease;
-use crate::reading::Reading;
-use crate::recovery::Recovery;
+use crate::shared::reading::Reading;
+use crate::shared::writer::Writer;
 use crate::shared::{Shared, real_path};
+use crate::spool::recovery::Recovery;
 use crate::store::{Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
-use crate::verify::Report;
-use crate::writer::Writer;
 use crate::{
     AttemptRow, Error, Filter, Page, Record, Removal, Row, RunRow, SessionRow, StepRow, StreamId, StreamInfo,
     Ticket, fork,
@@ -83,7 +83,8 @@ impl Journal {
     /// [`Error::ReadOnly`] where [`Archive::open`] still can.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let path = real_path(path.as_ref())?;
-        let mut journals = fork::journals();
+        let mut open_here = fork::open_here();
+        let journals = &mut open_here.journals;
         journals.retain(|journal| journal.strong_count() > 0);
         let open = journals.iter().filter_map(Weak::upgrade).find(|journal| journal.is_at(&path));
         let shared = if let Some(shared) = open {
@@ -136,7 +137,7 @@ impl Journal {
     /// Why the database does not take what was appended; it is taken in when the journal is opened next.
     pub fn close(&self) -> Result<(), Error> {
         self.shared.open_now()?;
-        fork::journals().retain(|journal| journal.as_ptr() != Arc::as_ptr(&self.shared));
+        fork::open_here().journals.retain(|journal| journal.as_ptr() != Arc::as_ptr(&self.shared));
         self.shared.close()
     }
 
@@ -149,7 +150,10 @@ impl Journal {
 
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal").field("path", &self.path()).field("durability", &self.durability).finish()
+        f.debug_struct("Journal")
+            .field("path", &self.path())
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::clock::Clock;
-use crate::database::{View, integer, natural};
+use crate::database::view::View;
+use crate::database::{integer, natural};
 use crate::{Error, StreamId};
 
 /// Whoever keeps the leases of a store.
@@ -72,8 +73,20 @@ impl Lease {
         Self { held, _keeper: keeper }
     }
 
-    pub(crate) fn held(&self) -> Arc<Held> {
-        Arc::clone(&self.held)
+    /// What a stream is opened with, so that nothing is written to it once the lease is over.
+    #[must_use]
+    pub fn holding(&self) -> Holding {
+        Holding(Arc::clone(&self.held))
+    }
+}
+
+/// A lease as a stream knows it: it says whether the lease is still good, and does not keep it.
+#[derive(Clone)]
+pub struct Holding(pub(crate) Arc<Held>);
+
+impl std::fmt::Debug for Holding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Holding").field("run", &self.0.run).field("fence", &self.0.fence).finish()
     }
 }
 
@@ -86,7 +99,10 @@ impl Drop for Lease {
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("run", &self.held.run).field("fence", &self.held.fence).finish()
+        f.debug_struct("Lease")
+            .field("run", &self.held.run)
+            .field("fence", &self.held.fence)
+            .finish_non_exhaustive()
     }
 }
 
@@ -272,7 +288,7 @@ pub(crate) fn beat(
     if changed == 1 {
         return Ok(());
     }
-    let current = crate::database::fence_of(transaction, path, run)?;
+    let current = crate::database::view::fence_of(transaction, path, run)?;
     Err(Error::Fenced { run, fence, current })
 }
 

@@ -10,12 +10,12 @@ use std::time::Duration;
 use crate::block::{Block, Draft};
 use crate::chain::{BlockFields, Chain, Head, Key, body_hash, contents_hash};
 use crate::clock::{Clock, SystemClock};
+use crate::database::removal::{self, strip};
+use crate::database::verify::{Report, Step, Walk};
 use crate::lease::{Held, Keeper, Lease};
-use crate::removal::{self, strip};
+use crate::record::wire::{Context, content_hash, put_chunk, put_entry};
 use crate::rows::{Cursor, RowValues, Table, TableRow, Value};
 use crate::store::{Append, Durability, Health, Removed, Selection, Store, Stream, StreamOptions};
-use crate::verify::{Report, Step, Walk};
-use crate::wire::{Context, content_hash, put_chunk, put_entry};
 use crate::{
     AttemptRow, Chunk, Entry, Error, Filter, Kind, Page, Record, Redaction, Removal, Row, RunRow, SessionRow,
     StepRow, StreamId, StreamInfo, Ticket,
@@ -132,7 +132,7 @@ impl Store for Memory {
             return Err(Error::Removed { stream: id });
         }
         drop(state);
-        let lease = options.lease.clone();
+        let lease = options.lease.as_ref().map(|holding| Arc::clone(&holding.0));
         Ok(Stream::new(
             id,
             Arc::new(Writer { id, inner: Arc::clone(&self.inner), redaction: options.redaction, lease }),
@@ -141,7 +141,9 @@ impl Store for Memory {
 
     fn put(&self, row: &Row) -> Result<(), Error> {
         let values = row.values()?;
-        let Some(table) = Table::numbered(values.table) else { return Ok(()) };
+        let Some(table) = Table::numbered(values.table) else {
+            return Ok(());
+        };
         let mut key = Vec::new();
         for column in table.key {
             match values.get(column.name) {
@@ -177,7 +179,9 @@ impl Store for Memory {
     fn load(&self, stream: StreamId, from: u64, limit: usize) -> Result<Vec<Record>, Error> {
         let state = self.inner.state();
         let mut records = Vec::new();
-        let Some(entity) = state.streams.get(&stream) else { return Ok(records) };
+        let Some(entity) = state.streams.get(&stream) else {
+            return Ok(records);
+        };
         for block in entity.blocks.iter().filter_map(|index| state.blocks.get(*index)) {
             if block.fields.first_seq >= from && records.len() < limit {
                 records.extend(block.records()?);
@@ -224,7 +228,9 @@ impl Store for Memory {
         let give_up = clock.monotonic() + wait;
         loop {
             match self.try_lease(run) {
-                Err(Error::Held { .. }) if clock.monotonic() < give_up => clock.sleep(LEASE_POLL.min(wait)),
+                Err(Error::Held { .. }) if clock.monotonic() < give_up => {
+                    clock.sleep(LEASE_POLL.min(wait));
+                }
                 result => return result,
             }
         }
@@ -244,6 +250,7 @@ impl Store for Memory {
                 block,
                 salt: entity.filter(|entity| entity.info.removed.is_none()).map(|entity| entity.salt),
                 removed: entity.and_then(|entity| entity.info.removed),
+                stream_records: entity.map_or(0, |entity| entity.info.records),
                 known: entity.is_some(),
             });
         }
@@ -356,7 +363,9 @@ impl State {
                 continue;
             }
             for index in &entity.blocks {
-                let Some(block) = self.blocks.get_mut(*index) else { continue };
+                let Some(block) = self.blocks.get_mut(*index) else {
+                    continue;
+                };
                 let before = removal::size(block);
                 strip(block, chain, Some(&entity.salt), how);
                 removed.blocks += 1;

@@ -41,7 +41,7 @@ impl Field<'_> {
     fn put(self, content: Vec<u8>) -> Result<(), Error> {
         match self {
             Field::Text(text) => {
-                *text = String::from_utf8(content).map_err(|_| unreadable("a text field is not UTF-8"))?
+                *text = String::from_utf8(content).map_err(|_| unreadable("a text field is not UTF-8"))?;
             }
             Field::Bytes(bytes) => *bytes = content,
         }
@@ -101,17 +101,7 @@ pub fn decode<T: DeserializeOwned + Contents>(version: u8, record: Record) -> Re
     let Body::Entry { payload, contents, .. } = record.body else {
         return Err(unreadable("it is a chunk"));
     };
-    let Some((&found, bytes)) = payload.split_first() else {
-        return Err(unreadable("it is empty"));
-    };
-    if found != version {
-        return Err(unreadable("it has another version"));
-    }
-    let (mut record, rest) =
-        postcard::take_from_bytes::<T>(bytes).map_err(|error| unreadable(&error.to_string()))?;
-    if !rest.is_empty() {
-        return Err(unreadable("it goes on after its end"));
-    }
+    let mut record = bare::<T>(version, &payload)?;
     let mut contents = contents.into_iter().enumerate();
     let (mut missing, mut failure) = (Vec::new(), None);
     record.each_content(&mut |class, field| match contents.next() {
@@ -121,19 +111,42 @@ pub fn decode<T: DeserializeOwned + Contents>(version: u8, record: Record) -> Re
             }
         }
         Some((index, (stored_class, stored))) if stored_class == class => {
-            missing.push((index, class, stored))
+            missing.push((index, class, stored));
         }
         Some(_) => {
-            failure.get_or_insert(unreadable("its content is of another class"));
+            failure.get_or_insert_with(|| unreadable("its content is of another class"));
         }
         None => {
-            failure.get_or_insert(unreadable("it has less content than fields"));
+            failure.get_or_insert_with(|| unreadable("it has less content than fields"));
         }
     });
     if contents.next().is_some() {
-        failure.get_or_insert(unreadable("it has more content than fields"));
+        failure.get_or_insert_with(|| unreadable("it has more content than fields"));
     }
     failure.map_or(Ok(Decoded { record, missing }), Err)
+}
+
+/// How many content fields the record in a payload has, whether or not its content is there.
+pub(crate) fn fields<T: DeserializeOwned + Contents>(version: u8, payload: &[u8]) -> Result<usize, Error> {
+    let mut count = 0;
+    bare::<T>(version, payload)?.each_content(&mut |_, _| count += 1);
+    Ok(count)
+}
+
+/// The record in a payload, with empty content fields.
+fn bare<T: DeserializeOwned>(version: u8, payload: &[u8]) -> Result<T, Error> {
+    let Some((&found, bytes)) = payload.split_first() else {
+        return Err(unreadable("it is empty"));
+    };
+    if found != version {
+        return Err(unreadable("it has another version"));
+    }
+    let (record, rest) =
+        postcard::take_from_bytes::<T>(bytes).map_err(|error| unreadable(&error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(unreadable("it goes on after its end"));
+    }
+    Ok(record)
 }
 
 fn unreadable(because: &str) -> Error {
@@ -157,7 +170,9 @@ mod tests {
         fn each_content(&mut self, visit: &mut dyn FnMut(Class, Field<'_>)) {
             match self {
                 Self::Asked { prompt, .. } => visit(Class::Prompt, Field::Text(prompt)),
-                Self::Called { arguments, .. } => visit(Class::ToolArguments, Field::Bytes(arguments)),
+                Self::Called { arguments, .. } => {
+                    visit(Class::ToolArguments, Field::Bytes(arguments));
+                }
                 Self::Over => {}
             }
         }

@@ -1,5 +1,7 @@
 //! What a journal is given and gives back: records, the content in them, and how much of that content is kept.
 
+pub(crate) mod wire;
+
 use crate::StreamId;
 
 /// What a piece of content is, so that a policy can say how much of it is kept.

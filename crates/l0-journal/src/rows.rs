@@ -3,7 +3,7 @@
 //! The writer fills them in, as much as it knows, as often as it learns more: a column it leaves out keeps its value.
 //! Rows are an index into the records and a convenience; the chain of hashes covers the records, not the rows.
 
-use crate::wire::{Malformed, Reader, put_span, put_varint};
+use crate::record::wire::{Malformed, Reader, put_span, put_varint};
 use crate::{Error, StreamId};
 
 /// A value of one column.
@@ -337,9 +337,13 @@ impl RowValues {
     /// Appends the table and, for each column, its number, its type and its value.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         out.push(self.table);
-        let Some(table) = Table::numbered(self.table) else { return };
+        let Some(table) = Table::numbered(self.table) else {
+            return;
+        };
         for (name, value) in &self.values {
-            let Some(column) = table.all_columns().find(|column| column.name == *name) else { continue };
+            let Some(column) = table.all_columns().find(|column| column.name == *name) else {
+                continue;
+            };
             out.push(column.number);
             match value {
                 Value::Integer(number) => {
@@ -361,7 +365,9 @@ impl RowValues {
     /// Reads what [`Self::put`] wrote. Columns of a later version are passed over; a table of one makes `None`.
     pub(crate) fn read(bytes: &[u8]) -> Result<Option<Self>, Malformed> {
         let mut reader = Reader::new(bytes);
-        let Some(table) = Table::numbered(reader.byte()?) else { return Ok(None) };
+        let Some(table) = Table::numbered(reader.byte()?) else {
+            return Ok(None);
+        };
         let mut values = Vec::new();
         while !reader.is_empty() {
             let number = reader.byte()?;

@@ -3,29 +3,36 @@
 //! Locks are taken in this order: a stream's, the folder's, the drainer, then any of the others, which are held for a few
 //! instructions and never while another is taken.
 
+mod leases;
+pub(crate) mod reading;
+pub(crate) mod signal;
+mod threads;
+pub(crate) mod writer;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::chain::{Chain, Key};
 use crate::clock::Clock;
-use crate::database::{Database, Promise};
+use crate::database::{Database, Promise, removal};
 use crate::disk::{Disk, DiskFile};
-use crate::drain::Feed;
 use crate::journal::{Drive, Options};
-use crate::lease::{self, Held, Keeper, Taker, Watch};
-use crate::owner::{self, FolderLock};
-use crate::reading::{Reading, take_now};
-use crate::recovery::{self, BATCH_BYTES, Recovery};
-use crate::segment::{Cursor, Frames, Opening, Stop};
-use crate::signal::{Signal, Work};
+use crate::lease::{Held, Watch};
+use crate::shared::reading::{Reading, take_now};
+use crate::shared::signal::Signal;
+use crate::shared::threads::Syncs;
+use crate::shared::writer::StreamState;
+use crate::spool::drain::Feed;
+use crate::spool::owner::{self, FolderLock};
+use crate::spool::recovery::{self, BATCH_BYTES, Recovery};
+use crate::spool::segment::{Cursor, Frames, Opening, Stop};
 use crate::spool::{self, Segment, Spool, lock_path};
 use crate::store::{Health, Removed, Selection, StreamOptions};
-use crate::writer::StreamState;
-use crate::{Error, Place, Removal, StreamId, Ticket, removal};
+use crate::{Error, Place, Removal, StreamId};
 
 /// So much may wait for the database before appends wait for it too.
 const BACKLOG_BYTES_MAX: u64 = 64 << 20;
@@ -33,8 +40,6 @@ const BACKLOG_BYTES_MAX: u64 = 64 << 20;
 const BACKLOG_BYTES_HURRY: u64 = 4 << 20;
 /// How long an append waits for a database that takes nothing.
 const BACKLOG_PATIENCE: Duration = Duration::from_secs(5);
-/// How often a lease that somebody holds is looked at.
-const LEASE_POLL: Duration = Duration::from_millis(100);
 
 pub(crate) struct Shared {
     /// Itself, for the threads it starts.
@@ -348,10 +353,13 @@ impl Shared {
             self.database(database)?.sync(&*self.disk)?;
         }
         for segment in over {
-            if self.spool.remove(&segment, promised)? {
-                cursors.remove(&segment.number);
-                feed.forget_segment(segment.number);
+            if !self.spool.remove(&segment, promised)? {
+                // Promised a moment ago.
+                self.database(database)?.sync(&*self.disk)?;
+                self.spool.remove(&segment, true)?;
             }
+            cursors.remove(&segment.number);
+            feed.forget_segment(segment.number);
         }
         Ok(())
     }
@@ -364,7 +372,9 @@ impl Shared {
         }
         let result = self.remove_drained(&mut drainer);
         drop(drainer);
-        self.signal.tidied();
+        if result.is_ok() {
+            self.signal.tidied();
+        }
         result
     }
 
@@ -382,48 +392,6 @@ impl Shared {
         work(self.database(&mut drainer.database)?)
     }
 
-    pub(crate) fn sync(&self) -> Ticket {
-        if self.drive == Drive::Caller {
-            return Ticket::done(self.sync_now());
-        }
-        let ticket = Ticket::open();
-        lock(&self.syncs.waiting).tickets.push(ticket.clone());
-        self.syncs.changed.notify_all();
-        if !self.start_syncer() {
-            // Without a thread to do it, whoever asks does it.
-            self.sync_waiting();
-        }
-        ticket
-    }
-
-    fn sync_now(&self) -> Result<(), Error> {
-        if !self.spool.sync()? {
-            return Ok(());
-        }
-        // The database alone has some of what is promised here.
-        let synced = self.write(|database| database.sync(&*self.disk));
-        if synced.is_err() {
-            self.spool.database_is_unsynced();
-        }
-        synced
-    }
-
-    /// Syncs for everybody who waits, with one answer for all.
-    fn sync_waiting(&self) {
-        let tickets = std::mem::take(&mut lock(&self.syncs.waiting).tickets);
-        if tickets.is_empty() {
-            return;
-        }
-        let answer = self.sync_now();
-        if answer.is_err() {
-            // A segment that could not be synced is mended by the database taking, and syncing, what it holds.
-            self.signal.hurry();
-        }
-        for ticket in tickets {
-            ticket.answer(&answer);
-        }
-    }
-
     /// Takes in what dead processes left.
     pub(crate) fn recover(&self) -> Result<Recovery, Error> {
         let right = FolderLock::take(&*self.disk, &self.folder, &*self.clock)?;
@@ -436,87 +404,6 @@ impl Shared {
         })
     }
 
-    /// Takes the lease of a run, waiting for its holder.
-    pub(crate) fn lease(&self, run: StreamId, wait: Duration) -> Result<Arc<Held>, Error> {
-        let give_up = self.clock.monotonic() + wait;
-        loop {
-            match self.try_lease(run) {
-                Err(Error::Held { .. }) if self.clock.monotonic() < give_up => {
-                    self.clock.sleep(LEASE_POLL.min(wait))
-                }
-                result => return result,
-            }
-        }
-    }
-
-    fn try_lease(&self, run: StreamId) -> Result<Arc<Held>, Error> {
-        let held_here = lock(&self.leases).get(&run).and_then(Weak::upgrade);
-        if held_here.is_some_and(|held| !held.is_over()) {
-            return Err(Error::Held { run, host: "this process".to_owned() });
-        }
-        let seen = self.reading.view(|view| lease::read(view, run))?;
-        if let Some(stored) = &seen
-            && let Some(holder) = stored.holder.filter(|holder| *holder != self.instance)
-        {
-            self.succeed(run, stored, holder)?;
-        }
-        let before = self.clock.monotonic();
-        let fence = self.beat_with(|transaction, path, taker| {
-            lease::take(transaction, path, run, seen.as_ref(), taker)
-        })?;
-        let term = self.lease_term.saturating_sub(self.clock.monotonic().saturating_sub(before));
-        let me: Weak<dyn Keeper> = self.me.clone();
-        let held = Held::new(run, fence, term, me, Arc::clone(&self.clock));
-        lock(&self.leases).insert(run, Arc::downgrade(&held));
-        if self.drive == Drive::Threads {
-            self.start_writer();
-            self.signal.beat_every(Some(self.lease_term / 3));
-        }
-        Ok(held)
-    }
-
-    /// Whether the run of another holder may be taken, after taking in what that holder left.
-    fn succeed(&self, run: StreamId, stored: &lease::Stored, holder: StreamId) -> Result<(), Error> {
-        let right = FolderLock::take(&*self.disk, &self.folder, &*self.clock)?;
-        let held = || Error::Held { run, host: stored.host.clone() };
-        if stored.host == self.host {
-            let alive = owner::is_alive(&*self.disk, &self.folder, holder, &right)?;
-            return if alive { Err(held()) } else { self.recover_with(&right).map(|_| ()) };
-        }
-        if !lock(&self.watch).is_expired(run, stored, self.lease_term, &*self.clock) {
-            return Err(held());
-        }
-        // Perhaps it only sleeps: its spool is read as far as it goes, and left to it.
-        self.write(|database| recovery::take_in(database, self.chain(), &*self.disk, &self.folder, holder))?;
-        Ok(())
-    }
-
-    /// Changes leases as this holder, for whom the term begins now.
-    fn beat_with<T>(
-        &self,
-        work: impl FnOnce(&rusqlite::Transaction<'_>, &Path, &Taker<'_>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let expires_at_ms = self.clock.wall_ms().saturating_add(milliseconds(self.lease_term));
-        let taker = Taker { instance: self.instance, host: &self.host, expires_at_ms };
-        let path = &self.reading.path;
-        self.write(|database| {
-            database.transact(Promise::Written, &*self.disk, |transaction| work(transaction, path, &taker))
-        })
-    }
-
-    /// Says of every lease that its holder lives.
-    pub(crate) fn beat(&self) -> Result<(), Error> {
-        let held: Vec<_> = {
-            let mut leases = lock(&self.leases);
-            leases.retain(|_, held| held.upgrade().is_some_and(|held| !held.is_over()));
-            leases.values().filter_map(Weak::upgrade).collect()
-        };
-        if held.is_empty() {
-            self.signal.beat_every(None);
-        }
-        held.iter().map(|held| held.renew()).fold(Ok(()), Result::and)
-    }
-
     pub(crate) fn remove(&self, what: &Selection, how: Removal) -> Result<Removed, Error> {
         // What this process and dead ones still have of it must go too.
         self.recover()?;
@@ -527,36 +414,6 @@ impl Shared {
         self.drain()?;
         self.tidy()?;
         Ok(removed)
-    }
-
-    #[cold]
-    fn start_writer(&self) {
-        if !self.writer_runs.swap(true, Ordering::AcqRel) {
-            let (shared, signal) = (self.me.clone(), Arc::clone(&self.signal));
-            // Without the thread the records are as safe in the spool, and flushes still work.
-            self.start("l0-journal", move || write_loop(&shared, &signal));
-        }
-    }
-
-    fn start_syncer(&self) -> bool {
-        if self.syncer_runs.load(Ordering::Acquire) {
-            return true;
-        }
-        let mut threads = lock(&self.threads);
-        if self.syncer_runs.load(Ordering::Acquire) {
-            return true;
-        }
-        let (shared, syncs) = (self.me.clone(), Arc::clone(&self.syncs));
-        let thread = spawn("l0-journal-sync", move || sync_loop(&shared, &syncs));
-        let started = thread.is_some();
-        threads.extend(thread);
-        self.syncer_runs.store(started, Ordering::Release);
-        started
-    }
-
-    fn start(&self, name: &str, work: impl FnOnce() + Send + 'static) {
-        let thread = spawn(name, work);
-        lock(&self.threads).extend(thread);
     }
 
     /// Closes the connections before a fork; they are opened again when they are needed.
@@ -579,8 +436,7 @@ impl Shared {
             return Ok(());
         }
         self.signal.stop();
-        lock(&self.syncs.waiting).stop = true;
-        self.syncs.changed.notify_all();
+        self.syncs.stop();
         let threads = std::mem::take(&mut *lock(&self.threads));
         let here = std::thread::current().id();
         for thread in threads {
@@ -623,66 +479,6 @@ impl Drop for Shared {
     }
 }
 
-impl Keeper for Shared {
-    fn renew(&self, run: StreamId, fence: u64) -> Result<Duration, Error> {
-        self.open_now()?;
-        self.beat_with(|transaction, path, taker| lease::beat(transaction, path, run, fence, taker))?;
-        Ok(self.lease_term)
-    }
-
-    fn release(&self, run: StreamId, fence: u64) -> Result<(), Error> {
-        self.open_now()?;
-        self.drain()?;
-        self.beat_with(|transaction, path, taker| {
-            lease::give_back(transaction, path, run, fence, taker.instance)
-        })
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).ok()
-}
-
-fn write_loop(shared: &Weak<Shared>, signal: &Signal) {
-    while let Some(work) = signal.wait() {
-        let Some(shared) = shared.upgrade() else { break };
-        // What fails is in the journal's health, and is tried again.
-        let _: Result<(), Error> = match work {
-            Work::Drain => shared.drain(),
-            Work::Tidy => shared.tidy(),
-            Work::Beat => shared.beat(),
-        };
-    }
-}
-
-/// Who waits for a sync.
-#[derive(Default)]
-struct Syncs {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Waiting {
-    tickets: Vec<Ticket>,
-    stop: bool,
-}
-
-fn sync_loop(shared: &Weak<Shared>, syncs: &Syncs) {
-    loop {
-        let nothing = |waiting: &mut Waiting| waiting.tickets.is_empty() && !waiting.stop;
-        let waiting =
-            syncs.changed.wait_while(lock(&syncs.waiting), nothing).unwrap_or_else(PoisonError::into_inner);
-        let stop = waiting.stop;
-        drop(waiting);
-        if stop {
-            break;
-        }
-        let Some(shared) = shared.upgrade() else { break };
-        shared.sync_waiting();
-    }
-}
-
 /// The absolute path without links, whether or not there is a file yet.
 pub(crate) fn real_path(path: &Path) -> Result<PathBuf, Error> {
     let fail = |error: std::io::Error| Error::io("find", path, &error);
@@ -691,7 +487,8 @@ pub(crate) fn real_path(path: &Path) -> Result<PathBuf, Error> {
         result => return result.map_err(fail),
     }
     let name = path.file_name().ok_or(Error::Invalid { what: "a journal's path names a file" })?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     Ok(parent.canonicalize().map_err(fail)?.join(name))
 }
 
@@ -711,10 +508,6 @@ fn file_identity(path: &Path) -> Option<(u64, u64)> {
 #[cfg(not(unix))]
 fn file_identity(_: &Path) -> Option<(u64, u64)> {
     None
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nothing that runs under these locks panics; if it did, what they protect would still be whole.

@@ -3,12 +3,17 @@
 //! A spool is a sequence of segments that one process appends to. What the database has taken is removed a segment at a
 //! time; what it has not is taken by whoever opens the journal next.
 
+pub(crate) mod drain;
+pub(crate) mod owner;
+pub(crate) mod recovery;
+pub(crate) mod segment;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, read_span};
-use crate::segment::{Frames, HEADER_BYTES, Header};
+use crate::spool::segment::{Frames, HEADER_BYTES, Header};
 use crate::{Error, StreamId};
 
 /// A segment takes no more frames once it has this size.
@@ -285,8 +290,7 @@ pub(crate) fn instance_of(path: &Path) -> Option<(StreamId, Part)> {
     let (instance, rest) = name.split_at_checked(32)?;
     let part = match rest {
         ".lock" => Part::Lock,
-        _ if rest.starts_with('-') && rest.ends_with(".spool") => Part::Segment,
-        _ => return None,
+        _ => rest.strip_prefix('-')?.strip_suffix(".spool").map(|_| Part::Segment)?,
     };
     Some((instance.parse().ok()?, part))
 }
@@ -313,7 +317,7 @@ mod tests {
 
     use super::*;
     use crate::faulty::{Fault, FaultyDisk, Operation};
-    use crate::segment::{Cursor, Frame};
+    use crate::spool::segment::{Cursor, Frame};
 
     fn spool(disk: &FaultyDisk) -> Spool {
         Spool::new(Arc::new(disk.clone()), PathBuf::from("d"), StreamId([1; 16]))
@@ -331,7 +335,9 @@ mod tests {
     fn sequence(disk: &FaultyDisk) -> Vec<u64> {
         let mut found = Vec::new();
         for leftover in leftovers(disk, Path::new("d"), StreamId([1; 16])).unwrap() {
-            let Some(header) = leftover.header else { continue };
+            let Some(header) = leftover.header else {
+                continue;
+            };
             let mut see = |body: &[u8]| {
                 if let Ok(Frame::Record { seq, .. }) = Frame::read(body) {
                     found.push(seq);

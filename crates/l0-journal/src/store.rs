@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lease::{Held, Lease};
-use crate::verify::Report;
+use crate::database::verify::Report;
+use crate::lease::{Holding, Lease};
 use crate::{
     AttemptRow, Chunk, Entry, Error, Filter, Head, Kind, Page, Record, Redaction, Removal, Row, RunRow,
     SessionRow, StepRow, StreamId, StreamInfo, Ticket,
@@ -124,7 +124,8 @@ pub struct StreamOptions {
     pub user: Option<String>,
     /// How much of its content is kept.
     pub redaction: Redaction,
-    pub(crate) lease: Option<Arc<Held>>,
+    /// The lease without which nothing is written: see [`Self::under`].
+    pub lease: Option<Holding>,
 }
 
 impl StreamOptions {
@@ -137,7 +138,7 @@ impl StreamOptions {
     /// Lets nothing be written once the lease is somebody else's.
     #[must_use]
     pub fn under(mut self, lease: &Lease) -> Self {
-        self.lease = Some(lease.held());
+        self.lease = Some(lease.holding());
         self
     }
 }

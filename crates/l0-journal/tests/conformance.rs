@@ -1,13 +1,16 @@
 //! Every store there is, held against everything a store owes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use l0_journal::{Drive, Durability, Error, Journal, Key, Memory, Options, Store, conformance};
 
+mod scratch;
+
 /// Stores made by `open`, each under a new name in a folder that goes with the test.
 fn check(open: impl Fn(&std::path::Path) -> Result<Arc<dyn Store>, Error>) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let number = Cell::new(0);
     let result = conformance::check(|| {
         number.set(number.get() + 1);

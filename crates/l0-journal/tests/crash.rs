@@ -2,6 +2,7 @@
 //!
 //! The spool is on a simulated disk on which every single operation can be the last; the database is a real SQLite file,
 //! and dies at every moment of its commits.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ use l0_journal::{
     Before, Body, Chunk, Class, Content, Drive, Entry, Error, Filter, Head, Journal, Kind, Options, Row,
     SessionRow, Store, Stream, StreamId, StreamOptions,
 };
+
+mod scratch;
 
 /// What a process was told is safe.
 #[derive(Debug, Default, Clone)]
@@ -137,7 +140,7 @@ fn check(path: &Path, disk: &FaultyDisk, seen: &Acknowledged, what: &str, least:
 
 #[test]
 fn the_session_itself_is_right() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     let (path, disk) = (folder.path().join("j.db"), FaultyDisk::default());
     let mut seen = Acknowledged::default();
     session(&path, &disk, &mut seen).unwrap();
@@ -148,7 +151,7 @@ fn the_session_itself_is_right() {
 #[test]
 fn death_at_every_operation() {
     let healthy = FaultyDisk::default();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     session(&folder.path().join("j.db"), &healthy, &mut Acknowledged::default()).unwrap();
     let log = healthy.log();
     let writes = log.iter().filter(|operation| matches!(operation, Operation::Write(..))).count();
@@ -162,7 +165,7 @@ fn death_at_every_operation() {
         };
         for written in torn {
             let what = format!("death in operation {number} {operation:?} after {written} bytes");
-            let folder = tempfile::tempdir().unwrap();
+            let folder = scratch::folder();
             let (path, disk) = (folder.path().join("j.db"), FaultyDisk::default());
             disk.plan(number, Fault::Die(written));
             let mut seen = Acknowledged::default();
@@ -188,7 +191,7 @@ fn death_at_every_operation() {
 #[test]
 fn failure_at_every_operation() {
     let healthy = FaultyDisk::default();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     session(&folder.path().join("j.db"), &healthy, &mut Acknowledged::default()).unwrap();
     for (number, operation) in healthy.log().iter().enumerate() {
         for fault in [
@@ -198,7 +201,7 @@ fn failure_at_every_operation() {
             Fault::Fail(std::io::ErrorKind::Other),
         ] {
             let what = format!("{fault:?} in operation {number} {operation:?}");
-            let folder = tempfile::tempdir().unwrap();
+            let folder = scratch::folder();
             let (path, disk) = (folder.path().join("j.db"), FaultyDisk::default());
             disk.plan(number, fault);
             let mut seen = Acknowledged::default();
@@ -232,14 +235,14 @@ fn log_of(path: &Path) -> PathBuf {
 #[test]
 fn loss_of_power_at_every_operation() {
     let healthy = FaultyDisk::default();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch::folder();
     session(&folder.path().join("j.db"), &healthy, &mut Acknowledged::default()).unwrap();
     let operations = healthy.log().len();
     let mut survived = 0;
     for number in 0..operations {
         for seed in 0..4_u64 {
             let what = format!("loss of power in operation {number}, seed {seed}");
-            let folder = tempfile::tempdir().unwrap();
+            let folder = scratch::folder();
             let (path, disk) = (folder.path().join("j.db"), FaultyDisk::default());
             let durable = Arc::new(Mutex::new(Durable::default()));
             disk.watch({

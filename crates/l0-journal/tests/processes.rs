@@ -1,6 +1,7 @@
 //! What several processes do to one journal, with real processes, really killed and really stopped.
 //!
 //! The test starts itself again in other roles. `L0_CRASH_ROUNDS` sets how often a writer is killed at each durability.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "a test without a harness says what it does")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,15 +18,21 @@ use l0_journal::{
 use rustix::process::{Pid, Signal, kill_process};
 
 const CASES: &[(&str, fn())] = &[
-    ("killed_writers_lose_nothing_acknowledged_in_fast", || killed(Durability::Fast)),
-    ("killed_writers_lose_nothing_acknowledged_in_safe", || killed(Durability::Safe)),
+    ("killed_writers_lose_nothing_acknowledged_in_fast", || {
+        killed(Durability::Fast);
+    }),
+    ("killed_writers_lose_nothing_acknowledged_in_safe", || {
+        killed(Durability::Safe);
+    }),
     ("killed_writers_lose_nothing_acknowledged_in_paranoid", || killed(Durability::Paranoid)),
     ("several_processes_write_one_journal", several_writers),
     ("two_processes_cannot_write_one_stream", one_stream_two_writers),
     ("a_dead_holder_is_succeeded_at_once", dead_holder),
     ("a_living_holder_is_not_succeeded_even_when_stopped", living_holder),
     ("a_holder_on_another_host_that_wakes_up_late_is_fenced_off", || stopped_holder("sleeper")),
-    ("what_a_late_holder_writes_unknowingly_is_refused", || stopped_holder("dreamer")),
+    ("what_a_late_holder_writes_unknowingly_is_refused", || {
+        stopped_holder("dreamer");
+    }),
     ("an_announced_fork_starts_clean", announced_fork),
     ("a_fork_nobody_announced_harms_nobody", unannounced_fork),
     ("a_lock_that_a_forked_child_inherited_does_not_keep_the_dead_alive", inherited_lock),
@@ -59,11 +66,11 @@ fn play(role: &str, path: &Path, arguments: &[String]) {
         "several" => writer_of_several(path, arguments),
         "rival" => rival(path),
         "holder" => holder(path),
-        "sleeper" => sleeper(path, Options { lease_term: TERM, ..on_host("a") }),
+        "sleeper" => sleeper(path, &Options { lease_term: TERM, ..on_host("a") }),
         // Its clock stands still and nothing beats for it, so that it cannot know that it slept.
         "dreamer" => {
             let clock = Arc::new(VirtualClock::at(wall_ms()));
-            sleeper(path, Options { clock, drive: Drive::Caller, lease_term: TERM, ..on_host("a") });
+            sleeper(path, &Options { clock, drive: Drive::Caller, lease_term: TERM, ..on_host("a") });
         }
         "forker" => forker(path),
         _ => panic!("no role {role}"),
@@ -427,8 +434,8 @@ fn living_holder() {
     assert_eq!(journal.lease(RUN, Duration::ZERO).unwrap().fence(), 2);
 }
 
-fn sleeper(path: &Path, options: Options) {
-    let journal = Journal::open(path, &options).unwrap();
+fn sleeper(path: &Path, options: &Options) {
+    let journal = Journal::open(path, options).unwrap();
     let lease = journal.lease(RUN, Duration::ZERO).unwrap();
     let stream = leased(&journal, &lease);
     (0..3).for_each(|seq| append(&stream, seq).unwrap());

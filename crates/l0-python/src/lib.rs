@@ -23,7 +23,7 @@ mod _native {
     #[pymodule_export]
     use super::fleet::{Fleet, Report};
     #[pymodule_export]
-    use super::outcome::{Outcome, Splice, ToolCall};
+    use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]
     use super::policy::Policy;
     #[pymodule_export]

@@ -68,6 +68,35 @@ impl Splice {
     }
 }
 
+/// What a guard found. It names the guard and never quotes the text.
+#[pyclass(frozen, get_all, module = "l0_core._native")]
+pub(crate) struct Objection {
+    /// The guard's name.
+    guard: String,
+    /// What it found, in a few words.
+    reason: String,
+    /// What becomes of the attempt: `warn`, `error` or `fatal`.
+    severity: &'static str,
+    /// The character of the text where it begins.
+    start: u64,
+    /// The character of the text it ends before.
+    end: u64,
+    /// Whether it was replaced.
+    masked: bool,
+}
+
+impl From<&engine::Objection> for Objection {
+    fn from(objection: &engine::Objection) -> Self {
+        let severity = match objection.severity {
+            engine::guards::Severity::Warn => "warn",
+            engine::guards::Severity::Error => "error",
+            engine::guards::Severity::Fatal => "fatal",
+        };
+        let engine::Objection { guard, reason, start, end, masked, .. } = objection.clone();
+        Self { guard, reason, severity, start, end, masked }
+    }
+}
+
 pub(crate) const fn mode(mode: engine::Mode) -> &'static str {
     match mode {
         engine::Mode::Fresh => "fresh",
@@ -152,6 +181,18 @@ impl Outcome {
     #[getter]
     fn faults(&self) -> Vec<Fault> {
         self.0.faults.iter().map(Fault::from).collect()
+    }
+
+    /// What guards found, warnings and masks included.
+    #[getter]
+    fn objections(&self) -> Vec<Objection> {
+        self.0.objections.iter().map(Objection::from).collect()
+    }
+
+    /// How often the answer went astray past its threshold.
+    #[getter]
+    fn drifts(&self) -> u32 {
+        self.0.drifts
     }
 
     /// Why the answer ended.

@@ -10,7 +10,7 @@ use pyo3::types::{PyString, PyTuple};
 
 use crate::fault::{self, Fault};
 use crate::fleet::Report;
-use crate::outcome::{Outcome, Splice, ToolCall, mode};
+use crate::outcome::{Objection, Outcome, Splice, ToolCall, mode};
 use crate::policy::Policy;
 use crate::text::text;
 
@@ -121,6 +121,13 @@ impl Session {
             Ok(session) => Ok(Self(Mutex::new(session))),
             Err(error) => Err(PyValueError::new_err((error.field, error.problem))),
         }
+    }
+
+    /// Checks what the model would be given, before `start`: an objection ends the session as it begins.
+    #[expect(clippy::needless_pass_by_value, reason = "what Python's list is read into")]
+    fn inputs(&self, now: u64, texts: Vec<String>) -> PyResult<()> {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        self.lock().handle_inputs(engine::Instant(now), &texts).map_err(misuse)
     }
 
     fn start(&self, now: u64) -> PyResult<()> {
@@ -320,11 +327,21 @@ fn output_tuple(py: Python<'_>, output: engine::Output) -> PyResult<Bound<'_, Py
         O::Cancel { attempt } => ("cancel", attempt.0).into_pyobject(py),
         O::Release { chunks } => ("release", chunks).into_pyobject(py),
         O::Cut { start, end } => ("cut", start, end).into_pyobject(py),
+        O::Mask { text } => ("mask", text).into_pyobject(py),
         O::Drop { chunks } => ("drop", chunks).into_pyobject(py),
         O::Reset => ("reset",).into_pyobject(py),
         O::Report { target, outcome } => ("report", target.0, Report(outcome)).into_pyobject(py),
         O::Event(event) => event_tuple(py, &event),
         O::Done => ("done",).into_pyobject(py),
+    }
+}
+
+const fn drift(signal: engine::guards::Signal) -> &'static str {
+    match signal {
+        engine::guards::Signal::Repetition => "repetition",
+        engine::guards::Signal::Format => "format",
+        engine::guards::Signal::Script => "script",
+        engine::guards::Signal::Length => "length",
     }
 }
 
@@ -337,6 +354,10 @@ fn event_tuple<'py>(py: Python<'py>, event: &engine::Event) -> PyResult<Bound<'p
         }
         E::Fallback { from, to } => ("event", "fallback", from.0, to.0).into_pyobject(py),
         E::Splice(splice) => ("event", "splice", Splice::from(splice)).into_pyobject(py),
+        E::Guard(objection) => ("event", "guard", Objection::from(objection)).into_pyobject(py),
+        E::Drift { signal, score_permille } => {
+            ("event", "drift", drift(*signal), *score_permille).into_pyobject(py)
+        }
         E::ToolCall { number } => ("event", "tool_call", *number).into_pyobject(py),
         E::ReasoningAbandoned { attempt } => ("event", "reasoning_abandoned", attempt.0).into_pyobject(py),
     }

@@ -53,7 +53,6 @@ struct Heard {
     quiet: Duration,
     /// The last part with content.
     last: Option<Part>,
-    in_part: bool,
     /// When it said that it was at its end.
     ended: Option<Instant>,
     word: Option<String>,
@@ -138,6 +137,7 @@ impl Judge {
         now: Instant,
     ) -> Verdict {
         let (attempt, target) = stream;
+        self.pending = None;
         let heard = self.heard(attempt).clone();
         let silence = heard.quiet + waited;
         if !self.is_whole(target) && silence > self.patience(&heard, target) + LATE && now < self.deadline {
@@ -153,9 +153,6 @@ impl Judge {
             heard.last = Some(part.clone());
         } else {
             heard.quiet = silence;
-        }
-        if let Some(opaque) = part.opaque {
-            heard.in_part = opaque.open;
         }
         if says_end(part) && heard.ended.is_none() {
             heard.ended = Some(now);
@@ -194,7 +191,7 @@ impl Judge {
                 }
                 Record::Decision(Output::Event(Event::Fault(fault))) => {
                     self.faults += 1;
-                    self.fault(fault, streams, tally)?;
+                    self.fault(fault, &journal[..self.noted], streams, tally)?;
                     if fault.attempt.is_some() {
                         self.live = None;
                     }
@@ -317,7 +314,7 @@ impl Judge {
     }
 
     /// Something failed: it must have been so, and be called what it is.
-    fn fault(&mut self, fault: &Fault, streams: &[Stream], tally: &mut Tally) -> Verdict {
+    fn fault(&mut self, fault: &Fault, journal: &[Record], streams: &[Stream], tally: &mut Tally) -> Verdict {
         *tally.faults.entry(fault.class.name()).or_default() += 1;
         let stream = fault.attempt.and_then(|id| streams.iter().find(|stream| stream.attempt == id));
         let mode = fault.attempt.and_then(|id| self.attempts.iter().find(|attempt| attempt.0 == id).copied());
@@ -328,21 +325,18 @@ impl Judge {
         } else if fault.attempt.is_some() && fault.code.as_deref() != Some("process_died") {
             return Err(broken(Promise::G8, format!("{fault:?} of an attempt that was never opened")));
         }
-        let read = stream
-            .map_or(&[][..], |stream| &stream.script.steps[..stream.read.min(stream.script.steps.len())]);
-        let in_call = fault.attempt.is_some_and(|id| {
-            let mut fragments = read.iter().flat_map(|(_, chunk)| &chunk.part.tools);
-            fragments.any(|fragment| !self.making.has_call(id, fragment.index))
-        });
+        let arrived: Vec<&Part> = parts_of(journal, fault.attempt).collect();
+        let given = given(journal).0;
+        let given =
+            || given.iter().filter(|(attempt, _)| Some(*attempt) == fault.attempt).map(|(_, part)| part);
+        let has = |index: u32| given().any(|part| part.tools.iter().any(|fragment| fragment.index == index));
+        let shows = |part: &Part| !part.text.is_empty() || !part.tools.is_empty() || part.opaque.is_some();
         let wreck = Wreck {
             mode: mode.map(|attempt| attempt.2),
             floor: stream.filter(|_| fault.raised).and_then(|stream| stream.script.floor),
-            in_call,
-            in_part: heard.in_part,
-            showed: self
-                .given
-                .iter()
-                .any(|piece| Some(piece.attempt) == fault.attempt && piece.chunk.part.is_content()),
+            in_call: arrived.iter().flat_map(|part| &part.tools).any(|fragment| !has(fragment.index)),
+            in_part: arrived.iter().rev().find_map(|part| part.opaque).is_some_and(|opaque| opaque.open),
+            showed: given().any(shows),
             too_long: fault.code.as_deref() == Some("context_length_exceeded"),
         };
         self.ledger.failed(fault, &wreck, &self.plan.targets, &self.plan.policy);
@@ -369,13 +363,13 @@ impl Judge {
                 Ok(())
             };
         }
+        if code == "call" && self.is_whole(stream.target) {
+            // A consumer that takes its time spends that of a call which is not streamed, whatever is to come.
+            return self.check_stall(fault, stream, heard);
+        }
         let out_of_time = fault.at >= self.deadline;
         match script.expect {
             Expect::Completes if out_of_time => Ok(()),
-            // A consumer that takes its time spends that of a call which is not streamed.
-            Expect::Completes if code == "call" && self.is_whole(stream.target) => {
-                self.check_stall(fault, stream, heard)
-            }
             Expect::Completes => Err(broken(Promise::G4, format!("{fault:?}, though nothing was wrong"))),
             Expect::Fails(class) if class != fault.class => {
                 Err(broken(Promise::G8, format!("{fault:?} is called so, and is {class:?}")))
@@ -524,19 +518,15 @@ impl Judge {
         Ok(())
     }
 
-    pub(crate) fn hears(&mut self, event: &Event, tally: &mut Tally) -> Verdict {
+    pub(crate) fn hears(&mut self, event: &Event, now: Instant, tally: &mut Tally) -> Verdict {
         if let Event::Retry { target, wait, .. } = event {
             tally.checked(Promise::G3);
-            let retry = &self.plan.policy.retry;
-            let (least, most) = match self.ledger.floor(*target) {
-                Some(floor) => (floor, floor.saturating_add(retry.retry_after_slack)),
-                None => (Duration::ZERO, retry.cap),
-            };
-            let wait = Duration::from_nanos(*wait);
-            if wait < least || wait > most {
+            let at = now.after(Duration::from_nanos(*wait));
+            let (least, most) = (self.ledger.ready_at_best(*target), self.ledger.ready(*target).max(now));
+            if at < least || at > most {
                 return Err(broken(
                     Promise::G3,
-                    format!("a wait of {wait:?}, allowed are {least:?} to {most:?}"),
+                    format!("tried at {at:?}, allowed is {least:?} to {most:?}"),
                 ));
             }
         }
@@ -599,9 +589,10 @@ impl Judge {
         }
         self.resets = resets;
         self.making = again;
-        self.pending = None;
         self.died = true;
-        self.follow(driver, streams, tally)
+        self.follow(driver, streams, tally)?;
+        self.pending = None;
+        Ok(())
     }
 
     /// The session has ended.
@@ -781,7 +772,7 @@ impl Judge {
         if sources.len() > 1 && !outcome.continued {
             return wrong(format!("it came from {sources:?}"));
         }
-        if outcome.continued != !outcome.splices.is_empty() {
+        if outcome.continued == outcome.splices.is_empty() {
             return wrong("splices".to_owned());
         }
         let text = &self.message().text;
@@ -828,6 +819,16 @@ fn record_time(journal: &[Record], place: usize) -> Instant {
         _ => None,
     });
     times.next().unwrap_or_default()
+}
+
+/// The parts that arrived of an attempt while it was live.
+fn parts_of(journal: &[Record], attempt: Option<AttemptId>) -> impl Iterator<Item = &Part> {
+    journal.iter().filter_map(move |record| match record {
+        Record::Input { input: Input::Part { attempt: of, part, .. }, signal, .. } => {
+            (Some(*of) == attempt && *signal != Some(Signal::Skip)).then_some(part)
+        }
+        _ => None,
+    })
 }
 
 /// What a consumer was given according to a journal, and how often it was told to discard.

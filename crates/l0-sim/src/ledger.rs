@@ -24,8 +24,6 @@ struct Standing {
     ready: Instant,
     /// The earliest.
     ready_at_best: Instant,
-    /// The wait it asked for when it failed last.
-    floor: Option<Duration>,
     /// Its breaker was seen open.
     breaker: bool,
 }
@@ -109,12 +107,6 @@ impl Ledger {
         self.targets[target.0 as usize].breaker
     }
 
-    /// The wait a target asked for when it failed last.
-    #[must_use]
-    pub fn floor(&self, target: TargetId) -> Option<Duration> {
-        self.targets[target.0 as usize].floor
-    }
-
     /// Whether any target ever asked for a wait.
     #[must_use]
     pub const fn was_asked_to_wait(&self) -> bool {
@@ -161,7 +153,6 @@ impl Ledger {
         if fault.attempt.is_some() {
             standing.ready = fault.at.after(most);
             standing.ready_at_best = fault.at.after(least);
-            standing.floor = wreck.floor;
         } else {
             standing.breaker |= code == "breaker_open";
         }
@@ -226,7 +217,7 @@ impl Ledger {
         let unwell = !misfit && !(fault.class == FaultClass::Request && asked.is_some());
         if !unwell {
             let standing = &mut self.targets[place];
-            (standing.ready, standing.ready_at_best, standing.floor) = (fault.at, fault.at, None);
+            (standing.ready, standing.ready_at_best) = (fault.at, fault.at);
         }
         if fault.attempt.is_some() {
             self.last = Some((fault.target, wreck.floor.is_some() && unwell));

@@ -1,39 +1,70 @@
-//! `l0-sim --seeds 10000`, `l0-sim --seed 7 --verbose`.
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let get = |name: &str| {
-        args.iter()
-            .position(|a| a == name)
-            .and_then(|at| args.get(at + 1))
-            .and_then(|v| v.parse::<u64>().ok())
+//! Plays seeds of the simulated world and says which promises held.
+//!
+//! `l0-sim --seeds 10000 [--from N]` plays many and counts; `l0-sim --seed 7 --verbose` tells the story of one.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it reports to a terminal")]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use l0_sim::World;
+use l0_sim::tally::Tally;
+
+/// Failing seeds that are named before the run is given up.
+const FAILURES_MAX: usize = 20;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |name: &str| {
+        let place = args.iter().position(|arg| arg == name)?;
+        args.get(place + 1)?.parse::<u64>().ok()
     };
-    if let Some(seed) = get("--seed") {
-        let (lines, result) = l0_sim::World::tell(seed);
+    match (number("--seed"), number("--seeds")) {
+        (Some(seed), _) => tell(seed, args.iter().any(|arg| arg == "--verbose")),
+        (None, seeds) => play(number("--from").unwrap_or(0), seeds.unwrap_or(10_000)),
+    }
+}
+
+fn tell(seed: u64, verbose: bool) -> ExitCode {
+    let (lines, result) = World::tell(seed);
+    if verbose {
         for line in lines {
             println!("{line}");
         }
-        println!("{result:?}");
-        return;
     }
-    let n = get("--seeds").unwrap_or(1000);
-    let from = get("--from").unwrap_or(0);
-    let mut tally = l0_sim::tally::Tally::default();
-    let mut bad = std::collections::BTreeMap::<String, Vec<u64>>::new();
-    let t = std::time::Instant::now();
-    for seed in from..from + n {
-        match std::panic::catch_unwind(|| l0_sim::World::play(seed)) {
-            Ok(Ok(one)) => tally.add(&one),
-            Ok(Err(v)) => {
-                let k = format!("{:?} {}", v.promise, v.what.chars().take(60).collect::<String>());
-                bad.entry(k).or_default().push(seed);
-            }
-            Err(_) => bad.entry("panic".into()).or_default().push(seed),
+    match result {
+        Ok(_) => {
+            println!("seed {seed}: every promise held");
+            ExitCode::SUCCESS
+        }
+        Err(violation) => {
+            println!("seed {seed}: {:?} broken: {}", violation.promise, violation.what);
+            ExitCode::FAILURE
         }
     }
-    println!("{tally:#?} {:?}", t.elapsed());
-    let mut all: Vec<_> = bad.into_iter().collect();
-    all.sort_by_key(|(_, v)| std::cmp::Reverse(v.len()));
-    for (k, v) in all.iter().take(40) {
-        println!("{} {:?} {k}", v.len(), &v[..v.len().min(4)]);
+}
+
+fn play(from: u64, seeds: u64) -> ExitCode {
+    let began = Instant::now();
+    let mut tally = Tally::default();
+    let mut failures = Vec::new();
+    for seed in from..from.saturating_add(seeds) {
+        match World::play(seed) {
+            Ok(one) => tally.add(&one),
+            Err(violation) => failures.push((seed, violation)),
+        }
+        if failures.len() >= FAILURES_MAX {
+            break;
+        }
     }
+    println!("{tally:#?}");
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{seeds} seeds from {from} in {seconds:.1} s");
+    for row in tally.coverage.missing() {
+        println!("never taken: {row}");
+    }
+    for (seed, violation) in &failures {
+        println!("seed {seed}: {:?} broken: {}", violation.promise, violation.what);
+        println!("  cargo run -p l0-sim --profile dev-opt -- --seed {seed} --verbose");
+    }
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -250,7 +250,14 @@ impl Call<'_> {
     /// The rest of an answer, behind so many bytes of text and all the marks shown: a known one's or one made up.
     fn rest(&self, from: usize, dice: &mut Dice) -> Vec<Element> {
         if let Some(answer) = self.known(dice) {
-            return answer.rest(from, self.shown.marks.len());
+            let rest = answer.rest(from, self.shown.marks.len());
+            // An answer that goes on as it began is not to be told from one that starts over.
+            let begins: String = self.shown.text.trim().chars().take(32).collect();
+            let again =
+                matches!(rest.first(), Some(Element::Text(text)) if text.trim_start().starts_with(&begins));
+            if !again {
+                return rest;
+            }
         }
         let space = &self.shown.text[from..];
         let gap = if self.shown.text.ends_with(char::is_whitespace) { space } else { " " };
@@ -364,7 +371,7 @@ fn careless(shown: &str, anchor: &str, dice: &mut Dice) -> Option<(String, bool)
         3 => (anchor.replace(' ', "  ").replace('\n', " \n"), true),
         4 => (anchor.split_whitespace().collect::<Vec<_>>().join(" "), true),
         5 => (swap(&['\u{201c}', '\u{201d}'], "\"")?, true),
-        6 => (swap(&['*', '_', '`'], "")?, false),
+        6 if !anchor.ends_with(['*', '_', '`']) => (swap(&['*', '_', '`'], "")?, false),
         7 if !anchor.contains(['"', '\u{201c}', '\'']) => (format!("\"{anchor}\""), false),
         8 => {
             // Half a sentence more than was asked for.
@@ -492,6 +499,8 @@ struct Emission {
     lead: usize,
     goes_on: bool,
     terminal: Terminal,
+    /// The end of every call is marked.
+    marked: bool,
     corruption: Option<Trouble>,
 }
 
@@ -524,6 +533,7 @@ impl Emission {
             lead: meant.lead.len(),
             goes_on: matches!(call.opening.mode, Mode::Native | Mode::Prefill),
             terminal: call.target.terminal,
+            marked: call.habits.marks_calls,
             corruption: None,
         }
     }
@@ -569,10 +579,10 @@ impl Emission {
             }
             Trouble::Ended => self.cut(dice.below(end + 1), dice),
             Trouble::Lost | Trouble::Swapped | Trouble::Repeated | Trouble::Tail => {
-                self.corruption = Some(trouble)
+                self.corruption = Some(trouble);
             }
             Trouble::Empty | Trouble::RoleOnly | Trouble::Blank | Trouble::ThoughtOnly => {
-                self.hollow(trouble, dice)
+                self.hollow(trouble, dice);
             }
             Trouble::FinishError | Trouble::FinishFiltered => {
                 self.cut(dice.below(end + 1), dice);
@@ -685,7 +695,7 @@ impl Emission {
                     tail.into_iter().filter(|part| counted || !part.text.is_empty()).collect();
                 let plain = tail.iter().all(|part| counted || part.tools.is_empty() && part.opaque.is_none());
                 if plain {
-                    self.sent.splice(last + 1..last + 1, tail);
+                    self.sent.splice((last + 1)..=last, tail);
                 }
             }
         }
@@ -695,11 +705,22 @@ impl Emission {
     fn script(self, call: &Call<'_>, meant: &Meant, troubles: Vec<Trouble>, dice: &mut Dice) -> Script {
         let (expect, gap) = self.judge();
         let own_word = matches!(expect, Expect::Completes) || (self.corruption.is_some() && !gap);
-        let said = if own_word { &self.sent } else { &self.made };
-        let said = Message::of(said.iter().map(|part| (AttemptId(0), part)));
+        let message = |parts: &[Part]| Message::of(parts.iter().map(|part| (AttemptId(0), part)));
+        let said = message(if own_word { &self.sent } else { &self.made });
         let shown = call.shown;
+        // Nothing at all, or next to it, goes on from a beginning and from nothing else.
+        let hollow = said.text.trim().is_empty() && said.marks.is_empty() && self.goes_on;
         let truth = match meant.joins {
+            _ if hollow => Some(behind(shown, said, self.lead, call.opening.mode)),
             Joins::Alone => Some(said),
+            // An answer that starts over and is damaged where it repeats may still be joined by its anchor.
+            Joins::Again if call.opening.mode == Mode::Prompt => {
+                shown.said_again(&said).or_else(|| shown.said_again(&message(&self.made)))
+            }
+            // Of a word or two nobody can tell whether they start over or go on.
+            Joins::Again if call.opening.mode == Mode::Prefill && said.text.trim().chars().count() < 12 => {
+                Some(behind(shown, said, self.lead, call.opening.mode))
+            }
             Joins::Again => shown.said_again(&said),
             Joins::Never => None,
             Joins::Behind => Some(behind(shown, said, self.lead, call.opening.mode)),
@@ -707,7 +728,9 @@ impl Emission {
         let (opens, steps) = self.timed(call, dice);
         let sent: usize = self.sent.iter().map(|part| part.text.len()).sum();
         // An answer that ended in the middle of its lead may be taken or not.
-        let must_join = meant.must_join && sent >= self.lead;
+        let covers = shown.said_again(&message(&self.sent)).is_some();
+        let damaged = meant.joins == Joins::Again && (self.corruption.is_some() || !covers);
+        let must_join = meant.must_join && sent >= self.lead && !damaged;
         let (close, _) = self.close;
         Script { opens, steps, close, truth, must_join, expect, floor: None, troubles }
     }
@@ -756,7 +779,14 @@ impl Emission {
             return fails(FaultClass::Network);
         }
         let message = Message::of(self.sent.iter().map(|part| (AttemptId(0), part)));
-        if !message.marks.iter().all(|(_, mark)| mark.is_whole()) {
+        // Of a call without arguments only an end that was said tells that it was not cut.
+        let said_whole = word.map_or(status, |word| word != "length");
+        let cut = |mark: &Mark| !said_whole && matches!(mark, Mark::Call { args, .. } if args.is_empty());
+        let fragments = || self.sent.iter().flat_map(|part| &part.tools);
+        let ends = fragments().filter(|fragment| fragment.last).count();
+        let marked = self.marked
+            && message.marks.iter().filter(|(_, mark)| matches!(mark, Mark::Call { .. })).count() == ends;
+        if !message.marks.iter().all(|(_, mark)| mark.is_whole() && (marked || !cut(mark))) {
             return fails(FaultClass::Content);
         }
         let length = word == Some("length");

@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use l0_engine::{
-    Admission, Answer, AttemptId, AttemptOutcome, Event, Fleet, Instant, Key, Mode, Purpose, SessionState,
+    Admission, Answer, AttemptId, AttemptOutcome, Event, Fleet, Instant, Key, Purpose, SessionState,
     TargetId, Ticket,
 };
 
@@ -59,7 +59,6 @@ struct Seat {
 pub(crate) struct Stream {
     pub(crate) attempt: AttemptId,
     pub(crate) target: TargetId,
-    pub(crate) mode: Mode,
     pub(crate) script: Script,
     pub(crate) opened: Instant,
     /// When its next event arrives.
@@ -253,21 +252,18 @@ impl World {
         let attempt = stream.attempt;
         if !stream.begun {
             stream.begun = true;
-            let effects = match &stream.script.opens {
-                Opens::Fails(_, facts) => {
-                    stream.over = true;
-                    let facts = facts.clone();
-                    self.note(|| format!("#{place} attempt {} is refused: {facts:?}", attempt.0));
-                    self.seats[place].driver.failed(now, attempt, facts)
+            let effects = if let Opens::Fails(_, facts) = &stream.script.opens {
+                stream.over = true;
+                let facts = facts.clone();
+                self.note(|| format!("#{place} attempt {} is refused: {facts:?}", attempt.0));
+                self.seats[place].driver.failed(now, attempt, facts)
+            } else {
+                stream.schedule();
+                if seat.busy <= now {
+                    seat.reading = Some(now);
                 }
-                _ => {
-                    stream.schedule();
-                    if seat.busy <= now {
-                        seat.reading = Some(now);
-                    }
-                    self.note(|| format!("#{place} attempt {} is open", attempt.0));
-                    self.seats[place].driver.opened(now, attempt)
-                }
+                self.note(|| format!("#{place} attempt {} is open", attempt.0));
+                self.seats[place].driver.opened(now, attempt)
             };
             return self.carry_out(place, journal, effects);
         }
@@ -384,7 +380,7 @@ impl World {
                     let name = format!("{:?} by {:?}", splice.mode, splice.method).to_lowercase();
                     *self.tally.splices.entry(name).or_default() += 1;
                 }
-                seat.judge.hears(&event, &mut self.tally)?;
+                seat.judge.hears(&event, now, &mut self.tally)?;
             }
             Effect::Done => {
                 if let Some((ticket, target, _)) = seat.ticket.take() {
@@ -422,7 +418,6 @@ impl World {
         let mut stream = Stream {
             attempt: opening.attempt,
             target: opening.target,
-            mode: opening.mode,
             script,
             opened: now,
             arrives: now,
@@ -445,7 +440,7 @@ impl World {
     /// No more calls at a time than allowed.
     fn check_limit(&mut self, target: TargetId) -> Outcome {
         let Some(limit) = self.swarm.questions[0].plan.policy.limits.concurrent else { return Ok(()) };
-        let live = self.seats.iter().flat_map(|seat| seat.streams.last());
+        let live = self.seats.iter().filter_map(|seat| seat.streams.last());
         let live = live.filter(|stream| stream.target == target && !stream.over && !stream.closed).count();
         self.tally.checked(Promise::G3);
         if live > limit as usize {

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import l0_core
 from l0_core import _native
@@ -34,7 +34,7 @@ class Driver:
     def __call__(self, source: Any, *, fallbacks: tuple[Any, ...] = (), **options: Any) -> Run:
         if self.name == "async":
             return asyncio.run(self._await(source, fallbacks, options))
-        guard = self.name.removeprefix("sync-")
+        guard: Literal["thread", "off"] = "off" if self.name == "sync-off" else "thread"
         run = Run()
         stream = l0_core.stream(source, fallbacks=fallbacks, stall_guard=guard, **options)
         try:

@@ -31,7 +31,8 @@ def leaves(part: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tupl
             yield (*prefix, name), field.annotation
 
 
-LEAVES = dict(leaves(Policy))
+# Guards are compiled by the engine alone, which test_guards.py looks at.
+LEAVES = {path: kind for path, kind in leaves(Policy) if path[0] not in {"guards", "input_guards", "drift"}}
 
 
 def holding(path: tuple[str, ...], value: object) -> dict[str, Any]:
@@ -274,7 +275,7 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
 
 WRONG: dict[str, tuple[str, str | bytes, list[str]]] = {
     "unknown field": ("p.toml", "[retry]\natempts = 2", ["retry.atempts", "max_retries", "did you mean 'attempts'"]),
-    "unknown group": ("p.toml", "[guards]\na = 1", ["guards", "timeouts"]),
+    "unknown group": ("p.toml", "[gards]\na = 1", ["gards", "timeouts"]),
     "whole number": ("p.toml", "[retry]\nattempts = 0", ["retry.attempts", "a whole number from 1 to 100, not 0"]),
     "seconds": ("p.json", '{"timeouts": {"text": 0}}', ["timeouts.text", "from 0.001 to 2678400 seconds, not 0"]),
     "ratio": ("p.json", '{"breaker": {"ratio": 1.5}}', ["breaker.ratio", "over 0 to 1, not 1.5"]),

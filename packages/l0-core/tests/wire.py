@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,8 @@ def beta_messages_stream(body: bytes) -> Iterator[Any]:
 def all_of(stream: Iterator[Any]) -> list[Any]:
     """The chunks of a stream, up to its end or an error event."""
     chunks: list[Any] = []
-    try:
+    with suppress(openai.APIError, anthropic.APIError):
         chunks.extend(stream)
-    except (openai.APIError, anthropic.APIError):
-        pass
     return chunks
 
 
@@ -106,7 +105,14 @@ def messages_body(
     pieces: Iterable[str], *, identity: str = "msg-1", thinks: bool = False, finish: str | None = "end_turn"
 ) -> bytes:
     """An Anthropic message that says those pieces of text."""
-    head: dict[str, Any] = {"id": identity, "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    head: dict[str, Any] = {
+        "id": identity,
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "content": [],
+        "stop_reason": None,
+    }
     parts: list[dict[str, Any]] = [
         {"type": "message_start", "message": {**head, "usage": {"input_tokens": 7, "output_tokens": 1}}}
     ]

@@ -460,7 +460,9 @@ fn announces(ch: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::guards::testing::{drifting, drifts};
+    use proptest::prelude::*;
+
+    use crate::guards::testing::{drifting, drifts, same_however_split};
 
     use super::*;
 
@@ -468,7 +470,7 @@ mod tests {
     fn json_that_turns_into_prose_has_collapsed() {
         let json = r#"{"items": [{"name": "one", "price": 1.5}, {"name": "two", "price": 2.5}, "#;
         let prose = "and so on, as you will have guessed by now, dear reader.";
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         assert_eq!(drifts(&set, &format!("{json}{prose}")), [Signal::Format]);
         for fine in [
             format!("{json}{{}}]}}\n\n{prose}"),
@@ -483,7 +485,7 @@ mod tests {
 
     #[test]
     fn control_tokens_in_prose_are_a_collapse_and_in_code_they_are_not() {
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         let leak = "Fine.<|im_end|>\n<|im_start|>user\nAnd you?<|im_end|>";
         assert_eq!(drifts(&set, leak), [Signal::Format]);
         assert_eq!(drifts(&set, &format!("```\n{leak}\n```")), []);
@@ -493,14 +495,14 @@ mod tests {
 
     #[test]
     fn noise_is_a_collapse() {
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         assert_eq!(drifts(&set, &"a\u{FFFD}".repeat(60)), [Signal::Format]);
         assert_eq!(drifts(&set, &"one \u{FFFD} here. ".repeat(90)), [Signal::Repetition]);
     }
 
     #[test]
     fn a_script_that_comes_unannounced_and_stays_is_a_change() {
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         let latin = "As everybody knows, the capital of France is Paris, which lies on the Seine and has been the seat of kings, of an \
                      emperor and of several republics since the Middle Ages, ";
         let han = "是法国最大的城市也是全国的政治经济和文化中心其历史可以追溯到公元前三世纪当时这里居住着高卢人的一支部落";
@@ -520,19 +522,20 @@ mod tests {
 
     #[test]
     fn an_answer_four_times_as_long_as_expected_has_blown_up() {
-        let set = drifting(DriftSpec {
+        let set = drifting(&DriftSpec {
             signals: vec![Signal::Length],
             expected_chars: Some(100),
             ..DriftSpec::default()
         });
-        let words: String = (0..200).map(|number| format!("{number} ")).collect();
+        let words: Vec<_> = (0..200).map(|number| format!("{number} ")).collect();
+        let words = words.concat();
         assert_eq!(drifts(&set, &words[..399]), []);
         assert_eq!(drifts(&set, &words[..400]), [Signal::Length]);
     }
 
     #[test]
     fn scores_grow_and_are_never_taken_back() {
-        let set = drifting(DriftSpec::default());
+        let set = drifting(&DriftSpec::default());
         let mut state = set.start();
         let mut last = state.scores();
         for _ in 0..100 {
@@ -542,5 +545,57 @@ mod tests {
             last = scores;
         }
         assert_eq!(last.repetition, 1_000);
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        let of = |change: fn(&mut DriftSpec)| {
+            let mut spec = DriftSpec::default();
+            change(&mut spec);
+            spec.compile().err().map(|problem| problem.to_string())
+        };
+        for (refusal, part) in [
+            (of(|_| ()), None),
+            (of(|spec| spec.signals.clear()), Some("`signals` is empty; allowed are repetition")),
+            (
+                of(|spec| spec.threshold_permille = 0),
+                Some("`threshold_permille` is 0; allowed are 1 to 1000"),
+            ),
+            (of(|spec| spec.script_letters = 1), Some("`script_letters` is 1; allowed are 8 to 10000")),
+            (of(|spec| spec.expected_chars = Some(0)), Some("`expected_chars` is 0")),
+            (of(|spec| spec.repetition.min_repeats = 0), Some("`min_repeats` is 0")),
+        ] {
+            assert_eq!(refusal.is_some(), part.is_some(), "{refusal:?}");
+            assert!(refusal.unwrap_or_default().contains(part.unwrap_or_default()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_drifts(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("{\"items\": [1, 2, 3, \"and some more, so that it is long enough to be JSON\", "),
+                    Just("as one would say, if one were to say anything at all here, "),
+                    Just("The capital of France lies on the Seine and has been the seat of kings. "),
+                    Just("法国最大的城市也是全国的政治经济和文化中心其历史可以追溯到公元前三世纪"),
+                    Just("столица страны и её самый большой город на берегу реки "),
+                    Just("<|im_end|>"),
+                    Just("\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}"),
+                    Just("`"),
+                    Just("```\n"),
+                    Just(": "),
+                ],
+                0..10,
+            ),
+            cuts in prop::collection::vec(0usize..600, 0..8),
+        ) {
+            let spec = DriftSpec {
+                signals: vec![Signal::Repetition, Signal::Format, Signal::Script, Signal::Length],
+                expected_chars: Some(100),
+                ..DriftSpec::default()
+            };
+            same_however_split(&drifting(&spec), &parts.concat(), &cuts);
+        }
     }
 }

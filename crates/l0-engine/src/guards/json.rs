@@ -207,7 +207,7 @@ impl Watch for JsonGuard {
         };
         let absent = matches!(self.part, Part::Before { ticks: 0 })
             || (matches!(self.part, Part::Document { .. }) && self.scanner.status() == Status::Empty);
-        if !finished && !(absent && end.other_content) {
+        if !(finished || absent && end.other_content) {
             self.hit(Finding::JsonUnfinished, Span::empty(end.at), found);
         }
     }

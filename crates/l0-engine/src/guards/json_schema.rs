@@ -897,3 +897,179 @@ fn unfenced(text: &str) -> &str {
     let body = fenced.split_once('\n').map_or("", |(_, body)| body);
     body.trim_end().trim_end_matches('`')
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::guards::testing::{findings, guard, refusal, same_however_split};
+    use crate::guards::{Check, GuardSet, GuardSpec};
+
+    use super::*;
+
+    fn schema(schema: &str) -> GuardSet {
+        guard(check(schema))
+    }
+
+    fn check(schema: &str) -> Check {
+        Check::JsonSchema(JsonSchemaSpec { schema: schema.to_owned(), fence: Fence::Allow })
+    }
+
+    /// The first keyword that a document fails.
+    fn fails(schema: &str, document: &str) -> Option<Keyword> {
+        let schema = Schema::parse(schema).unwrap_or_else(|problem| panic!("{problem}"));
+        let document = serde_json::from_str(document).expect("a document of a test is JSON");
+        schema.violations(&document, 1).first().map(|violation| violation.keyword)
+    }
+
+    /// A schema, a document that fits it, and one that does not, with the keyword that it fails.
+    type Case = (&'static str, &'static str, Option<&'static str>, Option<Keyword>);
+
+    const KEYWORDS: &[Case] = &[
+        ("true", "1", None, None),
+        (r#"{"properties": {"a": false}}"#, "{}", Some(r#"{"a": 1}"#), Some(Keyword::False)),
+        (r#"{"type": "integer"}"#, "1.0", Some("1.5"), Some(Keyword::Type)),
+        (r#"{"type": ["string", "null"]}"#, "null", Some("0"), Some(Keyword::Type)),
+        (r#"{"const": {"a": 1}}"#, r#"{"a": 1.0}"#, Some(r#"{"a": 2}"#), Some(Keyword::Const)),
+        (r#"{"enum": [1, "x"]}"#, "\"x\"", Some("\"y\""), Some(Keyword::Enum)),
+        (r#"{"minimum": 2}"#, "2", Some("1.9"), Some(Keyword::Minimum)),
+        (r#"{"maximum": 2}"#, "2", Some("3"), Some(Keyword::Maximum)),
+        (r#"{"exclusiveMinimum": 2}"#, "2.1", Some("2"), Some(Keyword::ExclusiveMinimum)),
+        (r#"{"exclusiveMaximum": 2}"#, "\"2\"", Some("2"), Some(Keyword::ExclusiveMaximum)),
+        (r#"{"multipleOf": 0.1}"#, "0.3", Some("0.35"), Some(Keyword::MultipleOf)),
+        (r#"{"minLength": 2}"#, "\"éé\"", Some("\"é\""), Some(Keyword::MinLength)),
+        (r#"{"maxLength": 2}"#, "\"éé\"", Some("\"ééé\""), Some(Keyword::MaxLength)),
+        (r#"{"pattern": "^a+$"}"#, "\"aa\"", Some("\"ab\""), Some(Keyword::Pattern)),
+        (r#"{"minItems": 1}"#, "[0]", Some("[]"), Some(Keyword::MinItems)),
+        (r#"{"maxItems": 1}"#, "{}", Some("[0, 0]"), Some(Keyword::MaxItems)),
+        (r#"{"uniqueItems": true}"#, "[1, \"1\", [1]]", Some("[1, 2, 1.0]"), Some(Keyword::UniqueItems)),
+        (r#"{"items": {"type": "null"}}"#, "[null]", Some("[null, 0]"), Some(Keyword::Type)),
+        (r#"{"prefixItems": [true], "items": false}"#, "[1]", Some("[1, 2]"), Some(Keyword::False)),
+        (r#"{"items": [true], "additionalItems": false}"#, "[1]", Some("[1, 2]"), Some(Keyword::False)),
+        (r#"{"contains": {"const": 1}}"#, "[0, 1]", Some("[0]"), Some(Keyword::Contains)),
+        (r#"{"minProperties": 1}"#, r#"{"a": 0}"#, Some("{}"), Some(Keyword::MinProperties)),
+        (r#"{"maxProperties": 0}"#, "{}", Some(r#"{"a": 0}"#), Some(Keyword::MaxProperties)),
+        (r#"{"required": ["a"]}"#, r#"{"a": null}"#, Some("{}"), Some(Keyword::Required)),
+        (
+            r#"{"dependentRequired": {"a": ["b"]}}"#,
+            r#"{"b": 0}"#,
+            Some(r#"{"a": 0}"#),
+            Some(Keyword::DependentRequired),
+        ),
+        (
+            r#"{"properties": {"a": {}}, "patternProperties": {"^x": {}}, "additionalProperties": false}"#,
+            r#"{"a": 0, "x1": 0}"#,
+            Some(r#"{"b": 0}"#),
+            Some(Keyword::AdditionalProperties),
+        ),
+        (
+            r#"{"propertyNames": {"maxLength": 1}}"#,
+            r#"{"a": 0}"#,
+            Some(r#"{"ab": 0}"#),
+            Some(Keyword::MaxLength),
+        ),
+        (r#"{"anyOf": [{"const": 1}, {"const": 2}]}"#, "2", Some("3"), Some(Keyword::AnyOf)),
+        (r#"{"oneOf": [{"minimum": 1}, {"minimum": 5}]}"#, "2", Some("6"), Some(Keyword::OneOf)),
+        (r#"{"allOf": [{"minimum": 1}, {"maximum": 5}]}"#, "2", Some("6"), Some(Keyword::Maximum)),
+        (r#"{"not": {"const": 1}}"#, "2", Some("1"), Some(Keyword::Not)),
+        (
+            r#"{"if": {"minimum": 5}, "then": {"multipleOf": 5}, "else": {"maximum": 3}}"#,
+            "10",
+            Some("4"),
+            Some(Keyword::Maximum),
+        ),
+        (
+            r##"{"$ref": "#/$defs/list", "$defs": {"list": {"anyOf": [{"type": "null"},
+                    {"properties": {"next": {"$ref": "#/$defs/list"}}, "required": ["next"]}]}}}"##,
+            r#"{"next": {"next": null}}"#,
+            Some(r#"{"next": {"next": {}}}"#),
+            Some(Keyword::AnyOf),
+        ),
+        (r#"{"title": "t", "format": "date", "x-own": 1}"#, "\"no date\"", None, None),
+    ];
+
+    #[test]
+    fn each_keyword_lets_pass_what_fits_and_names_itself_otherwise() {
+        for &(schema, fits, fails_by, keyword) in KEYWORDS {
+            assert_eq!(fails(schema, fits), None, "{schema} {fits}");
+            if let Some(document) = fails_by {
+                assert_eq!(fails(schema, document), keyword, "{schema} {document}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_violation_says_where() {
+        let schema = r#"{"properties": {"a/b": {"items": {"type": "string"}}}}"#;
+        let schema = Schema::parse(schema).unwrap_or_else(|problem| panic!("{problem}"));
+        let document = serde_json::json!({"a/b": ["x", 1, 2]});
+        let pointers: Vec<_> =
+            schema.violations(&document, 10).into_iter().map(|violation| violation.pointer).collect();
+        assert_eq!(pointers, ["/a~1b/1", "/a~1b/2"]);
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_checked_is_refused_by_name() {
+        for (schema, part) in [
+            ("{", "`schema` is not JSON"),
+            ("[]", "`schema` is no schema"),
+            (r#"{"type": "strin"}"#, "`schema/type` must be null, boolean"),
+            (
+                r#"{"properties": {"a": {"pattern": "(?=x)"}}}"#,
+                "`schema/properties/a/pattern` uses look-around",
+            ),
+            (
+                r#"{"unevaluatedProperties": false}"#,
+                "`schema/unevaluatedProperties` is a keyword that cannot",
+            ),
+            (r##"{"$ref": "#/$defs/none"}"##, "`schema/$ref` refers to nothing"),
+            (r#"{"$ref": "https://example.com/s"}"#, "`schema/$ref` refers to nothing"),
+            (r#"{"minLength": -1}"#, "`schema/minLength` must be a whole number"),
+            (r#"{"multipleOf": 0}"#, "`schema/multipleOf` must be above zero"),
+            (r#"{"anyOf": []}"#, "`schema/anyOf` must be a list that is not empty"),
+        ] {
+            let refusal = refusal(GuardSpec::new(check(schema)));
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn references_in_circles_and_documents_without_bounds_end() {
+        assert_eq!(fails(r##"{"$ref": "#"}"##, "1"), Some(Keyword::TooLarge));
+        let circle = r##"{"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}"##;
+        assert_eq!(fails(circle, "1"), Some(Keyword::TooLarge));
+        let deep = format!("{}{}", "[".repeat(400), "]".repeat(400));
+        let set = schema("true");
+        assert_eq!(findings(&set, &deep), [Finding::Schema(Keyword::TooLarge)]);
+    }
+
+    #[test]
+    fn structure_is_judged_while_it_streams_and_the_rest_at_the_end() {
+        let set = schema(r#"{"type": "object", "required": ["a"]}"#);
+        let mut state = set.start();
+        assert_eq!(state.feed(&set, "```json\n[").hits[0].finding, Finding::JsonRoot);
+        assert_eq!(findings(&set, "```json\n{\"a\": 1}\n```"), []);
+        assert_eq!(findings(&set, "{\"b\": 1}"), [Finding::Schema(Keyword::Required)]);
+        assert_eq!(findings(&set, "{\"a\": 1"), [Finding::JsonUnfinished]);
+        assert_eq!(findings(&set, "{\"a\" 1}"), [Finding::JsonInvalid]);
+    }
+
+    #[test]
+    fn an_answer_that_calls_a_tool_needs_no_document() {
+        let set = schema("true");
+        let mut state = set.start();
+        state.other_content();
+        assert!(state.finish(&set).is_clear());
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_hits(
+            text in "(```json\n)?[ \\[\\]{}\",:a1]{0,16}(\n```)?",
+            cuts in prop::collection::vec(0usize..30, 0..6),
+        ) {
+            let set = schema(r#"{"type": "object", "maxProperties": 1}"#);
+            same_however_split(&set, &text, &cuts);
+        }
+    }
+}

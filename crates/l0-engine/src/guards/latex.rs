@@ -21,21 +21,6 @@ const NAME_CHARS_MAX: usize = 32;
 #[serde(default, deny_unknown_fields)]
 pub struct LatexSpec {}
 
-impl LatexSpec {
-    pub(super) fn compile(self) -> LatexGuard {
-        LatexGuard {
-            fences: Fences::default(),
-            ticked: Ticked::default(),
-            token: Token::Plain,
-            environments: SmallVec::new(),
-            brackets: None,
-            dollars: None,
-            line_blank: true,
-            done: false,
-        }
-    }
-}
-
 #[derive(Debug, Clone)]
 pub(super) struct LatexGuard {
     fences: Fences,
@@ -66,24 +51,36 @@ struct Math {
     first: bool,
     /// Whether something followed it that only mathematics has: a command; an exponent or index, if it began its line.
     proven: bool,
-    /// Whether its line goes on, and whether anything followed it there.
-    same_line: bool,
-    followed: bool,
+    /// What followed it on its line.
+    line: Rest,
     /// How many plain brackets are open in it.
     nested: u32,
 }
 
 impl Math {
     const fn new(span: Span, first: bool) -> Self {
-        Self { span, first, proven: false, same_line: true, followed: false, nested: 0 }
+        Self { span, first, proven: false, line: Rest::Blank, nested: 0 }
     }
 
     /// Whether, at the end of a line, it turns out to be something else, such as a price.
     const fn is_refuted(self, blank: bool) -> bool {
-        let trails_off = self.same_line && self.followed;
-        let ends_paragraph = !self.same_line && !self.first && blank;
-        !self.proven && (trails_off || ends_paragraph)
+        let refuted = match self.line {
+            Rest::Blank => false,
+            Rest::Text => true,
+            Rest::Over => blank && !self.first,
+        };
+        refuted && !self.proven
     }
+}
+
+/// What follows on a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Nothing but spaces so far.
+    Blank,
+    Text,
+    /// The line is over.
+    Over,
 }
 
 /// A name, by its hash and length.
@@ -147,6 +144,19 @@ impl Name {
 }
 
 impl LatexGuard {
+    pub(super) fn new() -> Self {
+        Self {
+            fences: Fences::default(),
+            ticked: Ticked::default(),
+            token: Token::Plain,
+            environments: SmallVec::new(),
+            brackets: None,
+            dollars: None,
+            line_blank: true,
+            done: false,
+        }
+    }
+
     fn step(&mut self, ch: char, at: At, found: &mut impl FnMut(Finding, Span)) {
         let end = at.step(ch);
         match self.token {
@@ -266,7 +276,7 @@ impl LatexGuard {
         let blank = std::mem::replace(&mut self.line_blank, true);
         self.dollars = self.dollars.filter(|math| !math.is_refuted(blank));
         if let Some(math) = &mut self.dollars {
-            math.same_line = false;
+            math.line = Rest::Over;
         }
     }
 
@@ -295,8 +305,10 @@ impl LatexGuard {
     }
 
     fn follow(&mut self) {
-        if let Some(math) = &mut self.dollars {
-            math.followed = true;
+        if let Some(math) = &mut self.dollars
+            && math.line == Rest::Blank
+        {
+            math.line = Rest::Text;
         }
     }
 

@@ -64,9 +64,16 @@ struct Row {
     pipes: u32,
     escaped: bool,
     ends_with_pipe: bool,
-    /// Whether it could be the row under a header so far.
-    ruler: bool,
-    dashes: bool,
+    ruler: Ruler,
+}
+
+/// Whether a row can be the one under a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ruler {
+    /// So far, but there is no dash in it.
+    Empty,
+    Dashed,
+    No,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +99,7 @@ impl MarkdownGuard {
             }
         };
         let cells = row.cells();
-        let ruler = row.ruler && row.dashes;
+        let ruler = row.ruler == Ruler::Dashed;
         let span = Span { start: row.start, end: row.end };
         self.table = match self.table {
             Table::None | Table::Header { .. } if !ruler => Table::Header { cells },
@@ -138,8 +145,7 @@ impl Row {
             pipes: 0,
             escaped: false,
             ends_with_pipe: true,
-            ruler: true,
-            dashes: false,
+            ruler: Ruler::Empty,
         }
     }
 
@@ -151,8 +157,11 @@ impl Row {
         self.end = at.step(ch);
         self.ends_with_pipe = ch == '|' && !self.escaped;
         self.pipes += u32::from(self.ends_with_pipe);
-        self.dashes |= ch == '-';
-        self.ruler &= matches!(ch, '|' | '-' | ':');
+        self.ruler = match (self.ruler, ch) {
+            (Ruler::Empty | Ruler::Dashed, '-') => Ruler::Dashed,
+            (ruler, '|' | ':') => ruler,
+            _ => Ruler::No,
+        };
         self.escaped = ch == '\\' && !self.escaped;
     }
 

@@ -52,8 +52,10 @@ impl Watch for MaxLengthGuard {
 
 #[cfg(test)]
 mod tests {
-    use crate::guards::Check;
-    use crate::guards::testing::{findings, guard, hits};
+    use proptest::prelude::*;
+
+    use crate::guards::testing::{findings, guard, guards, hits, same_however_split};
+    use crate::guards::{Check, GuardSpec, NotEmptySpec, check};
 
     use super::*;
 
@@ -67,5 +69,22 @@ mod tests {
         };
         assert_eq!(hit.finding, Finding::TooLong);
         assert_eq!((hit.span.start.byte, hit.span.start.char), (6, 5));
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_hits(
+            text in "[aé好 ]{0,20}",
+            max_chars in 1usize..20,
+            cuts in prop::collection::vec(0usize..40, 0..6),
+        ) {
+            let set = guards(&[
+                GuardSpec::new(Check::MaxLength(MaxLengthSpec { max_chars })),
+                GuardSpec::new(Check::NotEmpty(NotEmptySpec { min_chars: max_chars })),
+            ]);
+            same_however_split(&set, &text, &cuts);
+            let too_long = check(&set, &text).iter().any(|hit| hit.finding == Finding::TooLong);
+            prop_assert_eq!(too_long, text.chars().count() > max_chars);
+        }
     }
 }

@@ -7,6 +7,26 @@
 //!
 //! Guards that look for something (patterns, secrets, personal data) know from where on a match may still be going on:
 //! text from [`GuardState::open_from`] on is what a careful consumer is not yet given.
+//!
+//! ```
+//! use l0_engine::guards::{Check, GuardSet, GuardSpec, PatternsSpec};
+//!
+//! let check = Check::Patterns(PatternsSpec {
+//!     regexes: vec![r"\bproject \w+bird\b".to_owned()],
+//!     ..PatternsSpec::default()
+//! });
+//! let set = GuardSet::compile(&[GuardSpec::new(check).masking("[…]")], None)?;
+//! let mut state = set.start();
+//!
+//! assert!(state.feed(&set, "We call it pro").is_clear());
+//! assert_eq!(state.open_from(&set).map(|at| at.byte), Some(11), "it may become one");
+//! assert!(state.feed(&set, "ject bluebird").is_clear(), "it may still become bluebirds");
+//! let verdict = state.feed(&set, ".");
+//! assert_eq!(verdict.hits.len(), 1);
+//! let masks = state.take_masks(&set);
+//! assert_eq!((masks[0].span.start.byte, masks[0].span.end.byte), (11, 27));
+//! # Ok::<(), l0_engine::guards::GuardError>(())
+//! ```
 
 mod drift;
 mod fence;

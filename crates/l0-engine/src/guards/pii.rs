@@ -168,7 +168,7 @@ fn international_phone(text: &str) -> Option<Range<usize>> {
     let balanced = opened == number.matches(')').count() && opened <= 1;
     let fits = (9..=15).contains(&digits.len()) && is_calling_code(&digits);
     let fictional = digits.starts_with('1') && (digits.len() != 11 || !is_american(digits.get(1..)?));
-    (balanced && fits && !fictional && is_varied(&digits)).then(|| start..text.len())
+    (balanced && fits && !fictional && is_varied(&digits)).then_some(start..text.len())
 }
 
 /// Whether a number begins with a country's code.
@@ -207,7 +207,7 @@ fn is_calling_code(digits: &str) -> bool {
 fn american_phone(text: &str) -> Option<Range<usize>> {
     let start = text.find(|ch: char| ch == '(' || ch.is_ascii_digit())?;
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    (is_american(&digits) && is_varied(&digits)).then(|| start..text.len())
+    (is_american(&digits) && is_varied(&digits)).then_some(start..text.len())
 }
 
 /// Whether ten digits can be a number of the North American plan, and one that is not kept for fiction.
@@ -354,7 +354,7 @@ fn card(text: &str) -> Option<Range<usize>> {
     }
     let digits: String = written.chars().filter(char::is_ascii_digit).collect();
     let issued = is_issued(&digits) && has_luhn_digit(&digits) && is_varied(&digits);
-    (issued && !PUBLISHED.contains(&digits.as_str())).then(|| start..text.len())
+    (issued && !PUBLISHED.contains(&digits.as_str())).then_some(start..text.len())
 }
 
 /// Whether a card network issues numbers that begin like this and are as long.
@@ -402,5 +402,107 @@ fn ssn(text: &str) -> Option<Range<usize>> {
         area != "000" && area != "666" && !area.starts_with('9') && group != "00" && serial != "0000";
     // Those that advertisements have made known.
     let published = matches!(number, "078-05-1120" | "219-09-9999" | "123-45-6789");
-    (assignable && !published).then(|| start..text.len())
+    (assignable && !published).then_some(start..text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use crate::guards::testing::{findings, follow, guard, masking, refusal, same_however_split};
+    use crate::guards::{Check, GuardSet, GuardSpec};
+
+    use super::*;
+
+    static SETS: LazyLock<[GuardSet; 2]> = LazyLock::new(|| [guard(pii()), masking(pii())]);
+
+    fn pii() -> Check {
+        Check::Pii(PiiSpec::default())
+    }
+
+    #[test]
+    fn every_format_is_an_expression() {
+        for format in FORMATS {
+            let verify = Verify::Each(format.verify);
+            let needle = Needle::of_format(0, Choice::First, Finding::Empty, format.regex, verify);
+            assert!(needle.is_some(), "{}", format.regex);
+        }
+    }
+
+    #[test]
+    fn the_mask_covers_the_datum_and_nothing_else() {
+        let set = masking(pii());
+        for (before, datum, after) in [
+            ("write to ", "anna.k@acme.io", ". Thanks"),
+            ("call ", "+49 30 3904 7712", ", please"),
+            ("call ", "(415) 682-3971", "."),
+            ("IBAN: ", "NL91 ABNA 0417 1643 00", ", please"),
+            ("card ", "4539 1488 0343 6467", " is mine"),
+            ("SSN:", "536-22-8726", "!"),
+            ("账户", "NL91ABNA0417164300", "。"),
+        ] {
+            let text = format!("{before}{datum}{after}");
+            let outcome = follow(&set, [text.as_str()]);
+            let masked: Vec<_> =
+                outcome.masks.iter().map(|mask| &text[mask.span.start.byte..mask.span.end.byte]).collect();
+            assert_eq!(masked, [datum], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_shaped_alike_passes() {
+        let set = guard(pii());
+        for text in [
+            "4539 1488 0343 6468",
+            "1.4539148803436467",
+            "4539-1488 0343-6467",
+            "NL92 ABNA 0417 1643 00",
+            "+49 1111 111 1111",
+            "(415) 555-0123",
+            "536-00-8726",
+            "a536-22-8726",
+            "no-reply@acme.io, jane@example.com",
+            "x = 5+493039047712",
+        ] {
+            assert_eq!(findings(&set, text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_kind_can_be_chosen_but_not_none() {
+        let only = |kinds| Check::Pii(PiiSpec { kinds });
+        let set = guard(only(vec![PiiKind::Card]));
+        assert_eq!(findings(&set, "anna.k@acme.io, 4539148803436467"), [Finding::Pii(PiiKind::Card)]);
+        assert!(refusal(GuardSpec::new(only(vec![]))).contains("`kinds` is empty"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_hits(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("anna.k@acme.io"),
+                    Just("+49 30 3904 7712"),
+                    Just("415-682-3971"),
+                    Just("NL91 ABNA 0417 1643 00"),
+                    Just("4539 1488 0343 6467"),
+                    Just("536-22-8726"),
+                    Just(" "),
+                    Just("."),
+                    Just("1"),
+                    Just("é"),
+                    Just("+"),
+                ],
+                0..8,
+            ),
+            cuts in prop::collection::vec(0usize..120, 0..8),
+        ) {
+            let text = parts.concat();
+            for set in &*SETS {
+                same_however_split(set, &text, &cuts);
+            }
+        }
+    }
 }

@@ -88,10 +88,10 @@ impl Ascents {
         let (mut last, mut run): (Option<u8>, usize) = (None, 0);
         for byte in bytes {
             if let Some(last) = last {
-                let ascends = last.wrapping_add(1) == byte;
-                run = if ascends { run + 1 } else { 0 };
+                let is_next = last.wrapping_add(1) == byte;
+                run = if is_next { run + 1 } else { 0 };
                 ascents.pairs += 1;
-                ascents.count += usize::from(ascends);
+                ascents.count += usize::from(is_next);
                 ascents.longest = ascents.longest.max(run);
             }
             last = Some(byte);

@@ -373,7 +373,123 @@ const fn mix(hash: u64, value: u64) -> u64 {
 
 /// The better half of a hash.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the upper half is what is wanted")]
 const fn fold(hash: u64) -> u32 {
     (hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::guards::testing::{drifting, findings, guard, hits, same_however_split, warning};
+    use crate::guards::{Check, DriftSpec, GuardSet, GuardSpec};
+
+    use super::*;
+
+    fn repetition(min_repeats: usize, min_chars: usize) -> Check {
+        Check::Repetition(RepetitionSpec { min_repeats, min_chars })
+    }
+
+    fn default() -> GuardSet {
+        guard(Check::Repetition(RepetitionSpec::default()))
+    }
+
+    #[test]
+    fn both_bounds_have_to_be_passed() {
+        let set = guard(repetition(4, 60));
+        for (text, found) in [
+            ("one two three four five six. ".repeat(3), false),
+            ("one two three four five six. ".repeat(4), true),
+            ("ha ".repeat(19), false),
+            ("ha ".repeat(21), true),
+            ("a".repeat(50), false),
+            ("a".repeat(200), true),
+        ] {
+            assert_eq!(!findings(&set, &text).is_empty(), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_loop_is_found_whatever_its_period_and_from_its_first_word_on() {
+        for period in [1, 2, 3, 7, 50, 200, 400] {
+            let words: Vec<_> = (0..period).map(|word| format!("w{} ", word * 7_919 % 1_009)).collect();
+            let block = words.concat();
+            let text = format!("Something else before. {}", block.repeat(2_000 / block.len() + 5));
+            let hits = hits(&default(), &text);
+            let [hit] = hits.as_slice() else {
+                panic!("period {period}: {hits:?}");
+            };
+            assert_eq!(hit.span.start.byte, 23, "period {period}");
+        }
+    }
+
+    #[test]
+    fn lines_recur_with_longer_periods_than_words_do() {
+        let lines: Vec<_> = (0..60)
+            .map(|line| {
+                format!("line {} has {} words of its own, and {} more\n", line * 31, line * 17, line * 5)
+            })
+            .collect();
+        let block = lines.concat();
+        assert_eq!(findings(&default(), &block.repeat(5)), [Finding::Repetition]);
+    }
+
+    #[test]
+    fn what_grows_while_it_repeats_itself_is_no_loop() {
+        let counting: Vec<_> = (0..400).map(|number| format!("Step {number} is done. ")).collect();
+        let counting = counting.concat();
+        let table = format!("| {} |\n", ["0"; 40].join(" | ")).repeat(30);
+        let ruler = "=".repeat(3_000);
+        for text in [counting, table, ruler] {
+            assert_eq!(findings(&default(), &text), []);
+        }
+    }
+
+    #[test]
+    fn one_loop_is_one_warning_and_the_next_another() {
+        let set = warning(repetition(3, 40));
+        let text =
+            format!("{}and then {}", "round and round we go ".repeat(20), "up and down the hill ".repeat(20));
+        assert_eq!(findings(&set, &text).len(), 2);
+    }
+
+    #[test]
+    fn bounds_that_make_no_sense_are_refused() {
+        for (check, message) in [
+            (repetition(1, 100), "`min_repeats` is 1; allowed are 2 to 1000"),
+            (repetition(4, 3), "`min_chars` is 3; allowed are 16 to 1000000"),
+        ] {
+            let refusal = crate::guards::testing::refusal(GuardSpec::new(check));
+            assert!(refusal.contains(message), "{refusal}");
+        }
+    }
+
+    proptest! {
+        /// Any block of words, repeated often enough after anything else, is found.
+        #[test]
+        fn every_loop_is_found(
+            before in "[a-d ]{0,40}",
+            block in "[a-e]{1,3}( [a-e]{1,3}){0,20}",
+        ) {
+            let text = format!("{before}. {}", format!("{block} ").repeat(1_400 / block.len() + 5));
+            prop_assert_eq!(findings(&default(), &text), [Finding::Repetition]);
+        }
+
+        #[test]
+        fn any_split_gives_the_same_hits(
+            words in prop::collection::vec("(a|bb|é|好|1|\n|, )", 0..12),
+            times in 1usize..12,
+            cuts in prop::collection::vec(0usize..400, 0..8),
+        ) {
+            let text = words.join(" ").repeat(times);
+            same_however_split(&warning(repetition(3, 16)), &text, &cuts);
+            let drift = DriftSpec {
+                repetition: RepetitionSpec { min_repeats: 3, min_chars: 16 },
+                script_letters: 8,
+                threshold_permille: 500,
+                ..DriftSpec::default()
+            };
+            same_however_split(&drifting(&drift), &text, &cuts);
+        }
+    }
 }

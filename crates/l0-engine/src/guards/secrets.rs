@@ -47,7 +47,7 @@ pub enum SecretKind {
     Google,
     /// GitHub and GitLab tokens.
     Forge,
-    /// Tokens of package registries: npm, `PyPI`, crates.io, Docker.
+    /// Tokens of package registries: of JavaScript, Python, Rust and Docker.
     Registry,
     /// Keys of model providers: `OpenAI`, Anthropic, Groq, Hugging Face and others.
     Model,
@@ -317,4 +317,139 @@ fn base64(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use crate::guards::testing::{findings, follow, guard, masking, refusal, same_however_split};
+    use crate::guards::{Check, GuardSet, GuardSpec};
+
+    use super::*;
+
+    static SETS: LazyLock<[GuardSet; 2]> = LazyLock::new(|| [guard(secrets()), masking(secrets())]);
+
+    const GITHUB: &str = "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";
+
+    fn secrets() -> Check {
+        Check::Secrets(SecretsSpec::default())
+    }
+
+    #[test]
+    fn every_format_is_an_expression() {
+        for format in FORMATS {
+            let needle = Needle::of_format(0, Choice::First, Finding::Empty, format.regex, format.verify);
+            assert!(needle.is_some(), "{}", format.regex);
+        }
+    }
+
+    #[test]
+    fn a_checksum_tells_a_token_from_one_that_only_looks_like_it() {
+        let [set, _] = &*SETS;
+        assert_eq!(findings(set, GITHUB), [Finding::Secret(SecretKind::Forge)]);
+        assert_eq!(findings(set, &GITHUB.replace('z', "y")), []);
+    }
+
+    #[test]
+    fn the_mask_covers_the_secret_and_nothing_else() {
+        let [_, set] = &*SETS;
+        for (before, secret, after) in [
+            ("the token is ", GITHUB, ", keep it"),
+            ("api_key = \"", "8fK2pQx9LmR4vT7wZ1cB5nD3", "\"\n"),
+            ("postgres://app:", "8fK2pQx9LmR4vT7w", "@db.acme.internal/x"),
+            ("密钥：", "AKIAQJXZKWVPNMTRHDLB", "。"),
+        ] {
+            let text = format!("{before}{secret}{after}");
+            let outcome = follow(set, [text.as_str()]);
+            let [mask] = outcome.masks.as_slice() else {
+                panic!("{text}: {outcome:?}");
+            };
+            let masked = &text[mask.span.start.byte..mask.span.end.byte];
+            assert_eq!(masked, secret);
+            assert_eq!(mask.span.start.char, before.chars().count());
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_masked_to_its_end() {
+        let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+        let block = format!(
+            "-----BEGIN PRIVATE KEY-----\n{}-----END PRIVATE KEY-----",
+            format!("{line}\n").repeat(20)
+        );
+        let text = format!("Here:\n{block}\nThat was it.");
+        let [_, set] = &*SETS;
+        let outcome = follow(set, [text.as_str()]);
+        let masked: Vec<_> =
+            outcome.masks.iter().map(|mask| &text[mask.span.start.byte..mask.span.end.byte]).collect();
+        assert_eq!(masked, [block.as_str()]);
+    }
+
+    /// G1 holds what was shown; this holds back what must not be: no character of a key leaves before the key is known.
+    #[test]
+    fn nothing_of_a_key_is_shown_before_it_is_known() {
+        let [set, _] = &*SETS;
+        let mut state = set.start();
+        let text = format!("so {GITHUB}.");
+        let mut shown = 0;
+        for (start, ch) in text.char_indices() {
+            let verdict = state.feed(set, &text[start..start + ch.len_utf8()]);
+            if verdict.stop().is_some() {
+                assert!(shown <= 3, "{shown} bytes were shown");
+                return;
+            }
+            shown = state.open_from(set).unwrap_or_else(|| state.at()).byte;
+        }
+        panic!("the key was not found");
+    }
+
+    #[test]
+    fn a_kind_can_be_chosen_but_not_none() {
+        let only = |kinds| Check::Secrets(SecretsSpec { kinds: Some(kinds) });
+        assert_eq!(findings(&guard(only(vec![SecretKind::Aws])), GITHUB), []);
+        assert!(refusal(GuardSpec::new(only(vec![]))).contains("`kinds` is empty"));
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_masked_whole_stops_the_attempt() {
+        let [_, set] = &*SETS;
+        let text = format!("sk-ant-api03-{}", "8fK2pQx9LmR4vT7wZ1cB".repeat(300));
+        let outcome = follow(set, [text.as_str()]);
+        let [hit] = outcome.hits.as_slice() else {
+            panic!("{outcome:?}");
+        };
+        assert!(hit.stops() && !hit.masked);
+        same_however_split(set, &text, &[4_000, 4_095, 4_096, 4_097]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_hits(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just(GITHUB),
+                    Just("sk-ant-api03-8fK2pQx9LmR4vT7wZ1cB5nD3hJ6gF0sA2qW4eR7t"),
+                    Just("api_key: 8fK2pQx9LmR4vT7wZ1cB "),
+                    Just("postgres://app:8fK2pQx9LmR4vT7w@db.acme.internal "),
+                    Just("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.8fK2pQx9LmR4vT7wZ1cB5nD3"),
+                    Just("AKIAQJXZKWVPNMTRHDLB"),
+                    Just("sk-"),
+                    Just(" "),
+                    Just("é"),
+                    Just("="),
+                    Just("-----BEGIN PRIVATE KEY-----\n"),
+                ],
+                0..6,
+            ),
+            cuts in prop::collection::vec(0usize..200, 0..8),
+        ) {
+            let text = parts.concat();
+            for set in &*SETS {
+                same_however_split(set, &text, &cuts);
+            }
+        }
+    }
 }

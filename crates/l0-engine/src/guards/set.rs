@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::drift::{DriftAction, DriftGuard, DriftSpec, Scores};
 use super::hit::{At, Hit, Verdict};
+use super::latex::{LatexGuard, LatexSpec};
 use super::patterns;
 use super::repetition::{Repetition, RepetitionGuard};
 use super::report::{Mask, Masks, Report, Rule};
@@ -148,7 +149,9 @@ impl GuardState {
             masks: &mut self.masks,
         };
         for (rule, watcher) in &mut self.watchers {
-            watcher.feed(text, at, &mut |finding, span| report.hit(*rule, finding, span));
+            watcher.feed(text, at, &mut |finding, span| {
+                report.hit(*rule, finding, span);
+            });
         }
         if let (Some(searcher), Some(search)) = (&set.compiled.searcher, &mut self.search) {
             search.feed(searcher, text, at, &mut report);
@@ -275,7 +278,7 @@ impl Compiler {
             Check::Json(json) => Watcher::Json(json.compile()),
             Check::JsonSchema(schema) => Watcher::JsonSchema(schema.compile()?),
             Check::Markdown(markdown) => Watcher::Markdown(markdown.compile()),
-            Check::Latex(latex) => Watcher::Latex(latex.compile()),
+            Check::Latex(LatexSpec {}) => Watcher::Latex(LatexGuard::new()),
             Check::NotEmpty(not_empty) => Watcher::NotEmpty(not_empty.compile()?),
             Check::MaxLength(max_length) => Watcher::MaxLength(max_length.compile()?),
             Check::Patterns(patterns) => return self.look_for(patterns.compile(rule, choice)?),
@@ -326,5 +329,176 @@ impl Compiler {
                 drift,
             }),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::guards::testing::{follow, guards, hits};
+    use crate::guards::{
+        Finding, JsonSpec, MaxLengthSpec, NotEmptySpec, PatternsSpec, PiiSpec, SecretsSpec, Severity, Signal,
+    };
+
+    use super::*;
+
+    fn literal(literal: &str) -> Check {
+        Check::Patterns(PatternsSpec { literals: vec![literal.to_owned()], ..PatternsSpec::default() })
+    }
+
+    #[test]
+    fn a_set_of_nothing_says_nothing() {
+        let set = guards(&[]);
+        assert!(set.is_empty() && !set.masks());
+        let mut state = set.start();
+        assert!(state.feed(&set, "anything").is_clear());
+        assert_eq!(state.open_from(&set), None);
+        assert!(state.finish(&set).is_clear());
+        assert_eq!((state.at().byte, state.at().char), (8, 8));
+    }
+
+    #[test]
+    fn hits_name_their_guard_and_what_becomes_of_the_attempt() {
+        let mut fatal = GuardSpec::new(literal("b")).severity(Severity::Fatal);
+        fatal.name = Some("no-b".to_owned());
+        let mut error = GuardSpec::new(literal("a"));
+        error.recoverable = false;
+        let set = guards(&[error, fatal, GuardSpec::new(literal("c")).masking("*")]);
+        assert_eq!((set.name(0), set.name(1), set.name(2)), ("patterns", "no-b", "patterns"));
+        assert_eq!((set.replacement(1), set.replacement(2)), (None, Some("*")));
+        assert!(set.masks());
+        let verdict = set.start().feed(&set, "abc");
+        let hits: Vec<_> =
+            verdict.hits.iter().map(|hit| (hit.rule, hit.severity, hit.recoverable, hit.masked)).collect();
+        assert_eq!(
+            hits,
+            [
+                (0, Severity::Error, false, false),
+                (1, Severity::Fatal, true, false),
+                (2, Severity::Warn, true, true),
+            ]
+        );
+        assert_eq!(verdict.stop().map(|hit| hit.rule), Some(1), "the gravest");
+    }
+
+    /// After a continuation the state is rebuilt by feeding what was shown, and goes on as if nothing had happened.
+    #[test]
+    fn a_state_that_is_fed_what_was_shown_goes_on_from_there() {
+        let set = guards(&[
+            GuardSpec::new(literal("secret word")),
+            GuardSpec::new(Check::Json(JsonSpec::default())),
+        ]);
+        let mut first = set.start();
+        let _ = first.feed(&set, "[\"the secr");
+        let mut rebuilt = set.start();
+        let _ = rebuilt.feed(&set, "[\"the secr");
+        let mut copy = first.clone();
+        for state in [&mut first, &mut rebuilt, &mut copy] {
+            let verdict = state.feed(&set, "et word\"]");
+            let [hit] = verdict.hits.as_slice() else {
+                panic!("{verdict:?}");
+            };
+            assert_eq!((hit.span.start.byte, hit.span.end.byte), (6, 17));
+            assert!(state.finish(&set).is_clear());
+        }
+    }
+
+    #[test]
+    fn a_text_that_has_ended_takes_nothing_more() {
+        let set = guards(&[GuardSpec::new(Check::NotEmpty(NotEmptySpec::default()))]);
+        let mut state = set.start();
+        assert_eq!(state.finish(&set).hits.len(), 1);
+        assert!(state.finish(&set).is_clear());
+        assert!(state.feed(&set, "late").is_clear());
+        assert_eq!(state.at(), At::default());
+    }
+
+    #[test]
+    fn warnings_are_bounded_and_masks_are_not() {
+        let text = "a ".repeat(1_000);
+        let set = guards(&[GuardSpec::new(literal("a")).severity(Severity::Warn)]);
+        assert_eq!(hits(&set, &text).len(), 64);
+        let set = guards(&[GuardSpec::new(literal("a")).masking("b")]);
+        assert_eq!(follow(&set, [text.as_str()]).masks.len(), 1_000);
+    }
+
+    #[test]
+    fn drift_is_reported_once_with_what_becomes_of_it() {
+        let drift = DriftSpec { action: DriftAction::Fallback, ..DriftSpec::default() };
+        let set = GuardSet::compile(&[], Some(&drift)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(set.drift_action(), Some(DriftAction::Fallback));
+        let mut state = set.start();
+        let mut drifts = Vec::new();
+        for _ in 0..500 {
+            drifts.extend(state.feed(&set, "again and again ").drifts);
+        }
+        let [drifted] = drifts.as_slice() else {
+            panic!("{drifts:?}");
+        };
+        assert_eq!((drifted.signal, drifted.score_permille), (Signal::Repetition, 1_000));
+        assert_eq!(state.scores().repetition, 1_000);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_guard_and_field() {
+        let refusal = |specs: &[GuardSpec]| match GuardSet::compile(specs, None) {
+            Ok(_) => panic!("compiled"),
+            Err(error) => error.to_string(),
+        };
+        let not_empty = || GuardSpec::new(Check::NotEmpty(NotEmptySpec::default()));
+        let max = |max_chars| GuardSpec::new(Check::MaxLength(MaxLengthSpec { max_chars }));
+        assert_eq!(
+            refusal(&[not_empty(), max(0)]),
+            "guard 1 (max_length): `max_chars` is 0; allowed are 1 to 1000000000"
+        );
+        assert_eq!(
+            refusal(&[not_empty().masking("*")]),
+            "guard 0 (not_empty): `mask` only patterns, secrets and pii can mask"
+        );
+        assert_eq!(
+            refusal(&[GuardSpec::new(literal("a")).masking("*").severity(Severity::Error)]),
+            "guard 0 (patterns): `severity` must be `warn` where `mask` is set, because a masked attempt goes on"
+        );
+        let mut unnamed = not_empty();
+        unnamed.name = Some(String::new());
+        assert_eq!(refusal(&[unnamed]), "guard 0 (not_empty): `name` must have 1 to 64 characters");
+        assert_eq!(
+            refusal(&vec![not_empty(); GUARDS_MAX + 1]),
+            "guards: `guards` has 257 guards; allowed are up to 256"
+        );
+        let drift = DriftSpec { signals: vec![Signal::Length], ..DriftSpec::default() };
+        let error = GuardSet::compile(&[], Some(&drift)).map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(error, Err("drift: `expected_chars` is needed where `signals` has length".to_owned()));
+    }
+
+    #[test]
+    fn specs_are_data_and_what_they_do_not_know_is_refused() {
+        let specs = vec![
+            GuardSpec::new(Check::Json(JsonSpec::default())),
+            GuardSpec::new(Check::Secrets(SecretsSpec::default())).masking("[secret]"),
+            GuardSpec::new(Check::Pii(PiiSpec::default())).severity(Severity::Fatal),
+        ];
+        let json = serde_json::to_string(&specs).expect("specs are JSON");
+        assert_eq!(serde_json::from_str::<Vec<GuardSpec>>(&json).expect("as written"), specs);
+        let short: GuardSpec =
+            serde_json::from_str(r#"{"check": {"patterns": {"literals": ["x"]}}}"#).expect("defaults");
+        assert_eq!(short, GuardSpec::new(literal("x")));
+        for unknown in [
+            r#"{"check": {"patterns": {"literal": ["x"]}}}"#,
+            r#"{"check": {"pattern": {}}}"#,
+            r#"{"check": {"json": {}}, "severty": "warn"}"#,
+            r#"{"check": {"json": {"root": "list"}}}"#,
+        ] {
+            assert!(serde_json::from_str::<GuardSpec>(unknown).is_err(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn hits_are_records() {
+        let set = guards(&[GuardSpec::new(literal("é"))]);
+        let hits = hits(&set, "né");
+        let json = serde_json::to_string(&hits).expect("hits are JSON");
+        assert!(!json.contains('é'), "a hit never quotes: {json}");
+        assert_eq!(serde_json::from_str::<Vec<Hit>>(&json).expect("as written"), hits);
+        assert_eq!(hits[0].finding, Finding::Literal(0));
     }
 }

@@ -21,8 +21,8 @@ pub(super) fn guards(specs: &[GuardSpec]) -> GuardSet {
     GuardSet::compile(specs, None).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub(super) fn drifting(drift: DriftSpec) -> GuardSet {
-    GuardSet::compile(&[], Some(&drift)).unwrap_or_else(|error| panic!("{error}"))
+pub(super) fn drifting(drift: &DriftSpec) -> GuardSet {
+    GuardSet::compile(&[], Some(drift)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub(super) fn hits(set: &GuardSet, text: &str) -> Vec<Hit> {
@@ -75,12 +75,12 @@ pub(super) fn follow<'a>(set: &GuardSet, pieces: impl IntoIterator<Item = &'a st
         }
         outcome.hits.extend(verdict.hits);
         outcome.drifts.extend(verdict.drifts);
-        let open = state.open_from(set).unwrap_or(state.at());
+        let open = state.open_from(set).unwrap_or_else(|| state.at());
         assert!(open >= shown, "{open:?} is before {shown:?}");
         assert!(open <= state.at());
         assert!(state.at().char - open.char <= super::HOLD_CHARS_MAX);
         for mask in state.take_masks(set) {
-            let last = outcome.masks.last().map_or(At::default(), |mask: &Mask| mask.span.end);
+            let last = outcome.masks.last().map_or_else(At::default, |mask: &Mask| mask.span.end);
             assert!(mask.span.start >= last && mask.span.start >= shown);
             outcome.masks.push(mask);
         }

@@ -89,12 +89,17 @@ impl Session {
         if live.finish.as_ref().is_some_and(Finish::is_whole) {
             live.tools.finish();
         }
+        let failed = live.finish == Some(Finish::Error);
+        let waits = !part.is_content() && !live.said_it_ended();
         let broken = if !follows {
             Broken::of(FaultClass::Network, "sequence_gap")
         } else if malformed {
             Broken::of(FaultClass::Content, "tool_args")
-        } else if live.finish == Some(Finish::Error) {
+        } else if failed {
             Broken::of(FaultClass::Overload, "finish_error")
+        } else if let Some(clock) = self.clock_run_out().filter(|_| waits) {
+            // Its timer is late: a target that keeps on saying nothing may keep it from ever ringing.
+            Broken::of(FaultClass::Stall, clock)
         } else {
             return self.take_item(item, &part.text);
         };
@@ -292,7 +297,9 @@ impl Session {
         let served = live.state == AttemptState::Served;
         let reasons = live.reasoning_shown || self.queue.reasons;
         let blank = !live.has_content && !reasons && self.queue.len() < LEADING_BLANKS_MAX;
-        let may_give = served || (!blank && live.seam.is_none() && self.delivers_at_once());
+        // While it has yet to repeat what the consumer has, even white space may belong to another answer.
+        let joined = live.seam.is_none() && !live.is_behind();
+        let may_give = served || (!blank && joined && self.delivers_at_once());
         while let Some(item) = self.queue.item(0).filter(|_| self.queue.settled > 0) {
             let held = || self.held_from().is_some_and(|from| item.bytes - item.skip > from);
             if !item.repeated && (!may_give || (!served && held())) {

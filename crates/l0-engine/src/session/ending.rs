@@ -89,16 +89,25 @@ impl Session {
         } else if let Some(next) = self.next.filter(|_| self.state == SessionState::Waiting) {
             self.open(next);
         } else if let Some(live) = &self.live {
-            let whole = self.is_whole(live);
-            let code = match (live.state, live.phase) {
-                _ if whole => "call",
-                (AttemptState::Opening, _) => "open",
-                (_, Phase::First) => "first",
-                (_, Phase::Text) => "text",
-                (_, Phase::Reasoning) => "reasoning",
-                (_, Phase::ToolArgs) => "tool_args",
-            };
-            self.fail(Failure::seen(&Broken::of(FaultClass::Stall, code), Origin::Engine));
+            let clock = self.clock_name(live);
+            self.fail(Failure::seen(&Broken::of(FaultClass::Stall, clock), Origin::Engine));
+        }
+    }
+
+    /// The live attempt's clock, if it has run out without any read pending now.
+    pub(super) fn clock_run_out(&self) -> Option<&'static str> {
+        let live = self.live.as_ref()?;
+        self.is_due(self.now, Some(Duration::ZERO)).then(|| self.clock_name(live))
+    }
+
+    fn clock_name(&self, live: &Attempt) -> &'static str {
+        match (live.state, live.phase) {
+            _ if self.is_whole(live) => "call",
+            (AttemptState::Opening, _) => "open",
+            (_, Phase::First) => "first",
+            (_, Phase::Text) => "text",
+            (_, Phase::Reasoning) => "reasoning",
+            (_, Phase::ToolArgs) => "tool_args",
         }
     }
 

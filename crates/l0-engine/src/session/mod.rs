@@ -305,8 +305,7 @@ impl Session {
         match (&input, self.state) {
             (Input::Start | Input::Checked(_), SessionState::Idle)
             | (Input::Admitted(_), SessionState::Asking) => {}
-            (Input::Checked(_), _) => return Err(Misuse::StartedTwice),
-            (Input::Start, _) => return Err(Misuse::StartedTwice),
+            (Input::Start | Input::Checked(_), _) => return Err(Misuse::StartedTwice),
             (_, SessionState::Idle) => return Err(Misuse::NotStarted),
             (_, SessionState::Done) => return Ok(None),
             (Input::Admitted(_), _) => return Err(Misuse::NotAsked),

@@ -62,3 +62,18 @@ fn the_clock_of_a_call_runs_from_its_beginning() {
         assert_ne!(rig.driver.session().state(), SessionState::Reading);
     }
 }
+
+/// §5. Keep-alives neither wind a clock up nor keep it from running out when the timer is late.
+#[test]
+fn keep_alives_do_not_hide_a_silence() {
+    let mut rig = Rig::simple(Policy::default());
+    rig.says("A word");
+    for _ in 0..2 {
+        rig.part_after(SECOND * 14, Part::default());
+        assert!(rig.driver.session().faults().is_empty());
+    }
+    let due = rig.driver.session().poll_timeout(Some(rig.now)).unwrap();
+    assert_eq!(due.since(rig.now), SECOND * 2);
+    rig.part_after(SECOND * 14, Part::default());
+    assert_eq!((rig.last_fault().class, rig.last_fault().code.as_deref()), (FaultClass::Stall, Some("text")));
+}

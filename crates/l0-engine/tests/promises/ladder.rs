@@ -74,3 +74,17 @@ fn a_failed_attempt_that_showed_nothing_leaves_the_break_where_it_was() {
     rig.fails(status(503)).waits_out();
     assert_eq!(rig.opening().mode, Mode::Rerun);
 }
+
+/// G1. White space before a call that has to be repeated may be another answer's: it waits for the call.
+#[test]
+fn white_space_of_an_answer_that_does_not_fit_is_not_given() {
+    let policy = with_rungs(&[Rung::Rerun]);
+    let mut rig = Rig::simple(policy.clone());
+    rig.calls("look", "{}").fails(cut()).waits_out();
+    rig.part(Part { reasoning: true, ..Part::default() }).says("\n").says("Something else.");
+    assert_eq!((rig.last_fault().code.as_deref(), rig.text()), (Some("diverged"), ""));
+    let mut rig = Rig::simple(policy);
+    rig.calls("look", "{}").fails(cut()).waits_out();
+    rig.says("\n").calls("look", "{}").says("Done.").ends();
+    assert_eq!((rig.ending(), rig.text()), (Ending::Complete, "\nDone."));
+}

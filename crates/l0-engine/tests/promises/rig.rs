@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use l0_engine::{
-    Admission, AttemptId, AttemptOutcome, Ending, Event, Facts, Fault, FaultClass, Instant, Outcome, Part,
-    Plan, Policy, Prefill, SessionState, Stage, Target, TargetId, ToolFragment,
+    Admission, AttemptId, AttemptOutcome, Ending, Event, Facts, Fault, Instant, Outcome, Part, Plan, Policy,
+    Prefill, SessionState, Stage, Target, TargetId, ToolFragment,
 };
 use l0_sim::driver::{Chunk, Driver, Effect, Opening, Piece};
 
@@ -232,22 +232,4 @@ pub(crate) fn raised(name: &str) -> Facts {
 
 pub(crate) fn status(status: u16) -> Facts {
     Facts { status: Some(status), types: vec!["client.APIStatusError".to_owned()], ..Facts::default() }
-}
-
-/// Facts of each class that the table of faults knows, as far as an exception can bring it about.
-pub(crate) fn of_class(class: FaultClass) -> Facts {
-    match class {
-        FaultClass::Network => cut(),
-        FaultClass::Overload => status(503),
-        FaultClass::Stall => raised("x.StreamChunkTimeoutError"),
-        FaultClass::Protocol => raised("json.decoder.JSONDecodeError"),
-        FaultClass::Empty => raised("ValueError").with_message("No generation chunks were returned"),
-        FaultClass::Quota => Facts { code: Some("insufficient_quota".to_owned()), ..status(429) },
-        FaultClass::Auth => status(401),
-        FaultClass::Request => status(400),
-        FaultClass::Refused => Facts { code: Some("content_filter".to_owned()), ..status(400) },
-        FaultClass::Cancelled => raised("asyncio.CancelledError"),
-        FaultClass::Internal => Facts { own_code: true, ..raised("KeyError") },
-        FaultClass::Content | FaultClass::Limited => unreachable!("no exception means {class:?}"),
-    }
 }

@@ -173,3 +173,20 @@ fn a_rerun_loses_no_white_space_it_did_not_show() {
     rig.calls("look", "{}").says("\n\nHere").ends();
     assert_eq!((rig.ending(), rig.text()), (Ending::Complete, "\n\nHere"));
 }
+
+/// G1. An answer that starts over and ends at once adds nothing, though too little of it came to be sure.
+#[test]
+fn a_restart_cut_short_is_not_appended() {
+    let shown = "There was a miller who had three sons, a mill, a donkey and a cat";
+    for cut_at in [12, 20, 31, 40] {
+        assert_eq!(continued(Rung::Prefill, shown, &shown[..cut_at]).0, None, "{cut_at}");
+    }
+}
+
+/// G1. A part of the words is not enough where they stand in two places.
+#[test]
+fn a_part_of_the_words_that_stands_twice_does_not_join() {
+    let shown = "bells ring slow and deep.\n\nUnder young! bells ring slow and deep.";
+    let answer = "bells ring slow and deep.\n\nUnder young! bells";
+    assert_eq!(continued(Rung::Prompt, shown, answer).0, None);
+}

@@ -147,12 +147,13 @@ fn repetition(scores: &mut Vec<Score>) {
         let times = 8_000 / block.len() + 4;
         words.push(format!("{lead} {}", format!("{block} ").repeat(times)));
         let length = draw.between(1, 6);
-        let block: String = (0..length)
+        let block: Vec<String> = (0..length)
             .map(|_| {
                 let words = draw.between(1, 12);
-                format!("{}\n", draw.prose(words))
+                draw.prose(words) + "\n"
             })
             .collect();
+        let block = block.concat();
         lines.push(format!("{lead}\n{}", block.repeat(8_000 / block.len() + 4)));
         let length = draw.between(1, 30);
         let block = draw.chars("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏", length);

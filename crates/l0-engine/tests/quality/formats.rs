@@ -56,7 +56,7 @@ pub(crate) const SECRETS: &[Secret] = &[
     secret(SecretKind::Registry, "PyPI token", |draw| {
         format!("pypi-AgEIcHlwaS5vcmc{}", draw.chars(BASE64URL, 150))
     }),
-    secret(SecretKind::Registry, "crates.io token", |draw| format!("cio{}", draw.chars(BASE62, 32))),
+    secret(SecretKind::Registry, "Rust registry token", |draw| format!("cio{}", draw.chars(BASE62, 32))),
     secret(SecretKind::Registry, "Docker token", |draw| format!("dckr_pat_{}", draw.chars(BASE64URL, 27))),
     secret(SecretKind::Model, "OpenAI key", |draw| {
         format!("sk-{}T3BlbkFJ{}", draw.chars(BASE62, 20), draw.chars(BASE62, 20))
@@ -247,11 +247,7 @@ fn phone(draw: &mut Draw) -> String {
     let mut text = format!("+{code}");
     let mut lead = true;
     for length in groups {
-        if !(sign.is_empty() && *length > 4) {
-            text.push_str(sign);
-        } else {
-            text.push(' ');
-        }
+        text.push_str(if sign.is_empty() && *length > 4 { " " } else { sign });
         let body =
             format!("{}{}", if lead { *draw.pick(&["2", "3", "6", "7"]) } else { "" }, draw.digits(*length));
         text.push_str(&body[..*length]);

@@ -196,17 +196,18 @@ fn inserts(draw: &mut Draw) -> String {
 }
 
 fn code(draw: &mut Draw) -> String {
-    let mut text = String::from("```python\n");
-    for number in 0..draw.between(3, 15) {
-        let words = draw.between(4, 10);
-        let words = draw.prose(words);
-        text.push_str(&format!(
-            "def step_{number}(token, *, api_key=None, password=None):\n    # {words}\n    values[{number}] = [[0] * {n} for _ in range({n})]\n    return {{\"a\": values, \"b\": \"{{}}\"}}\n\n",
-            n = draw.between(1, 9),
-        ));
-    }
-    text.push_str("```\n\nThat is all.");
-    text
+    let functions: Vec<String> = (0..draw.between(3, 15))
+        .map(|number| {
+            let words = draw.between(4, 10);
+            let (words, n) = (draw.prose(words), draw.between(1, 9));
+            let signature = format!("def step_{number}(token, *, api_key=None, password=None):");
+            let body = format!("values[{number}] = [[0] * {n} for _ in range({n})]");
+            format!(
+                "{signature}\n    # {words}\n    {body}\n    return {{\"a\": values, \"b\": \"{{}}\"}}\n\n"
+            )
+        })
+        .collect();
+    format!("```python\n{}```\n\nThat is all.", functions.concat())
 }
 
 fn long_numbers(draw: &mut Draw) -> String {
@@ -267,33 +268,35 @@ fn repetitive_list(draw: &mut Draw) -> String {
 }
 
 fn steps(draw: &mut Draw) -> String {
-    let mut text = String::new();
-    for number in 1..draw.between(3, 9) {
-        let words = draw.between(4, 20);
-        text.push_str(&format!("{number}. {}\n\n", draw.prose(words)));
-        let indent = *draw.pick(&["", "   ", "    "]);
-        let (open, close) =
-            *draw.pick(&[("```sh", "```"), ("```", "```"), ("~~~", "~~~"), ("````text", "````")]);
-        text.push_str(&format!("{indent}{open}\n{indent}make step-{number}\n{indent}{close}\n\n"));
-    }
-    text
+    let steps: Vec<String> = (1..draw.between(3, 9))
+        .map(|number| {
+            let words = draw.between(4, 20);
+            let words = draw.prose(words);
+            let indent = *draw.pick(&["", "   ", "    "]);
+            let (open, close) =
+                *draw.pick(&[("```sh", "```"), ("```", "```"), ("~~~", "~~~"), ("````text", "````")]);
+            format!("{number}. {words}\n\n{indent}{open}\n{indent}make step-{number}\n{indent}{close}\n\n")
+        })
+        .collect();
+    steps.concat()
 }
 
 fn mathematics(draw: &mut Draw) -> String {
-    let mut text = String::new();
-    for _ in 0..draw.between(2, 8) {
-        let words = draw.between(5, 30);
-        text.push_str(&draw.prose(words));
-        let (n, m) = (draw.between(2, 9), draw.between(2, 9));
-        let formula = format!("\\frac{{x_{n}^{m}}}{{\\sqrt{{{m}}}}} = {n}");
-        text.push_str(&match draw.below(6) {
-            0 => format!("\n\n$$\n{formula}\n$$\n\n"),
-            1 => format!("\n\n$${formula}$$\n\n"),
-            2 => format!("\n\\[\n{formula}\n\\]\n"),
-            3 => format!("\n\\begin{{align}}\n{formula} \\\\[{n}pt]\n&= {m}\n\\end{{align}}\n"),
-            4 => format!(" Here $x_{n} < \\alpha$ costs ${n}. "),
-            _ => format!(" so $${formula}$$ holds. "),
-        });
-    }
-    text
+    let parts: Vec<String> = (0..draw.between(2, 8))
+        .map(|_| {
+            let words = draw.between(5, 30);
+            let words = draw.prose(words);
+            let (n, m) = (draw.between(2, 9), draw.between(2, 9));
+            let formula = format!("\\frac{{x_{n}^{m}}}{{\\sqrt{{{m}}}}} = {n}");
+            match draw.below(6) {
+                0 => format!("{words}\n\n$$\n{formula}\n$$\n\n"),
+                1 => format!("{words}\n\n$${formula}$$\n\n"),
+                2 => format!("{words}\n\\[\n{formula}\n\\]\n"),
+                3 => format!("{words}\n\\begin{{align}}\n{formula} \\\\[{n}pt]\n&= {m}\n\\end{{align}}\n"),
+                4 => format!("{words} Here $x_{n} < \\alpha$ costs ${n}. "),
+                _ => format!("{words} so $${formula}$$ holds. "),
+            }
+        })
+        .collect();
+    parts.concat()
 }

@@ -12,6 +12,7 @@ __all__ = [
     "ContentError",
     "Continuation",
     "DeadlineError",
+    "Drift",
     "ExhaustedError",
     "Facts",
     "Fault",
@@ -22,6 +23,7 @@ __all__ = [
     "LimitError",
     "Limits",
     "LogProb",
+    "Objection",
     "Opaque",
     "Policy",
     "PolicyError",
@@ -46,11 +48,13 @@ __all__ = [
     "build_info",
     "call",
     "deadline",
+    "guards",
     "idempotency_key",
     "stream",
 ]
 
 if TYPE_CHECKING:
+    from l0_core import guards
     from l0_core._async import AsyncStream, astream
     from l0_core._call import acall, call
     from l0_core._context import deadline, idempotency_key
@@ -71,10 +75,11 @@ if TYPE_CHECKING:
     from l0_core._lifecycle import Lifecycle
     from l0_core._native import BuildInfo, build_info
     from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Unsent, Usage
-    from l0_core._result import Fault, Result, Splice, ToolCall
+    from l0_core._result import Fault, Objection, Result, Splice, ToolCall
     from l0_core._sync import Stream, stream
     from l0_core._target import Target
     from l0_core._version import __version__
+    from l0_core.guards import Drift
     from l0_core.policy import Breaker, Continuation, Limits, Policy, Retry, RetryBudget, Timeouts
 else:  # Hidden from type checkers, which would otherwise let any misspelt name pass.
     from l0_core._lazy import lazy
@@ -89,13 +94,15 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._lifecycle": ["Lifecycle"],
         "._native": ["BuildInfo", "build_info"],
         "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Unsent", "Usage"],
-        "._result": ["Fault", "Result", "Splice", "ToolCall"],
+        "._result": ["Fault", "Objection", "Result", "Splice", "ToolCall"],
         "._sync": ["Stream", "stream"],
         "._target": ["Target"],
         "._version": ["__version__"],
+        ".guards": ["Drift"],
         ".policy": ["Breaker", "Continuation", "Limits", "Policy", "Retry", "RetryBudget", "Timeouts"],
     }
     __getattr__, __dir__ = lazy(
-        __name__, {name: f"{module}:{name}" for module, names in _HOMES.items() for name in names}
+        __name__,
+        {"guards": ".guards"} | {name: f"{module}:{name}" for module, names in _HOMES.items() for name in names},
     )
     del lazy

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from l0_core._clock import SECOND, Clock
 from l0_core._context import Pulling, enter
-from l0_core._drive import DRAIN, HOLD, Close, Drive, Emit, NotAStream, Open, Queue, Step, Tell, sources_of
+from l0_core._drive import (
+    DRAIN,
+    HOLD,
+    Close,
+    Drive,
+    Emit,
+    ErrorClasses,
+    NotAStream,
+    Open,
+    Queue,
+    Step,
+    Tell,
+    sources_of,
+)
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
@@ -396,6 +409,8 @@ def astream(
     on: Lifecycle | None = None,
     tenant: str | None = None,
     port: ChunkPort[Any] | None = None,
+    streamed: bool = True,
+    errors: ErrorClasses | None = None,
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
 
@@ -406,6 +421,8 @@ def astream(
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         port: What knows the source's chunks, where they are of a kind of your own.
+        streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
+        errors: What a framework raises in place of an error of L0: a child of both.
 
     Example:
         >>> import asyncio, l0_core
@@ -418,4 +435,6 @@ def astream(
         ['The capital ', 'is Paris.']
     """
     sources = sources_of(open_, *fallbacks)
-    return AsyncStream(Drive(sources, policy_of(policy), on=on, tenant=tenant, port=port))
+    return AsyncStream(
+        Drive(sources, policy_of(policy), streamed=streamed, on=on, tenant=tenant, port=port, errors=errors)
+    )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from l0_core._async import AsyncStream
-from l0_core._drive import Drive, sources_of
+from l0_core._drive import Drive, ErrorClasses, sources_of
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import Attempt, ChunkPort, Facts, Opaque
 from l0_core._settings import PolicyLike, policy_of
@@ -71,6 +71,7 @@ def call(
     policy: PolicyLike = None,
     on: Lifecycle | None = None,
     tenant: str | None = None,
+    errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
 ) -> T:
     """Call `fn`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns.
@@ -82,6 +83,7 @@ def call(
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         port: What knows the value, where it is an answer to be looked at: then an empty one is a fault.
+        errors: Classes of a framework's own, raised in the place of L0's.
 
     Example:
         >>> import l0_core
@@ -95,7 +97,7 @@ def call(
 
         return open_
 
-    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port))
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors)
     (value,) = Stream[Any](drive)
     return value.value if port is None else value  # type: ignore[no-any-return]
 
@@ -107,6 +109,7 @@ async def acall(
     policy: PolicyLike = None,
     on: Lifecycle | None = None,
     tenant: str | None = None,
+    errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
 ) -> T:
     """Await `fn()`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns."""
@@ -117,6 +120,6 @@ async def acall(
 
         return open_
 
-    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port))
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors)
     (value,) = [value async for value in AsyncStream[Any](drive)]
     return value.value if port is None else value  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ import json
 import logging
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from l0_core import _native
@@ -27,8 +27,8 @@ from l0_core._errors import (
 from l0_core._facts import Stage, read
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, LogProb, Unsent, Usage
-from l0_core._result import Fault, Result, Splice, ToolCall
+from l0_core._port import Attempt, ChunkPort, LogProb, MaskingPort, Unsent, Usage
+from l0_core._result import Fault, Objection, Result, Splice, ToolCall
 from l0_core._target import Target
 from l0_core.ports import UnknownChunk, port_for
 from l0_core.ports.plain import PLAIN
@@ -84,6 +84,9 @@ class Tell(NamedTuple):
     event: Awaitable[object]
 
 
+ErrorClasses = Mapping[type[L0Error], type[L0Error]]
+"""What a framework raises in place of an error of L0: a child of both."""
+
 Step = Emit | Open | Close | Queue | Tell
 
 
@@ -99,6 +102,7 @@ class Drive:
         on: Lifecycle | None = None,
         tenant: str | None = None,
         port: ChunkPort[Any] | None = None,
+        errors: ErrorClasses | None = None,
     ) -> None:
         self.clock = clock()
         name = uuid.uuid4()
@@ -115,6 +119,7 @@ class Drive:
         """Chunks that the engine has seen and the consumer has not, in step with the engine's own queue."""
         self.exceptions: dict[int, Exception] = {}
         self._on = on or Lifecycle()
+        self._errors = errors or {}
         self._tenant = tenant or ""
         self.policy = policy
         self._names = [target.label(place) for place, target in enumerate(sources)]
@@ -149,6 +154,8 @@ class Drive:
                         yield Emit(self.fit(self.held.popleft()))
                 case "cut", start, end:
                     yield Emit(self._cut(self.held.popleft(), start, end))
+                case "mask", text:
+                    yield Emit(self._replaced(self.held.popleft(), text))
                 case "drop", count:
                     for _ in range(count):
                         self.held.popleft()
@@ -243,6 +250,13 @@ class Drive:
         self.passed = True
         return self._port_of(chunk).cut(chunk, start, end, self)
 
+    def _replaced(self, chunk: Any, text: str) -> Any:
+        self.passed = True
+        port = self._port_of(chunk)
+        if not isinstance(port, MaskingPort):
+            raise PolicyError(f"the policy masks, which chunks of {type(chunk).__name__} cannot be: use severity error")
+        return port.replaced(chunk, text, self)
+
     def _port_of(self, chunk: Any) -> ChunkPort[Any]:
         port = self.port
         if port is None:
@@ -315,7 +329,7 @@ class Drive:
             except AttributeError:  # an exception with slots: it is raised all the same
                 _log.debug("session=%s: %s takes no attributes", self.session_id, type(error).__name__)
             return error, error.__cause__
-        return failure_of(result), cause
+        return failure_of(result, self._errors), cause
 
     @property
     def result(self) -> Result:
@@ -345,6 +359,8 @@ class Drive:
             resets=outcome.resets,
             splices=tuple(map(_splice, outcome.splices)),
             faults=tuple(map(self._fault, outcome.faults)),
+            objections=tuple(map(_objection, outcome.objections)),
+            drifts=outcome.drifts,
             usage=Usage(*outcome.usage),
             waste=Usage(*outcome.waste),
             waste_bytes=outcome.waste_bytes,
@@ -385,6 +401,10 @@ class Drive:
                 yield from self._tell("fallback", self._names[source], self._names[target])
             case "splice", native:
                 yield from self._tell("splice", _splice(native))
+            case "guard", native:
+                yield from self._tell("guard", _objection(native))
+            case "drift", signal, permille:
+                yield from self._tell("drift", signal, permille / 1_000)
             case "tool_call", number:
                 yield from self._tell("tool_call", number)
             case _:
@@ -394,6 +414,10 @@ class Drive:
 def _code(code: str | None) -> str | None:
     """Return a provider's error code if it is one: an identifier, and not a sentence that might quote the prompt."""
     return code if code is None or (len(code) <= 64 and code.replace(".", "_").isidentifier()) else "unprintable"  # noqa: PLR2004 - longer than any code
+
+
+def _objection(found: _native.Objection) -> Objection:
+    return Objection(found.guard, found.reason, found.severity, found.start, found.end, found.masked)
 
 
 def _splice(splice: _native.Splice) -> Splice:
@@ -423,9 +447,10 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
 }
 
 
-def failure_of(result: Result) -> L0Error:
+def failure_of(result: Result, errors: ErrorClasses) -> L0Error:
     """Return the error that says how a session ended. It names what to do, and holds no prompt, output or key."""
     kind, what = _FAILURES[result.status]
+    kind = errors.get(kind, kind)
     faults = ", ".join(f"{fault.fault}@{fault.target}" for fault in result.faults[-5:]) or "none"
     head = f"{result.attempts} attempt{'s' if result.attempts != 1 else ''}, last faults: {faults}"
     return kind(f"{what} (session {result.session_id}; {head})", result)

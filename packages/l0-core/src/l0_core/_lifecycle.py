@@ -24,8 +24,8 @@ class Lifecycle:
         on_retry: `(session_id, target, mode, seconds)`: the same target will be tried again after so many seconds.
         on_fallback: `(session_id, from_target, to_target)`: another target is tried.
         on_splice: `(session_id, splice)`: the answer was put together; `splice` is a `Splice`.
-        on_guard: `(session_id, hit)`: a guard objected.
-        on_drift: `(session_id, hit)`: the answer drifts.
+        on_guard: `(session_id, objection)`: a guard objected; `objection` is an `Objection`.
+        on_drift: `(session_id, signal, score)`: the answer goes astray; the score is from 0 to 1.
         on_tool_call: `(session_id, number)`: a complete tool call was given to the consumer.
         on_complete: `(session_id, result)`: the answer is complete.
         on_error: `(session_id, error)`: the session raises.

@@ -6,6 +6,7 @@ __all__ = [
     "BuildInfo",
     "Fault",
     "Fleet",
+    "Objection",
     "Opening",
     "Outcome",
     "Policy",
@@ -155,6 +156,29 @@ class Splice:
         """Bytes of the new answer that were dropped, because the consumer had them."""
 
 @final
+class Objection:
+    """What a guard found. It names the guard and never quotes the text."""
+
+    @property
+    def guard(self) -> str:
+        """The guard's name."""
+    @property
+    def reason(self) -> str:
+        """What it found, in a few words."""
+    @property
+    def severity(self) -> str:
+        """What becomes of the attempt: `warn`, `error` or `fatal`."""
+    @property
+    def start(self) -> int:
+        """The character of the text where it begins."""
+    @property
+    def end(self) -> int:
+        """The character of the text it ends before."""
+    @property
+    def masked(self) -> bool:
+        """Whether it was replaced."""
+
+@final
 class Outcome:
     """Everything there is to say about a session that has ended. Lists are built when they are asked for."""
 
@@ -185,6 +209,12 @@ class Outcome:
     @property
     def faults(self) -> list[Fault]:
         """What went wrong on the way."""
+    @property
+    def objections(self) -> list[Objection]:
+        """What guards found, warnings and masks included."""
+    @property
+    def drifts(self) -> int:
+        """How often the answer went astray past its threshold."""
     @property
     def finish(self) -> str | None:
         """Why the answer ended."""
@@ -251,6 +281,8 @@ class Session:
         recorded: bool = False,
     ) -> Session:
         """Raise `ValueError(field, problem)` for a plan that cannot be carried out."""
+    def inputs(self, now: int, texts: list[str]) -> None:
+        """Check what the model would be given, before `start`: an objection ends the session as it begins."""
     def start(self, now: int) -> None:
         """Begin."""
     def admitted(self, now: int, kind: int, value: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from l0_core._result import ToolCall
@@ -119,6 +119,14 @@ class ChunkPort(Protocol[ChunkT]):
 
     def final(self, metadata: Mapping[str, object]) -> ChunkT | None:
         """Return the trailing empty chunk that carries the `l0` metadata, if this kind of chunk can carry any."""
+
+
+@runtime_checkable
+class MaskingPort(Protocol[ChunkT]):
+    """What a port can do besides, where a policy masks: `patterns`, `secrets` and `pii` may."""
+
+    def replaced(self, chunk: ChunkT, text: str, shown: Shown) -> ChunkT:
+        """Return the chunk with `text` in the place of its own."""
 
 
 class Unsent(Exception):  # noqa: N818 - it says what became of the call

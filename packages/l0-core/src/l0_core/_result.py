@@ -49,6 +49,26 @@ class Splice(NamedTuple):
     dropped: int
 
 
+class Objection(NamedTuple):
+    """What a guard found. It names the guard and never quotes the text.
+
+    Attributes:
+        guard: The guard's name.
+        reason: What it found, in a few words.
+        severity: What becomes of the attempt: `warn`, `error` or `fatal`.
+        start: The character of the text where it begins.
+        end: The character of the text it ends before.
+        masked: Whether it was replaced.
+    """
+
+    guard: str
+    reason: str
+    severity: str
+    start: int
+    end: int
+    masked: bool
+
+
 class ToolCall(NamedTuple):
     """A complete tool call: the arguments are one JSON document, or empty."""
 
@@ -77,6 +97,8 @@ class Result:
         resets: How often the consumer was told to discard.
         splices: Where it was put together.
         faults: What went wrong on the way.
+        objections: What guards found, warnings and masks included.
+        drifts: How often the answer went astray past its threshold.
         usage: Tokens of all attempts.
         waste: Tokens of the attempts that failed.
         waste_bytes: Bytes of text that arrived and were dropped.
@@ -98,6 +120,8 @@ class Result:
     resets: int = 0
     splices: Sequence[Splice] = ()
     faults: Sequence[Fault] = ()
+    objections: Sequence[Objection] = ()
+    drifts: int = 0
     usage: Usage = field(default_factory=Usage)
     waste: Usage = field(default_factory=Usage)
     waste_bytes: int = 0
@@ -109,6 +133,7 @@ class Result:
         told: dict[str, object] = {name: getattr(self, name) for name in _TOLD}
         told["splices"] = [splice._asdict() for splice in self.splices]
         told["faults"] = [fault._asdict() for fault in self.faults]
+        told["objections"] = [objection._asdict() for objection in self.objections]
         told["usage"], told["waste"] = self.usage._asdict(), self.waste._asdict()
         told["logprob"] = self.logprob._asdict() if self.logprob else None
         return told

@@ -36,6 +36,11 @@ def _preset(name: str) -> _native.Policy:
     return _native.Policy.preset(name)
 
 
+def is_disabled() -> bool:
+    """Return whether `L0_DISABLE` is set: everything is as if it were not protected."""
+    return os.environ.get("L0_DISABLE", "") not in {"", "0", "false", "no"}
+
+
 def passes_through() -> bool:
     """Return whether a session that begins here has nothing to do: inside an attempt, or where `L0_DISABLE` is set."""
-    return in_attempt() or os.environ.get("L0_DISABLE", "") not in {"", "0", "false", "no"}
+    return in_attempt() or is_disabled()

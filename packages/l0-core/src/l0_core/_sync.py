@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from l0_core._clock import SECOND
 from l0_core._context import Pulling, enter
-from l0_core._drive import DRAIN, HOLD, Close, Drive, Emit, Open, Queue, Step, Tell, sources_of
+from l0_core._drive import DRAIN, HOLD, Close, Drive, Emit, ErrorClasses, Open, Queue, Step, Tell, sources_of
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
@@ -350,6 +350,8 @@ def stream(
     on: Lifecycle | None = None,
     tenant: str | None = None,
     port: ChunkPort[Any] | None = None,
+    streamed: bool = True,
+    errors: ErrorClasses | None = None,
     stall_guard: StallGuard = "thread",
 ) -> Stream[Any]:
     """Return one clean stream, whatever fails on the way.
@@ -361,6 +363,8 @@ def stream(
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         port: What knows the source's chunks, where they are of a kind of your own.
+        streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
+        errors: What a framework raises in place of an error of L0: a child of both.
         stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
 
     Example:
@@ -370,5 +374,5 @@ def stream(
         ('The capital is Paris.', 1)
     """
     sources = sources_of(open_, *fallbacks)
-    drive = Drive(sources, policy_of(policy), on=on, tenant=tenant, port=port)
+    drive = Drive(sources, policy_of(policy), streamed=streamed, on=on, tenant=tenant, port=port, errors=errors)
     return Stream(drive, stall_guard)

@@ -14,11 +14,12 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from l0_core import _native
 from l0_core._errors import PolicyError
+from l0_core.guards import Drift, Guard
 
 Jitter = Literal["full", "equal", "decorrelated", "none"]
 Delivery = Literal["live", "guarded", "whole"]
@@ -200,6 +201,21 @@ class Policy(_Part):
     delivery: Delivery = Field("live", description="When the consumer is given what arrived.")
     continuation: Continuation = Field(Continuation(), description="How to go on after an answer broke off.")
     refusal: Refusal = Field("raise", description="What to do when a target refuses to answer.")
+    guards: Annotated[Sequence[Guard], AfterValidator(tuple)] = Field((), description="What must not be in an answer.")
+    input_guards: Annotated[Sequence[Guard], AfterValidator(tuple)] = Field(
+        (), description="What must not be in what a model is given."
+    )
+    drift: Drift | None = Field(None, description="How an answer may go astray.")
+
+    @model_validator(mode="after")
+    def _guards_compile(self) -> Self:
+        """Ask the engine, which alone knows what an expression may be."""
+        if self.guards or self.input_guards or self.drift:
+            try:
+                _native.Policy(self.model_dump_json(include={"guards", "input_guards", "drift"}))
+            except ValueError as error:
+                raise ValueError(": ".join(map(str, error.args))) from None
+        return self
 
     @staticmethod
     @cache

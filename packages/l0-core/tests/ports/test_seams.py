@@ -39,7 +39,7 @@ class Session:
     def __init__(self, attempts: Callable[[l0_core.Attempt], Iterator[Any]], rung: str) -> None:
         _fleet.renew()  # many sessions a test, each of which fails once
         self.given: list[Any] = []
-        policy = Policy(continuation=Continuation(rungs=[rung]))  # type: ignore[list-item]
+        policy = Policy(continuation=Continuation(rungs=[rung, "rerun"] if rung == "prompt" else [rung]))  # type: ignore[list-item]
         target = l0_core.Target(attempts, prefill=True, terminal="finish_reason")
         self._stream = l0_core.stream(target, policy=policy, stall_guard="off")
 

@@ -76,20 +76,20 @@ impl Alphabet {
         }
         let members = members(&sets);
         let mut names = Names::new(words, lines);
-        let mut named: BTreeMap<&[u32], u8> = BTreeMap::new();
+        let mut class_of: BTreeMap<&[u32], u8> = BTreeMap::new();
         let mut changes: Vec<(u32, u8)> = Vec::new();
         for (first, sets_here) in &members {
-            let class = if let Some(class) = named.get(sets_here.as_slice()) {
+            let class = if let Some(class) = class_of.get(sets_here.as_slice()) {
                 *class
             } else {
                 let first_char = char::from_u32(*first)?;
                 let class = names.next(first_char, is_word(first_char))?;
-                named.insert(sets_here, class);
+                class_of.insert(sets_here, class);
                 class
             };
             changes.push((*first, class));
         }
-        let mut classes: Vec<u8> = named.into_values().collect();
+        let mut classes: Vec<u8> = class_of.into_values().collect();
         classes.sort_unstable();
         let (page_of, pages) = paginate(&changes)?;
         let mut ascii = [0; 128];
@@ -257,14 +257,13 @@ fn paginate(changes: &[(u32, u8)]) -> Option<(Vec<u16>, Vec<[u8; 256]>)> {
                 *slot = class;
             }
         }
-        let number = match known.get(&page) {
-            Some(number) => *number,
-            None => {
-                let number = u16::try_from(pages.len()).ok()?;
-                known.insert(page, number);
-                pages.push(page);
-                number
-            }
+        let number = if let Some(number) = known.get(&page) {
+            *number
+        } else {
+            let number = u16::try_from(pages.len()).ok()?;
+            known.insert(page, number);
+            pages.push(page);
+            number
         };
         page_of.push(number);
     }

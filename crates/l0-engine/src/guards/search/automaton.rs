@@ -62,7 +62,7 @@ pub(super) struct Thread {
 }
 
 /// Where an automaton is in one text.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Run {
     /// Sorted by their starts.
     threads: Vec<Thread>,
@@ -123,16 +123,12 @@ impl Automaton {
         self.states.len()
     }
 
-    pub(super) fn start(&self) -> Run {
-        Run { threads: Vec::new(), behind: None, seen: Vec::new(), step: 0 }
-    }
-
     /// Takes the character at `at`, calling `matched` for each match that it decides, with whether it was late.
     #[inline]
     pub(super) fn step(&self, run: &mut Run, ch: char, at: At, matched: &mut impl FnMut(Match, bool)) {
         let class = self.alphabet.class(ch);
         let after = at.step(ch);
-        let behind = run.behind.map_or(usize::from(u8::MAX) + 1, usize::from);
+        let behind = run.behind.map_or(TEXT_START, usize::from);
         run.behind = Some(class);
         let start = self.starts.get(behind).copied().unwrap_or_default();
         let fresh = Thread { state: start, start: at, late: false };
@@ -331,13 +327,11 @@ impl Automaton {
             let over = nexts.iter().all(|next| {
                 self.matches(*next).all(|pattern| certain.contains(&pattern)) && self.is_barren(*next)
             });
-            let list = match self.certain.iter().position(|list| *list == certain) {
-                Some(list) => list,
-                None => {
-                    self.certain.push(certain);
-                    self.certain.len() - 1
-                }
-            };
+            let known = self.certain.iter().position(|list| *list == certain);
+            let list = known.unwrap_or(self.certain.len());
+            if known.is_none() {
+                self.certain.push(certain);
+            }
             *self.states.get_mut(number)? = StateFacts { certain: u16::try_from(list).ok()?, over };
             todo.extend(nexts);
         }
@@ -404,6 +398,9 @@ impl Run {
 fn is_old(thread: Thread, at: At) -> bool {
     at.char + 1 - thread.start.char >= HOLD_CHARS_MAX
 }
+
+/// What stands for the class of the character before the first.
+const TEXT_START: usize = 256;
 
 /// From here nothing can match.
 const DEAD: StateID = StateID::ZERO;

@@ -139,7 +139,7 @@ impl Searcher {
                     list.push((number, text));
                 }
                 What::Regex(hir) => {
-                    let words = Words::of(hir).ok_or(usize::from(number))?;
+                    let words = Words::of(hir).ok_or_else(|| usize::from(number))?;
                     regexes.push((number, hir, words));
                 }
             }
@@ -160,7 +160,7 @@ impl Searcher {
 
     pub(super) fn start(&self) -> Search {
         Search {
-            runs: self.automata.iter().map(Automaton::start).collect(),
+            runs: self.automata.iter().map(|_| Run::default()).collect(),
             literal_states: self.literals.iter().map(Literals::start).collect(),
             claims: Claims::default(),
             recent: Recent::default(),
@@ -300,13 +300,12 @@ impl Recent {
             Verify::Once(judge) => {
                 let mut judged = self.judged.iter();
                 let before = judged.find(|(needle, at, _)| *needle == found.needle && *at == start);
-                let from = match before {
-                    Some((_, _, from)) => *from,
-                    None => {
-                        let from = judge(self.get(start, end)?).map(|meant| meant.start);
-                        self.judged.push((found.needle, start, from));
-                        from
-                    }
+                let from = if let Some((_, _, from)) = before {
+                    *from
+                } else {
+                    let from = judge(self.get(start, end)?).map(|meant| meant.start);
+                    self.judged.push((found.needle, start, from));
+                    from
                 };
                 from?..end - start
             }
@@ -347,7 +346,7 @@ fn compile_groups(regexes: &[(u16, &Hir)], words: Words, automata: &mut Vec<Auto
         let alone = std::slice::from_ref(regex);
         let Some(light) = Automaton::new(alone, words, LIGHT_BYTES_MAX) else {
             let heavy = Automaton::new(alone, words, SINGLE_BYTES_MAX);
-            automata.push(heavy.ok_or(usize::from(regex.0))?);
+            automata.push(heavy.ok_or_else(|| usize::from(regex.0))?);
             continue;
         };
         // What they weigh together is mostly what they weigh apart.

@@ -96,9 +96,13 @@ impl<'a> Draft<'a> {
 
     /// Forgets everything decided since the mark, the changes reported since among it.
     pub(super) fn rewind(&mut self, mark: Mark) {
-        self.out.truncate(mark.out_len);
-        self.copied = mark.copied;
         self.changes.truncate(mark.changes);
+        if self.copied == mark.copied && self.out.len() == mark.out_len {
+            return;
+        }
+        // What comes before the mark was copied since, and need not be again.
+        self.out.truncate(mark.out_len + (mark.at - mark.copied));
+        self.copied = mark.at;
     }
 
     /// Ends the output so far at the closing quote that the mark follows, without that quote.

@@ -64,6 +64,8 @@ pub(super) struct Outline<'d, 'a> {
     /// The words being passed over are reported.
     in_prose: bool,
     found: Vec<Found>,
+    /// How many of them are in a model's thoughts.
+    thoughts: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +87,7 @@ impl<'d, 'a> Outline<'d, 'a> {
             at_line_start: true,
             in_prose: false,
             found: Vec::new(),
+            thoughts: 0,
         }
     }
 
@@ -105,9 +108,7 @@ impl<'d, 'a> Outline<'d, 'a> {
                     }
                 }
                 b'<' if self.source.starts(self.at, "</think") => {
-                    for found in &mut self.found {
-                        found.rank = Rank::Aside;
-                    }
+                    self.thoughts = self.found.len();
                     self.pass_words(1);
                 }
                 _ if self.at_start && self.begins_members() => self.document()?,
@@ -119,6 +120,9 @@ impl<'d, 'a> Outline<'d, 'a> {
                     None => self.pass_words(self.source.next(self.at) - self.at),
                 },
             }
+        }
+        for thought in self.found.iter_mut().take(self.thoughts) {
+            thought.rank = Rank::Aside;
         }
         if self.found.is_empty() {
             self.whole_value();

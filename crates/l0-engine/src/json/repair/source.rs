@@ -303,12 +303,10 @@ impl<'a> Source<'a> {
         at + len
     }
 
-    /// The length of the letter in `u'…'`, `b"…"`, `r"…"`, `f"…"`.
+    /// The length of the letter in `u'…'`, `b"…"`, `r"…"`. Not that of `f'…'`, which no data is printed with and
+    /// mathematics is full of.
     pub(super) fn string_prefix(&self, at: usize) -> usize {
-        let prefixed = matches!(
-            self.rest(at),
-            [b'u' | b'U' | b'b' | b'B' | b'r' | b'R' | b'f' | b'F', b'"' | b'\'', ..]
-        );
+        let prefixed = matches!(self.rest(at), [b'u' | b'U' | b'b' | b'B' | b'r' | b'R', b'"' | b'\'', ..]);
         usize::from(prefixed)
     }
 

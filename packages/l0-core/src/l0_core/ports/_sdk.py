@@ -70,14 +70,18 @@ def quoted(text: str) -> str:
 
 
 def copied(model: ModelT, **changes: object) -> ModelT:
-    """Return a copy of a model with other values; the model itself is left as it is."""
-    copy: ModelT = model.model_copy(update=changes)  # type: ignore[attr-defined]
-    return copy
+    """Return a copy of a model with other values, or what is no model as it is; neither is altered."""
+    copy = getattr(model, "model_copy", None)
+    copied: ModelT = copy(update=changes) if copy is not None else model
+    return copied
 
 
 def written(model: Any) -> dict[str, Any]:
-    """Return a model as what its provider sent."""
-    fields: dict[str, Any] = model.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+    """Return a model as what its provider sent. What no SDK had a model for is that already."""
+    dump = getattr(model, "model_dump", None)
+    fields: dict[str, Any] = (
+        model if dump is None else dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+    )
     return fields
 
 
@@ -85,6 +89,8 @@ def read(kind: Any, fields: dict[str, Any]) -> Any:
     """Return the model of a class that `written` has written, as an SDK makes one of several kinds of event."""
     from pydantic import ValidationError
 
+    if kind is None:
+        return fields
     try:
         return kind.model_validate(fields)
     except ValidationError:

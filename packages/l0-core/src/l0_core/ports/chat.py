@@ -171,8 +171,8 @@ def _content(content: object) -> tuple[str, bool]:
     if isinstance(content, str):
         return content, False
     parts = content if isinstance(content, list) else []
-    text = "".join(text_in(part, "text") for part in parts if get(part, "type") == "text")
-    return text, any(get(part, "type") == "thinking" for part in parts)
+    text = "".join(text_in(part, "text") for part in parts if text_in(part, "type") == "text")
+    return text, any(text_in(part, "type") == "thinking" for part in parts)
 
 
 def _sliced(content: object, start: int, end: int) -> object:
@@ -183,7 +183,7 @@ def _sliced(content: object, start: int, end: int) -> object:
         return content
     parts: list[object] = []
     for part in content:
-        if get(part, "type") != "text":
+        if text_in(part, "type") != "text":
             parts.append(part)
             continue
         text = text_in(part, "text")

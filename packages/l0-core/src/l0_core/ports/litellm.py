@@ -35,7 +35,7 @@ class LiteLLMPort(ChatPort):
         return None if any(get(delta, name) for name in _OF_DELTA) else text or None
 
     def decode(self, text: str) -> Any:
-        """Return the chunk that `encode` wrote."""
+        """Return the chunk that `encode` wrote, without what LiteLLM keeps beside its fields."""
         from litellm.types.utils import ModelResponseStream  # type: ignore[import-not-found,unused-ignore]
 
         return ModelResponseStream(**json.loads(text))

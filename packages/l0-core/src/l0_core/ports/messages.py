@@ -39,7 +39,7 @@ class MessagesPort:
 
     def facts(self, event: "RawMessageStreamEvent") -> Facts:
         """Return what an event holds. Asking twice does no harm."""
-        match get(event, "type"):
+        match text_in(event, "type"):
             case "message_start":
                 return Facts(usage=self._count(get(get(event, "message"), "usage")))
             case "content_block_start":
@@ -74,7 +74,9 @@ class MessagesPort:
         from anthropic import types
 
         name, fields = json.loads(text)
-        event: RawMessageStreamEvent = read(getattr(types.beta if name.startswith("Beta") else types, name), fields)
+        event: RawMessageStreamEvent = read(
+            getattr(types.beta if name.startswith("Beta") else types, name, None), fields
+        )
         return event
 
     def final(self, metadata: Mapping[str, object]) -> None:
@@ -82,7 +84,7 @@ class MessagesPort:
 
     def _block(self, event: object) -> Facts:
         block, number = get(event, "content_block"), index_in(event, "index")
-        match get(block, "type"):
+        match text_in(block, "type"):
             case "text":
                 return Facts(text=text_in(block, "text"))
             case "tool_use" if number is not None:
@@ -95,7 +97,7 @@ class MessagesPort:
 
     def _piece(self, event: object) -> Facts:
         delta, number = get(event, "delta"), index_in(event, "index")
-        match get(delta, "type"):
+        match text_in(delta, "type"):
             case "text_delta":
                 return Facts(text=text_in(delta, "text"))
             case "citations_delta":
@@ -132,7 +134,7 @@ class _Thread:
         number = index_in(last, "index")
         if number is not None:
             self._next = number + 1
-            self._open = number if get(inside, "type") in _IN_TEXT else None
+            self._open = number if text_in(inside, "type") in _IN_TEXT else None
         self._blocks: dict[int, int] = {}
         """The place of each of the attempt's blocks among the consumer's."""
 
@@ -142,14 +144,14 @@ class _Thread:
 
     def fitted(self, event: Any) -> Any:
         """Return an event as it must read after those before it."""
-        kind, number = get(event, "type"), index_in(event, "index")
+        kind, number = text_in(event, "type"), index_in(event, "index")
         if kind == "message_start":
             return self._nothing(event)
         if number is None:
             return event
         if kind == "content_block_start":
             block = get(event, "content_block")
-            is_text = get(block, "type") == "text"
+            is_text = text_in(block, "type") == "text"
             if is_text and self._open is not None and self._open not in self._blocks.values():
                 self._blocks[number] = self._open
                 return self._nothing(event, text_in(block, "text"))
@@ -178,8 +180,8 @@ class _Thread:
 
 def _sliced(event: Any, start: int, end: int) -> Any:
     delta, block = get(event, "delta"), get(event, "content_block")
-    if get(delta, "type") == "text_delta":
+    if text_in(delta, "type") == "text_delta":
         return copied(event, delta=copied(delta, text=text_in(delta, "text")[start:end]))
-    if get(block, "type") == "text" and text_in(block, "text"):
+    if text_in(block, "type") == "text" and text_in(block, "text"):
         return copied(event, content_block=copied(block, text=text_in(block, "text")[start:end]))
     return event

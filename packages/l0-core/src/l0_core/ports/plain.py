@@ -36,6 +36,10 @@ class PlainPort:
         """Return the chunk with a part of its text."""
         return chunk[start:end] if isinstance(chunk, str) else replace(chunk, text=chunk.text[start:end])
 
+    def replaced(self, chunk: PlainChunk, text: str, shown: Shown) -> PlainChunk:  # noqa: ARG002 - as above
+        """Return the chunk with another text."""
+        return text if isinstance(chunk, str) else replace(chunk, text=text)
+
     def encode(self, chunk: PlainChunk) -> str:
         """Return a `str` as a JSON string, a `Chunk` as an object of the fields that say something."""
         if isinstance(chunk, str):

@@ -124,7 +124,7 @@ class ResponsesPort:
         from openai.types import responses
 
         name, fields = json.loads(text)
-        return read(getattr(responses, name), fields)
+        return read(getattr(responses, name, None), fields)
 
     def final(self, metadata: Mapping[str, object]) -> None:
         """Return nothing: after the event that ends a response there is none."""
@@ -161,7 +161,7 @@ class ResponsesPort:
                 return None
 
     def _begun(self, number: int, item: object) -> ToolFragment | None:
-        kind = get(item, "type")
+        kind = text_in(item, "type")
         if kind not in _CALLS:
             return None
         self._calls.add(number)
@@ -183,7 +183,7 @@ class _Thread:
         output, content = index_in(last, "output_index"), index_in(last, "content_index")
         if output is not None:
             self._next = output + 1
-            is_text = get(get(last, "part"), "type") in {None, "output_text"}
+            is_text = text_in(get(last, "part"), "type") in {"", "output_text"}
             if text_in(last, "type") in _IN_TEXT and is_text and content is not None:
                 self._open = _Place(output, content, text_in(last, "item_id"))
         self._text: list[str] = []
@@ -219,13 +219,13 @@ class _Thread:
             return False
         if kind == "response.output_item.added" and self._joined is None:
             item = get(event, "item")
-            if get(item, "type") != "message":
+            if text_in(item, "type") != "message":
                 return False
             self._joined = output, text_in(item, "id")
             self._outputs[output] = self._open.output
             return True
         if kind == "response.content_part.added" and self._content is None and self._is_joined(output):
-            if get(get(event, "part"), "type") != "output_text":
+            if text_in(get(event, "part"), "type") != "output_text":
                 return False
             self._content = index_in(event, "content_index") or 0
             return True
@@ -239,7 +239,7 @@ class _Thread:
         output, content = index_in(given, "output_index"), index_in(given, "content_index")
         if output is None or content is None:
             return
-        if kind == "response.content_part.added" and get(get(given, "part"), "type") == "output_text":
+        if kind == "response.content_part.added" and text_in(get(given, "part"), "type") == "output_text":
             self._open = _Place(output, content, text_in(given, "item_id"))
         elif kind == "response.content_part.done" and self._open is not None and self._open[:2] == (output, content):
             self._open = None
@@ -309,7 +309,7 @@ class _Thread:
             text = text[: len(text) - sum(len(text_in(part, "text")) for part in later)]
         parts: list[object] = []
         for part in items_in(item, "content"):
-            is_first = text is not None and get(part, "type") == "output_text"
+            is_first = text is not None and text_in(part, "type") == "output_text"
             parts.append(copied(part, text=text) if is_first else part)
             text = None if is_first else text
         changes: dict[str, object] = {"content": parts}
@@ -334,16 +334,16 @@ class _Thread:
 
 
 def _texts(item: object) -> list[Any]:
-    return [part for part in items_in(item, "content") if get(part, "type") == "output_text"]
+    return [part for part in items_in(item, "content") if text_in(part, "type") == "output_text"]
 
 
 def _is_work(event: object) -> bool:
-    return get(get(event, "item"), "type") not in {*_CALLS, "message", None}
+    return text_in(get(event, "item"), "type") not in {*_CALLS, "message", ""}
 
 
 def _part(event: object, kind: str) -> Opaque | None:
     item = get(event, "item")
-    if kind == "response.output_item.done" and get(item, "type") in _WHOLE:
+    if kind == "response.output_item.done" and text_in(item, "type") in _WHOLE:
         return opaque(json.dumps(written(item), sort_keys=True))
     if kind == "response.image_generation_call.partial_image":
         return opaque(get(event, "partial_image_b64"), more=True)

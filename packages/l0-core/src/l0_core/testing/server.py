@@ -82,6 +82,7 @@ class Server:
         self._address: tuple[str, int] = self._listener.getsockname()[:2]
         self._closed_port = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._closed_port.bind(("127.0.0.1", 0))  # bound and never listening: connections to it are refused
+        self._closed_port_number: int = self._closed_port.getsockname()[1]
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
         self._threads: set[threading.Thread] = set()
@@ -102,8 +103,7 @@ class Server:
     @property
     def closed_port(self) -> int:
         """A loopback port that refuses connections as long as the server lives."""
-        port: int = self._closed_port.getsockname()[1]
-        return port
+        return self._closed_port_number
 
     @property
     def closing(self) -> bool:

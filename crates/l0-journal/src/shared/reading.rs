@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::chain::{Chain, Head, Key};
-use crate::database::{Database, View};
+use crate::database::Database;
+use crate::database::verify::{self, Report};
+use crate::database::view::View;
+use crate::record::wire::content_hash;
 use crate::rows::TableRow;
-use crate::verify::{self, Report};
-use crate::wire::content_hash;
 use crate::{Error, Filter, Page, Record, StreamId, StreamInfo};
 
 /// A connection for reading, opened when it is needed.

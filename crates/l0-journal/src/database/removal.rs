@@ -10,13 +10,15 @@ use rusqlite::{Transaction, params};
 
 use crate::block::Block;
 use crate::chain::{Chain, body_hash, contents_hash};
-use crate::database::{Database, Promise, Put, SELECT_BLOCK, block_from, head, integer};
+use crate::database::put::Put;
+use crate::database::view::{SELECT_BLOCK, block_from, head};
+use crate::database::{Database, Promise, integer};
 use crate::disk::Disk;
+use crate::record::wire::{Context, put_entry};
 use crate::record::{Entry, Kind, Redaction};
 use crate::rows::{AttemptRow, RunRow, SessionRow, StepRow, TableRow};
-use crate::segment::Opening;
+use crate::spool::segment::Opening;
 use crate::store::{Removed, Selection};
-use crate::wire::{Context, put_entry};
 use crate::{Body, Error, Removal, StreamId};
 
 /// Streams handled in one transaction: nobody else can write meanwhile.
@@ -35,7 +37,24 @@ pub(crate) fn remove(
     now_ms: u64,
     points: &dyn Disk,
 ) -> Result<Removed, Error> {
-    database.overwrite_deleted()?;
+    database.overwrite_deleted(true)?;
+    let removed = remove_parts(database, chain, what, how, now_ms, points);
+    database.overwrite_deleted(false)?;
+    let removed = removed?;
+    // What is erased must not come back with the power.
+    database.sync(points)?;
+    database.shrink()?;
+    Ok(removed)
+}
+
+fn remove_parts(
+    database: &mut Database,
+    chain: &Chain,
+    what: &Selection,
+    how: Removal,
+    now_ms: u64,
+    points: &dyn Disk,
+) -> Result<Removed, Error> {
     let path = database.path.clone();
     let mut removed = Removed::default();
     // A list is handled a part at a time; anything else selects by what the streams say, until nothing is left.
@@ -63,9 +82,6 @@ pub(crate) fn remove(
     if let Selection::User(user) = what {
         database.transact(Promise::Written, points, |transaction| forget_user(transaction, &path, user))?;
     }
-    // What is erased must not come back with the power.
-    database.sync(points)?;
-    database.shrink()?;
     Ok(removed)
 }
 
@@ -248,9 +264,15 @@ pub(crate) fn strip(block: &mut Block, chain: &Chain, salt: Option<&[u8; 16]>, h
 pub(crate) fn removals_in(block: &Block) -> Vec<(StreamId, Removal)> {
     let mut found = Vec::new();
     for record in block.records().unwrap_or_default() {
-        let Body::Entry { kind: REMOVED, payload, .. } = record.body else { continue };
-        let [VERSION, how, ids @ ..] = payload.as_slice() else { continue };
-        let Some(how) = Removal::from_number(*how) else { continue };
+        let Body::Entry { kind: REMOVED, payload, .. } = record.body else {
+            continue;
+        };
+        let [VERSION, how, ids @ ..] = payload.as_slice() else {
+            continue;
+        };
+        let Some(how) = Removal::from_number(*how) else {
+            continue;
+        };
         found.extend(ids.as_chunks().0.iter().map(|id| (StreamId(*id), how)));
     }
     found

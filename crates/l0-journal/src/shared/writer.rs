@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::lease::Held;
-use crate::segment::Opening;
+use crate::record::wire::{Context, put_chunk, put_entry};
 use crate::shared::Shared;
+use crate::spool::segment::Opening;
 use crate::store::{Append, StreamOptions};
-use crate::wire::{Context, put_chunk, put_entry};
 use crate::{Chunk, Entry, Error, Redaction, StreamId};
 
 /// One handle to a stream.
@@ -94,8 +94,8 @@ impl StreamState {
 impl Inner {
     fn apply(&mut self, options: &StreamOptions) {
         self.redaction = options.redaction;
-        self.lease.clone_from(&options.lease);
-        self.opening.lease = options.lease.as_ref().map(|held| (held.run, held.fence));
+        self.lease = options.lease.as_ref().map(|holding| Arc::clone(&holding.0));
+        self.opening.lease = self.lease.as_ref().map(|held| (held.run, held.fence));
     }
 }
 

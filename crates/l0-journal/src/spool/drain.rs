@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use crate::block::Draft;
 use crate::chain::Chain;
-use crate::database::Batch;
+use crate::database::put::Batch;
+use crate::record::wire::Malformed;
 use crate::rows::RowValues;
-use crate::segment::{Frame, Opening};
-use crate::wire::Malformed;
+use crate::spool::segment::{Frame, Opening};
 use crate::{Error, Place, StreamId};
 
 /// Frames on their way into a batch.
@@ -127,9 +127,9 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::wire::{Context, put_chunk};
     use crate::record::{Chunk, Class, Kind, Redaction};
-    use crate::segment::Frames;
-    use crate::wire::{Context, put_chunk};
+    use crate::spool::segment::Frames;
 
     fn opening(slot: u32, id: u8, next_seq: u64) -> Opening {
         Opening {

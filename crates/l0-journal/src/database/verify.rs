@@ -6,8 +6,9 @@ use rusqlite::types::FromSql;
 
 use crate::block::{Block, Trouble};
 use crate::chain::{Chain, Hash, Head};
-use crate::database::{View, block_from, natural};
-use crate::removal;
+use crate::database::natural;
+use crate::database::removal;
+use crate::database::view::{View, block_from};
 use crate::{Error, Place, Removal, StreamId};
 
 /// A report names so many findings and counts the rest.
@@ -69,6 +70,8 @@ struct Seen {
     id: StreamId,
     next_number: u64,
     next_seq: u64,
+    records: u64,
+    known: bool,
     removed: Option<Removal>,
 }
 
@@ -79,6 +82,8 @@ pub(crate) struct Step<'a> {
     pub(crate) block: &'a Block,
     pub(crate) salt: Option<[u8; 16]>,
     pub(crate) removed: Option<Removal>,
+    /// How many records it should have.
+    pub(crate) stream_records: u64,
     /// Whether there is a stream with that number.
     pub(crate) known: bool,
 }
@@ -90,7 +95,7 @@ pub(crate) fn verify(view: &View<'_>, chain: &Chain, noted: Option<Head>) -> Res
         .connection
         .prepare(
             "SELECT b.position, b.stream, b.number, b.first_seq, b.records, b.after_ns, b.last_ns, b.hash, b.marks,
-             b.body, b.content, b.body_hash, b.content_hash, s.id, s.salt, s.removed
+             b.body, b.content, b.body_hash, b.content_hash, s.id, s.salt, s.removed, s.records AS stream_records
              FROM blocks b LEFT JOIN streams s ON s.no = b.stream ORDER BY b.position",
         )
         .map_err(fail)?;
@@ -100,7 +105,9 @@ pub(crate) fn verify(view: &View<'_>, chain: &Chain, noted: Option<Head>) -> Res
         match rows.next() {
             Ok(Some(row)) => match take(row, &mut walk) {
                 Ok(()) => {}
-                Err(_) => walk.unreadable(row.get("position").map(natural).ok(), row.get("hash").ok()),
+                Err(_) => {
+                    walk.unreadable(row.get("position").map(natural).ok(), row.get("hash").ok());
+                }
             },
             Ok(None) => break,
             // The pages themselves are damaged: there is no way on from here.
@@ -110,7 +117,18 @@ pub(crate) fn verify(view: &View<'_>, chain: &Chain, noted: Option<Head>) -> Res
             }
         }
     }
+    for _ in 0..contradictions(view) {
+        walk.report.find(Place::default(), Trouble::Structure);
+    }
     Ok(walk.finish())
+}
+
+/// How often the file contradicts itself, up to a hundred times: by an index that is wrong, what is there is not found.
+fn contradictions(view: &View<'_>) -> usize {
+    let complaints = view.connection.prepare("PRAGMA integrity_check(100)").and_then(|mut statement| {
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()
+    });
+    complaints.map_or(1, |complaints| complaints.iter().filter(|complaint| *complaint != "ok").count())
 }
 
 fn take(row: &rusqlite::Row<'_>, walk: &mut Walk<'_>) -> rusqlite::Result<()> {
@@ -123,6 +141,7 @@ fn take(row: &rusqlite::Row<'_>, walk: &mut Walk<'_>) -> rusqlite::Result<()> {
         block: &block_from(row, id.unwrap_or_default())?,
         salt: get(row, "salt")?,
         removed: get::<u8>(row, "removed")?.and_then(Removal::from_number),
+        stream_records: get(row, "stream_records")?.map_or(0, natural),
         known: id.is_some(),
     });
     Ok(())
@@ -165,6 +184,8 @@ impl<'a> Walk<'a> {
             id: fields.stream,
             next_number: 0,
             next_seq: 0,
+            records: step.stream_records,
+            known: step.known,
             removed: step.removed,
         });
         unchained |= seen.next_number != fields.number || seen.next_seq != fields.first_seq;
@@ -210,7 +231,11 @@ impl<'a> Walk<'a> {
             let place = Place { stream: None, block: Some(noted.position), record: None };
             self.report.find(place, Trouble::OtherHead);
         }
-        for seen in self.streams.values() {
+        for seen in self.streams.values().filter(|seen| seen.known) {
+            if seen.next_seq != seen.records {
+                let record = Some(seen.next_seq.min(seen.records));
+                self.report.find(Place { stream: Some(seen.id), block: None, record }, Trouble::Missing);
+            }
             let admitted = self.removals.get(&seen.id).copied();
             if seen.removed > admitted {
                 let place = Place { stream: Some(seen.id), block: None, record: None };

@@ -15,6 +15,7 @@ CREATE TABLE streams (
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     kind INTEGER NOT NULL,
     opened_at_ms INTEGER NOT NULL,
+    records INTEGER NOT NULL DEFAULT 0,
     salt BLOB,
     tenant TEXT,
     user TEXT,

@@ -381,7 +381,7 @@ mod tests {
         })
     }
 
-    fn expected(redaction: &Redaction, class: Class, bytes: &[u8]) -> Stored {
+    fn expected(redaction: Redaction, class: Class, bytes: &[u8]) -> Stored {
         match redaction.level(class) {
             Level::Full => Stored::Full(bytes.to_vec()),
             Level::Hashed => Stored::Hashed(content_hash(&SALT, bytes)),
@@ -418,8 +418,8 @@ mod tests {
             put_chunk(&mut bytes, &chunk, &Context { last_at_ns, redaction: &redaction, salt: &SALT }).unwrap();
             let body = Body::Chunk {
                 attempt, signal, class,
-                text: expected(&redaction, class, text.as_bytes()),
-                object: object.map(|object| expected(&redaction, class, &object)),
+                text: expected(redaction, class, text.as_bytes()),
+                object: object.map(|object| expected(redaction, class, &object)),
             };
             prop_assert_eq!(read_back(&bytes, 9, last_at_ns), Record { seq: 9, at_ns, body });
         }
@@ -433,7 +433,7 @@ mod tests {
             let entry = Entry { at_ns, kind, payload: &payload, contents: &given };
             let mut bytes = Vec::new();
             put_entry(&mut bytes, &entry, &Context { last_at_ns, redaction: &redaction, salt: &SALT }).unwrap();
-            let contents = contents.iter().map(|(class, bytes)| (*class, expected(&redaction, *class, bytes))).collect();
+            let contents = contents.iter().map(|(class, bytes)| (*class, expected(redaction, *class, bytes))).collect();
             let body = Body::Entry { kind, payload, contents };
             prop_assert_eq!(read_back(&bytes, 3, last_at_ns), Record { seq: 3, at_ns, body });
         }

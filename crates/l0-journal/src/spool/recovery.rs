@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::chain::Chain;
-use crate::database::{Database, Outcome, Promise};
+use crate::database::put::Outcome;
+use crate::database::{Database, Promise};
 use crate::disk::Disk;
-use crate::drain::Feed;
-use crate::owner::{self, FolderLock};
-use crate::segment::{Cursor, Stop};
+use crate::spool::drain::Feed;
+use crate::spool::owner::{self, FolderLock};
+use crate::spool::segment::{Cursor, Stop};
 use crate::spool::{instance_of, leftovers, lock_path, remove};
 use crate::{Error, StreamId};
 

@@ -13,7 +13,7 @@
 
 use crate::disk::{DiskFile, read_span};
 use crate::record::Kind;
-use crate::wire::{Malformed, RECORD_BYTES_MAX, Reader, put_span, put_varint};
+use crate::record::wire::{Malformed, RECORD_BYTES_MAX, Reader, put_span, put_varint};
 use crate::{Error, StreamId};
 
 pub(crate) const HEADER_BYTES: u64 = 64;

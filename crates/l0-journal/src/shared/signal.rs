@@ -28,14 +28,14 @@ pub(crate) struct Signal {
 struct State {
     stop: bool,
     urgent: bool,
-    /// A drain failed and is to be tried again.
-    retry: bool,
     /// There are files that only hold what the database has.
     untidy: bool,
     beat_every: Option<Duration>,
     next_beat: Option<Instant>,
-    /// When a drain began last: it was under way when somebody asked for the next.
+    /// How many drains got somewhere.
     progress: u64,
+    /// How many failed.
+    failures: u64,
 }
 
 impl Signal {
@@ -43,11 +43,11 @@ impl Signal {
         let state = State {
             stop: false,
             urgent: false,
-            retry: false,
             untidy: false,
             beat_every: None,
             next_beat: None,
             progress: 0,
+            failures: 0,
         };
         Self { pending: AtomicBool::new(false), state: Mutex::new(state), changed: Condvar::new(), linger }
     }
@@ -70,9 +70,14 @@ impl Signal {
     /// A drain got somewhere, or failed; either way there may be files to let go of.
     pub(crate) fn drained(&self, succeeded: bool) {
         let mut state = self.state();
-        state.retry = !succeeded;
         state.untidy = true;
-        state.progress += u64::from(succeeded);
+        if succeeded {
+            state.progress += 1;
+        } else {
+            state.failures += 1;
+            // To be tried again, after a while.
+            self.pending.store(true, Ordering::SeqCst);
+        }
         drop(state);
         self.changed.notify_all();
     }
@@ -103,9 +108,11 @@ impl Signal {
 
     /// Waits until a drain got somewhere since `since`, and says how far drains have come. Not longer than `patience`.
     pub(crate) fn wait_for_progress(&self, since: u64, patience: Duration) -> u64 {
-        let waited = self.changed.wait_timeout_while(self.state(), patience, |state| {
-            state.progress == since && !state.stop && !state.retry
-        });
+        let state = self.state();
+        let failures = state.failures;
+        let nothing_new =
+            |state: &mut State| state.progress == since && state.failures == failures && !state.stop;
+        let waited = self.changed.wait_timeout_while(state, patience, nothing_new);
         waited.unwrap_or_else(PoisonError::into_inner).0.progress
     }
 
@@ -129,7 +136,7 @@ impl Signal {
                 state.next_beat = state.beat_every.map(|interval| now + interval);
                 return Some(Work::Beat);
             }
-            let (since, work) = if self.pending.load(Ordering::SeqCst) || state.retry {
+            let (since, work) = if self.pending.load(Ordering::SeqCst) {
                 (&mut pending_since, Work::Drain)
             } else {
                 (&mut untidy_since, Work::Tidy)

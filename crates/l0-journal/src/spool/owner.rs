@@ -110,7 +110,9 @@ fn is_gone(identity: &str) -> bool {
         && boot_then == boot()
         && namespace_then.is_some()
         && namespace_then == namespace();
-    let Some(process) = process.and_then(|process| process.parse().ok()) else { return false };
+    let Some(process) = process.and_then(|process| process.parse().ok()) else {
+        return false;
+    };
     comparable && started_then.is_some() && started(process) != started_then
 }
 

@@ -1,0 +1,20 @@
+"""What `l0` can do: its commands, by name."""
+
+import typer
+
+from l0_core.cli import doctor
+
+app = typer.Typer(
+    name="l0",
+    help="Reliable model streams: see what happened, check what works.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("doctor")(doctor.command)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `l0` a group of commands, however few it has."""

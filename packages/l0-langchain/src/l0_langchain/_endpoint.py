@@ -1,0 +1,90 @@
+"""What is known of the endpoint behind a model, by its class, settings and profile. Nothing is imported for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
+
+from l0_core.ports.prefill import Dialect, form_of
+
+Terminal = Literal["end_of_stream", "finish_reason", "status"]
+
+_NAMES = ("model_name", "model", "model_id")
+_ADDRESSES = ("openai_api_base", "anthropic_api_url", "azure_endpoint", "base_url", "endpoint_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What the engine is told of a target.
+
+    Attributes:
+        name: Its name in results and logs, and the key of its budgets and breakers.
+        terminal: What ends an answer for certain.
+        prefill: Whether it goes on from an assistant's words; `None` where nobody knows.
+        reasons: Whether it thinks before it speaks.
+        context_window: Tokens its context holds.
+    """
+
+    name: str
+    terminal: Terminal
+    prefill: bool | None
+    reasons: bool
+    context_window: int | None
+
+    @classmethod
+    def of(cls, model: BaseChatModel, kwargs: Mapping[str, Any]) -> "Endpoint":
+        """Return what is known of the endpoint that `model`, called with `kwargs`, reaches."""
+        kinds = {kind.__name__ for kind in type(model).__mro__}
+        profile: Mapping[str, Any] = model.profile or {}
+        name, address = _model_name(model, kwargs), _address(model)
+        terminal: Terminal = "end_of_stream"
+        prefill: bool | None = None
+        reasons = bool(profile.get("reasoning_output"))
+        if "BaseChatOpenAI" in kinds:
+            terminal, prefill = "finish_reason", _prefills("chat", address or "api.openai.com", name)
+        elif "ChatAnthropic" in kinds:
+            terminal, reasons = "finish_reason", _thinks(model, kwargs)
+            prefill = _prefills("messages", address, name) if not reasons else False
+        window = profile.get("max_input_tokens")
+        return cls(
+            name=f"{model._llm_type}/{name}{_host(address)}",
+            terminal=terminal,
+            prefill=prefill,
+            reasons=reasons,
+            context_window=window if isinstance(window, int) else None,
+        )
+
+
+def _model_name(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str:
+    candidates = (kwargs.get("model"), *(getattr(model, name, None) for name in _NAMES))
+    return next((name for name in candidates if isinstance(name, str) and name), "model")
+
+
+def _address(model: BaseChatModel) -> str:
+    addresses = (getattr(model, name, None) for name in _ADDRESSES)
+    return next((address for address in addresses if isinstance(address, str) and address), "")
+
+
+def _host(address: str) -> str:
+    """Return where it is reached, if that is anywhere in particular: without credentials, path or query."""
+    return f"@{urlsplit(address).netloc.rpartition('@')[2]}" if address else ""
+
+
+def _thinks(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+    thinking = kwargs.get("thinking") or getattr(model, "thinking", None)
+    return isinstance(thinking, Mapping) and thinking.get("type") not in {None, "disabled"}
+
+
+def _prefills(dialect: Dialect, address: str, name: str) -> bool | None:
+    """Return whether an endpoint goes on from an assistant's words as LangChain's clients send them: unmarked."""
+    form = form_of(dialect, address, name)
+    return None if form is None else form == "assistant"
+
+
+def secrets_of(model: BaseChatModel) -> tuple[str, ...]:
+    """Return the credentials a model carries, to be compared and forgotten."""
+    values = (getattr(model, name, None) for name in sorted(model.lc_secrets))
+    return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))

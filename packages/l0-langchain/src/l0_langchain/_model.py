@@ -1,0 +1,380 @@
+"""The model that is still itself: one class for each wrapped class, which reaches the provider through a session."""
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableSerializable,
+)
+from langchain_core.runnables.configurable import RunnableConfigurableFields
+from pydantic import BaseModel
+
+from l0_core import Lifecycle
+from l0_core._settings import PolicyLike, is_disabled
+from l0_langchain._call import Call, takes_manager
+from l0_langchain._candidate import candidates_of, has_own, leaf_of
+from l0_langchain._endpoint import Terminal
+from l0_langchain._protection import Protection, asked_for
+from l0_langchain._twin import put_state, state_of
+
+ModelT = TypeVar("ModelT", bound="L0ChatModel")
+
+_KEY = "_l0"
+"""Where an object keeps its protection: among its private attributes, which every copy takes along."""
+
+if TYPE_CHECKING:
+    from abc import ABCMeta as _ModelMeta
+else:
+    _ModelMeta = type(BaseChatModel)
+
+
+class _Composing(_ModelMeta):
+    """Makes calls of `L0ChatModel` answer with an object of the class that is composed for the given model."""
+
+    def __call__(cls, *args: Any, **keywords: Any) -> Any:
+        if cls is L0ChatModel:
+            return wrap(*args, **keywords)
+        return _given(super().__call__(*args, **keywords), Protection())
+
+
+class L0ChatModel(BaseChatModel, metaclass=_Composing):
+    """A chat model that is reliable, and otherwise the one it was made from.
+
+    `L0ChatModel(model=m)` is an object of a class made for `type(m)`: a subclass of it and of this one, with its name,
+    its
+    serialization and its traces. It shares the state of `m`; only what reaches the provider is done otherwise.
+
+    Args:
+        model: The model.
+        fallbacks: What answers when it fails for good, in this order: chat models, with or without bindings.
+        policy: A `Policy`, the name of a preset or a file; `L0_POLICY`, or the standard one, where nothing is said.
+        on: Listeners.
+        tenant: Whose budgets and breakers it counts against.
+        prefill: Whether the endpoint goes on from an assistant's words, where that is not known or known wrongly.
+        terminal: What ends an answer of the endpoint for certain, likewise.
+        **wrapped: Fields of the model that are to have another value.
+
+    Example:
+        >>> from langchain_core.language_models import FakeListChatModel
+        >>> model = L0ChatModel(model=FakeListChatModel(responses=["Paris."]))
+        >>> isinstance(model, FakeListChatModel), model.invoke("The capital of France?").content
+        (True, 'Paris.')
+    """
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model: BaseChatModel,
+            fallbacks: Sequence[Runnable[Any, Any]] = (),
+            policy: PolicyLike = None,
+            on: Lifecycle | None = None,
+            tenant: str | None = None,
+            prefill: bool | None = None,
+            terminal: Terminal | None = None,
+            **wrapped: Any,
+        ) -> None: ...
+
+        @property
+        def _llm_type(self) -> str: ...
+
+        def _generate(
+            self,
+            messages: list[BaseMessage],
+            stop: list[str] | None = None,
+            run_manager: CallbackManagerForLLMRun | None = None,
+            **kwargs: Any,
+        ) -> ChatResult: ...
+
+    def with_policy(self, policy: PolicyLike) -> Self:
+        """Return the same model under another policy."""
+        return _with(self, protection_of(self).changed(policy=policy))
+
+    # A call may ask for another policy or tenant in its config, which reaches none of the methods below these.
+
+    def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
+        """See `BaseChatModel.invoke`."""
+        return super(L0ChatModel, _asked(self, config)).invoke(input, config, **kwargs)
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """See `BaseChatModel.ainvoke`."""
+        return await super(L0ChatModel, _asked(self, config)).ainvoke(input, config, **kwargs)
+
+    def stream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """See `BaseChatModel.stream`."""
+        return super(L0ChatModel, _asked(self, config)).stream(input, config, **kwargs)
+
+    def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """See `BaseChatModel.astream`."""
+        return super(L0ChatModel, _asked(self, config)).astream(input, config, **kwargs)
+
+    def _chat_model_stream_v3(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        return super(L0ChatModel, _asked(self, config))._chat_model_stream_v3(input, config, **kwargs)
+
+    async def _achat_model_stream_v3(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        return await super(L0ChatModel, _asked(self, config))._achat_model_stream_v3(input, config, **kwargs)
+
+    def configurable_fields(self, **kwargs: Any) -> RunnableSerializable[LanguageModelInput, AIMessage]:
+        """See `RunnableSerializable.configurable_fields`."""
+        made = super().configurable_fields(**kwargs)
+        if not isinstance(made, RunnableConfigurableFields):
+            return made
+        return _Configurable(default=made.default, fields=made.fields)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _revived, (wrapped_class(type(self)),), self.__getstate__()
+
+
+class _Configurable(RunnableConfigurableFields):  # type: ignore[type-arg]  # given arguments it could not be made: its field would be
+    """Configurable fields of a protected model: what is made for a call is protected as the model is."""
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        return [*cls.get_lc_namespace(), RunnableConfigurableFields.__name__]
+
+    def _prepare(
+        self, config: RunnableConfig | None = None
+    ) -> tuple[Runnable[LanguageModelInput, AIMessage], RunnableConfig]:
+        made, config = super()._prepare(config)
+        if made is not self.default and isinstance(made, L0ChatModel) and isinstance(self.default, L0ChatModel):
+            _protect(made, protection_of(self.default))
+        return made, config
+
+
+# What reaches the provider -------------------------------------------------------------------------------------------
+
+
+def _generate(
+    self: L0ChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None = None,
+    run_manager: CallbackManagerForLLMRun | None = None,
+    **kwargs: Any,
+) -> ChatResult:
+    kind = wrapped_class(type(self))
+    if is_disabled():
+        kwargs |= {"run_manager": run_manager} if takes_manager(kind, "_generate") else {}
+        return kind._generate(self, messages, stop, **kwargs)
+    return Call(self, kind, protection_of(self), messages, stop, kwargs).generate(run_manager)
+
+
+async def _agenerate(
+    self: L0ChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None = None,
+    run_manager: AsyncCallbackManagerForLLMRun | None = None,
+    **kwargs: Any,
+) -> ChatResult:
+    kind = wrapped_class(type(self))
+    if is_disabled():
+        kwargs |= {"run_manager": run_manager} if takes_manager(kind, "_agenerate") else {}
+        return await kind._agenerate(self, messages, stop, **kwargs)
+    return await Call(self, kind, protection_of(self), messages, stop, kwargs).agenerate(run_manager)
+
+
+def _stream(
+    self: L0ChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None = None,
+    run_manager: CallbackManagerForLLMRun | None = None,
+    **kwargs: Any,
+) -> Iterator[ChatGenerationChunk]:
+    kind = wrapped_class(type(self))
+    if is_disabled():
+        kwargs |= {"run_manager": run_manager} if run_manager is not None else {}
+        return kind._stream(self, messages, stop, **kwargs)
+    return Call(self, kind, protection_of(self), messages, stop, kwargs).stream(run_manager)
+
+
+def _astream(
+    self: L0ChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None = None,
+    run_manager: AsyncCallbackManagerForLLMRun | None = None,
+    **kwargs: Any,
+) -> AsyncIterator[ChatGenerationChunk]:
+    kind = wrapped_class(type(self))
+    if is_disabled():
+        kwargs |= {"run_manager": run_manager} if run_manager is not None else {}
+        return kind._astream(self, messages, stop, **kwargs)
+    return Call(self, kind, protection_of(self), messages, stop, kwargs).astream(run_manager)
+
+
+# Fallbacks answer in their own format ---------------------------------------------------------------------------------
+
+
+def _binding(kind: type[BaseChatModel]) -> Callable[..., Runnable[LanguageModelInput, AIMessage]]:
+    """Return `bind_tools` for a class: with its signature and annotations, which others read at run time."""
+    bind = kind.bind_tools
+
+    @wraps(bind)
+    def bind_tools(
+        self: L0ChatModel, tools: Sequence[Any], *args: Any, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        bound = bind(self, tools, *args, **kwargs)
+        said = protection_of(self)
+        fallbacks = tuple(
+            candidate if candidate.is_sibling_of(kind) else candidate.with_tools(tools, kwargs)
+            for candidate in said.fallbacks
+        )
+        if fallbacks == said.fallbacks:
+            return bound
+        return _with_leaf(bound, _with(self, said.changed(fallbacks=fallbacks)))
+
+    return bind_tools
+
+
+def _with_leaf(bound: Runnable[Any, Any], leaf: BaseChatModel) -> Runnable[Any, Any]:
+    """Return a binding, or a row of steps that begins with one, over another model."""
+    if isinstance(bound, RunnableBinding):
+        return bound.model_copy(update={"bound": _with_leaf(bound.bound, leaf)})
+    if isinstance(bound, BaseChatModel):
+        return leaf
+    first = getattr(bound, "first", None)
+    if isinstance(bound, BaseModel) and isinstance(first, Runnable):
+        return cast("Runnable[Any, Any]", bound.model_copy(update={"first": _with_leaf(first, leaf)}))
+    return bound
+
+
+# Composing -----------------------------------------------------------------------------------------------------------
+
+_classes: dict[type[BaseChatModel], type[L0ChatModel]] = {}
+_wrapped: dict[type[BaseChatModel], type[BaseChatModel]] = {}
+_lock = threading.Lock()
+
+
+def class_for(kind: type[BaseChatModel]) -> type[L0ChatModel]:
+    """Return the protected class for a class of model: the same one every time."""
+    if issubclass(kind, L0ChatModel):
+        return kind
+    with _lock:
+        if kind not in _classes:
+            made = _compose(kind)
+            _classes[kind], _wrapped[made] = made, kind
+        return _classes[kind]
+
+
+def _compose(kind: type[BaseChatModel]) -> type[L0ChatModel]:
+    methods: dict[str, Any] = {"_generate": _generate, "_agenerate": _agenerate}
+    if has_own(kind, "_stream"):
+        methods["_stream"] = _stream
+    if has_own(kind, "_stream") or has_own(kind, "_astream"):
+        methods["_astream"] = _astream
+    if has_own(kind, "bind_tools"):
+        methods["bind_tools"] = _binding(kind)
+    names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    meta: type = _Composing if issubclass(_Composing, type(kind)) else type("_Composing", (_Composing, type(kind)), {})
+    return cast("type[L0ChatModel]", meta(kind.__name__, (L0ChatModel, kind), {**names, **methods}))
+
+
+def wrapped_class(kind: type[BaseChatModel]) -> type[BaseChatModel]:
+    """Return the class whose methods reach the provider."""
+    return _wrapped.get(kind, kind)
+
+
+def protection_of(model: L0ChatModel) -> Protection:
+    """Return what a model is protected with."""
+    return cast("Protection", (model.__pydantic_private__ or {})[_KEY])
+
+
+def _protect(model: BaseChatModel, protection: Protection) -> None:
+    """Give an object of a composed class its protection."""
+    private = {**(model.__pydantic_private__ or {}), _KEY: protection}
+    object.__setattr__(model, "__pydantic_private__", private)
+
+
+def _given(model: Any, protection: Protection) -> Any:
+    _protect(model, protection)
+    return model
+
+
+def composed(model: BaseChatModel, protection: Protection) -> L0ChatModel:
+    """Return the protected twin of a model: another object, and the same state."""
+    kind = class_for(type(model))
+    made = kind.__new__(kind)
+    put_state(made, state_of(model))
+    _protect(made, protection)
+    return made
+
+
+def _with(model: ModelT, protection: Protection) -> ModelT:
+    return cast("ModelT", composed(model, protection))
+
+
+def _asked(model: ModelT, config: RunnableConfig | None) -> ModelT:
+    """Return the model as a call's config asks for it."""
+    changes = asked_for(config)
+    return _with(model, protection_of(model).changed(**changes)) if changes else model
+
+
+def _revived(kind: type[BaseChatModel]) -> L0ChatModel:
+    """Return an object without state, for what unpickles."""
+    made = class_for(kind)
+    return made.__new__(made)
+
+
+def wrap(
+    *,
+    model: Runnable[Any, Any],
+    fallbacks: Sequence[Runnable[Any, Any]] = (),
+    policy: PolicyLike = None,
+    on: Lifecycle | None = None,
+    tenant: str | None = None,
+    prefill: bool | None = None,
+    terminal: Terminal | None = None,
+    **keywords: Any,
+) -> Any:
+    """Return the protected model; over a binding, the binding of the protected model."""
+    if "journal" in keywords:
+        raise TypeError("there is no journal in this version: leave `journal` out")
+    if not isinstance(model, BaseChatModel):
+        leaf = leaf_of(model)
+        if leaf is None:
+            raise TypeError(f"model must be a chat model, not {type(model).__name__}; for anything else see `protect`")
+    inner = model if isinstance(model, BaseChatModel) else cast("tuple[BaseChatModel, Any]", leaf_of(model))[0]
+    said = protection_of(inner) if isinstance(inner, L0ChatModel) else Protection()
+    candidates = [made for each in fallbacks for made in candidates_of(each, lambda m: wrapped_class(type(m)))]
+    said = said.changed(
+        policy=policy, fallbacks=tuple(candidates), on=on, tenant=tenant, prefill=prefill, terminal=terminal
+    )
+    if keywords:
+        kind = wrapped_class(type(inner))
+        fields = {name: value for name, value in inner.__dict__.items() if name in kind.model_fields}
+        inner = kind(**{**fields, **keywords})
+    made = composed(inner, said)
+    return made if isinstance(model, BaseChatModel) else _with_leaf(model, made)

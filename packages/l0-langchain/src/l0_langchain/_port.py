@@ -1,0 +1,339 @@
+"""What the driver needs to know of LangChain's chunks and results."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_to_dict, messages_from_dict
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from l0_core import Attempt, Facts, ToolFragment, Usage
+from l0_langchain._content import (
+    CALLS,
+    REASONING,
+    TEXT,
+    Content,
+    block_text,
+    blocks_of,
+    finish_of,
+    logprob_of,
+    opaque_of,
+    reasons,
+    text_of,
+    usage_of,
+)
+
+_REPEATED = frozenset({"model_provider", "output_version"})
+"""Metadata that every chunk has, because it says how the chunk is to be read."""
+
+
+def _without_calls(message: BaseMessage) -> Content:
+    """Return the content without the blocks that repeat its tool calls in one provider's own format."""
+    if isinstance(message.content, str):
+        return message.content
+    return [block for block in message.content if isinstance(block, str) or block.get("type") not in CALLS]
+
+
+class ChatChunks:
+    """The chunks of one session: what a consumer was given by one attempt decides how those of the next must read."""
+
+    def __init__(self) -> None:
+        self._id: str | None = None
+        self._usage = Usage()
+        self._given: dict[str, Any] = {}
+        self._keys: dict[str, Any] = {}
+        self._listed = False
+        """Whether the consumer's content is a list of blocks."""
+        self._last_text: Any = None
+        """The index of the block of text that can still grow."""
+        self._top = -1
+        self._indices: dict[Any, Any] = {}
+        self._calls: dict[Any, int] = {}
+        self._number = 0
+        self._reasoning: set[Any] = set()
+        self._abandoned: set[Any] = set()
+        self._altered = False
+
+    def begin(self, attempt: Attempt) -> None:
+        """Get ready for the chunks of another attempt."""
+        self._number = attempt.number
+        self._given = {**self._keys, **self._given}
+        self._abandoned |= self._reasoning
+        self._usage = Usage()
+        for notes in (self._keys, self._indices, self._calls, self._reasoning):
+            notes.clear()
+
+    # What the engine is told -----------------------------------------------------------------------------------------
+
+    def text(self, chunk: ChatGenerationChunk) -> str | None:
+        """Return the text of a chunk that holds nothing else. The hot path: plain attributes, no call that can wait."""
+        message = chunk.message.__dict__
+        content = message["content"]
+        if (
+            type(content) is str
+            and content
+            and not message.get("tool_call_chunks")
+            and chunk.generation_info is None
+            and not message["additional_kwargs"]
+            and message.get("usage_metadata") is None
+            and (message["id"] is None or self._id is not None)
+        ):
+            told = message["response_metadata"]
+            if not told or (len(told) == 1 and "model_provider" in told and "model_provider" in self._keys):
+                return content
+        return None
+
+    def facts(self, chunk: ChatGenerationChunk) -> Facts:
+        """Return all that the chunk holds, and note what a later attempt must not give again."""
+        message, info = chunk.message, chunk.generation_info
+        content, told, keywords = message.content, message.response_metadata, message.additional_kwargs
+        finish = finish_of(info, told)
+        if finish is None:  # A chunk that ends an attempt is never given by one that fails.
+            self._note(message, info)
+        return Facts(
+            text=text_of(content),
+            reasoning=reasons(content, keywords),
+            tools=self._fragments(getattr(message, "tool_call_chunks", ())),
+            opaque=opaque_of(content, keywords),
+            finish=finish,
+            usage=self._used(getattr(message, "usage_metadata", None)),
+            logprob=logprob_of(info),
+        )
+
+    def _note(self, message: BaseMessage, info: Mapping[str, Any] | None) -> None:
+        self._keys.update(message.response_metadata)
+        if info:
+            self._keys.update(info)
+        if self._id is None and not self._altered:
+            self._id = message.id
+        for block in blocks_of(message.content):
+            self._listed = True
+            index = block.get("index")
+            if block.get("type") in REASONING and index is not None:
+                self._reasoning.add(self._indices.get(index, index))
+            if not self._altered:
+                self._pass(block.get("type"), index)
+        if not self._altered:
+            for fragment in getattr(message, "tool_call_chunks", ()):
+                self._pass("tool", fragment.get("index"))
+
+    def _pass(self, kind: object, index: Any) -> None:
+        """Note that the consumer's message has this block now."""
+        self._last_text = index if kind in TEXT else None
+        if type(index) is int:
+            self._top = max(self._top, index)
+
+    def _fragments(self, fragments: Sequence[Mapping[str, Any]]) -> tuple[ToolFragment, ...]:
+        return tuple(
+            ToolFragment(
+                index=self._call(fragment.get("index")),
+                id=fragment.get("id"),
+                name=fragment.get("name"),
+                args=fragment.get("args") or "",
+                last=fragment.get("index") is None,  # Nothing could be added to it.
+            )
+            for fragment in fragments
+        )
+
+    def _call(self, index: Any) -> int:
+        key = object() if index is None else index
+        return self._calls.setdefault(key, len(self._calls))
+
+    def _used(self, usage: Mapping[str, Any] | None) -> Usage | None:
+        """Return what the attempt has used so far: each chunk tells of itself alone."""
+        more = usage_of(usage)
+        if more is None:
+            return None
+        self._usage = Usage(*map(sum, zip(self._usage, more, strict=True)))
+        return self._usage
+
+    # What the consumer is given --------------------------------------------------------------------------------------
+
+    def cut(self, chunk: ChatGenerationChunk, start: int, end: int, shown: object) -> ChatGenerationChunk:  # noqa: ARG002 - a port is given what every port is given
+        """Return a chunk of a later attempt as a part of the consumer's message."""
+        self._altered = True
+        message, info = chunk.message, chunk.generation_info
+        changes: dict[str, Any] = {
+            "content": self._fit(_without_calls(message) if self._is_strange(message) else message.content, start, end),
+            "id": message.id and self._id,
+            "response_metadata": self._new(message.response_metadata),
+        }
+        if fragments := getattr(message, "tool_call_chunks", None):
+            changes["tool_call_chunks"] = [
+                {**fragment, "index": self._index(fragment.get("index"))} for fragment in fragments
+            ]
+            self._last_text = None
+        return ChatGenerationChunk(
+            message=cast("AIMessageChunk", message.model_copy(update=changes)),
+            generation_info=self._new(info) or None if info else None,
+        )
+
+    def _new(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the metadata that the consumer has not: merging adds strings and numbers up."""
+        given = self._given
+        return {
+            name: value
+            for name, value in told.items()
+            if name not in given or name == "logprobs" or (name in _REPEATED and given[name] == value)
+        }
+
+    def _is_strange(self, message: BaseMessage) -> bool:
+        """Whether the chunk is of another make than those the consumer has: it could not be read as one of theirs."""
+        provider = message.response_metadata.get("model_provider")
+        return self._given.get("model_provider", provider) != provider
+
+    def _fit(self, content: Content, start: int, end: int) -> Content:
+        if isinstance(content, str):
+            text = content[start:end]
+            if not self._listed or not text:
+                return text
+            return [{"type": "text", "text": text, "index": self._text_index(None)}]
+        if not self._listed and all(isinstance(block, str) or block.get("type") in TEXT for block in content):
+            return text_of(content)[start:end]
+        fitted: list[str | dict[Any, Any]] = []
+        at = 0
+        for block in content:
+            text = block_text(block)
+            here = text[max(0, start - at) : max(0, end - at)]
+            at += len(text)
+            if text and not here:
+                continue
+            fitted.append(self._fit_block(block, here))
+        return fitted
+
+    def _fit_block(self, block: str | dict[Any, Any], text: str) -> str | dict[Any, Any]:
+        if isinstance(block, str):
+            return text
+        self._listed = True
+        fitted = dict(block)
+        is_text = block.get("type") in TEXT
+        if is_text:
+            fitted["text"] = text
+        if "index" in block:
+            fitted["index"] = self._text_index(block["index"]) if is_text else self._index(block["index"])
+        if not is_text:
+            self._last_text = None
+        if block.get("type") in REASONING and "index" in fitted:
+            self._reasoning.discard(block["index"])
+            self._reasoning.add(fitted["index"])
+        return fitted
+
+    def _text_index(self, index: Any) -> Any:
+        """Return the consumer's index for a block of text: the one it has last, if that is text, goes on."""
+        if index not in self._indices and self._last_text is not None:
+            self._indices[index] = self._last_text
+        self._last_text = self._index(index if index is not None else ("text", self._number))
+        return self._last_text
+
+    def _index(self, index: Any) -> Any:
+        """Return the consumer's index for one of this attempt's: the same block is the same, and none is an old one."""
+        if index is None:
+            return None
+        if index not in self._indices:
+            if isinstance(index, str):
+                self._indices[index] = f"{index}.{self._number}"
+            else:
+                self._top += 1
+                self._indices[index] = self._top
+        return self._indices[index]
+
+    # What is kept ----------------------------------------------------------------------------------------------------
+
+    def encode(self, chunk: ChatGenerationChunk) -> str:
+        """Return the chunk as JSON."""
+        return json.dumps({"message": message_to_dict(chunk.message), "info": chunk.generation_info})
+
+    def decode(self, text: str) -> ChatGenerationChunk:
+        """Return the chunk that `encode` wrote."""
+        told = json.loads(text)
+        (message,) = messages_from_dict([told["message"]])
+        return ChatGenerationChunk(message=cast("AIMessageChunk", message), generation_info=told["info"])
+
+    def final(self, metadata: Mapping[str, object]) -> ChatGenerationChunk:
+        """Return the trailing chunk that says how the session went. It is the one that says it is the last."""
+        message = AIMessageChunk(
+            content=[] if self._listed else "",
+            response_metadata=self.marked(metadata),
+            chunk_position="last",
+        )
+        return ChatGenerationChunk(message=message)
+
+    def marked(self, metadata: Mapping[str, object]) -> dict[str, object]:
+        """Return the metadata, with the blocks of reasoning that were abandoned."""
+        if not self._abandoned:
+            return dict(metadata)
+        (name, told), *_ = metadata.items()
+        assert isinstance(told, Mapping), "it is what `Result.metadata` returns"  # noqa: S101 - between us and the driver
+        return {name: {**told, "abandoned": sorted(self._abandoned, key=repr)}}
+
+
+class ChatResults:
+    """Answers that come in one piece."""
+
+    def text(self, chunk: ChatResult) -> str | None:  # noqa: ARG002 - a port is asked what every port is asked
+        """Return nothing: there is always more to a result than its text."""
+        return None
+
+    def facts(self, chunk: ChatResult) -> Facts:
+        """Return what the first answer holds; the others are its siblings."""
+        if not chunk.generations:
+            return Facts()
+        generation = chunk.generations[0]
+        message, info = generation.message, generation.generation_info
+        content, told, keywords = message.content, message.response_metadata, message.additional_kwargs
+        finish = finish_of(info, told, chunk.llm_output)
+        return Facts(
+            text=text_of(content),
+            reasoning=reasons(content, keywords),
+            tools=_whole_calls(message, finish),
+            opaque=opaque_of(content, keywords),
+            finish="refusal" if keywords.get("refusal") else finish,
+            usage=usage_of(getattr(message, "usage_metadata", None)),
+            logprob=logprob_of(info),
+        )
+
+    def cut(self, chunk: ChatResult, start: int, end: int, shown: object) -> ChatResult:  # noqa: ARG002 - as above
+        """Return it as it is: nothing was given before it."""
+        return chunk
+
+    def encode(self, chunk: ChatResult) -> str:
+        """Return the result as JSON."""
+        generations = [[message_to_dict(made.message), made.generation_info] for made in chunk.generations]
+        return json.dumps({"generations": generations, "output": chunk.llm_output})
+
+    def decode(self, text: str) -> ChatResult:
+        """Return the result that `encode` wrote."""
+        told = json.loads(text)
+        generations = [
+            ChatGeneration(message=messages_from_dict([message])[0], generation_info=info)
+            for message, info in told["generations"]
+        ]
+        return ChatResult(generations=generations, llm_output=told["output"])
+
+    def final(self, metadata: Mapping[str, object]) -> None:
+        """Return nothing: the metadata goes on the message itself."""
+
+
+RESULTS = ChatResults()
+
+_CUT = "{"
+"""Arguments that have not come to an end."""
+
+_CUT_SHORT = frozenset({"length", "max_tokens"})
+
+
+def _is_call(block: object) -> bool:
+    return isinstance(block, dict) and block.get("type") == "tool_use"
+
+
+def _whole_calls(message: BaseMessage, finish: str | None) -> tuple[ToolFragment, ...]:
+    if not isinstance(message, AIMessage):
+        return ()
+    whole = [(call["id"], call["name"], json.dumps(call["args"])) for call in message.tool_calls]
+    broken = [(call["id"], call["name"], call["args"] or _CUT) for call in message.invalid_tool_calls]
+    if whole and finish in _CUT_SHORT and isinstance(message.content, list) and _is_call(message.content[-1]):
+        # The provider parsed the arguments itself, as far as they came: nobody can tell whether they came to an end.
+        whole[-1] = (*whole[-1][:2], _CUT)
+    return tuple(
+        ToolFragment(index, ident, name, args, last=True) for index, (ident, name, args) in enumerate(whole + broken)
+    )

@@ -1,0 +1,81 @@
+"""What a model is protected with."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from json import dumps, loads
+from typing import Any, Self
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
+
+from l0_core import Lifecycle
+from l0_core._native import Policy as NativePolicy
+from l0_core._settings import PolicyLike, policy_of
+from l0_langchain._candidate import Candidate
+from l0_langchain._endpoint import Terminal
+
+
+@dataclass(frozen=True)
+class Protection:
+    """Everything that is said about a protected model beside the model. A value: copies of the model share it."""
+
+    policy: PolicyLike = None
+    fallbacks: tuple[Candidate, ...] = ()
+    on: Lifecycle | None = None
+    tenant: str | None = None
+    prefill: bool | None = None
+    terminal: Terminal | None = None
+
+    @cached_property
+    def _said(self) -> NativePolicy:
+        return policy_of(self.policy)
+
+    @property
+    def native(self) -> NativePolicy:
+        """The policy as the engine takes it: where nothing was said, what the environment says now."""
+        return _for_chat(policy_of(None) if self.policy is None else self._said)
+
+    def checked(self) -> Self:
+        """Return it, or raise if its policy is no policy."""
+        if self.policy is not None:
+            _ = self._said
+        return self
+
+    def changed(self, **changes: Any) -> Self:
+        """Return it with what is not `None`, and not empty, in the place of what was."""
+        return replace(self, **{name: value for name, value in changes.items() if value not in (None, ())}).checked()
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_said"}
+
+
+@lru_cache(maxsize=256)
+def _for_chat(policy: NativePolicy) -> NativePolicy:
+    """Return the policy without the rung that tells a consumer to discard.
+
+    LangChain adds a model's chunks up by itself, for callbacks and for the caller: nothing can be taken back there.
+    """
+    fields = loads(policy.json)
+    rungs = fields["continuation"]["rungs"]
+    if "reset" not in rungs:
+        return policy
+    fields["continuation"]["rungs"] = [rung for rung in rungs if rung != "reset"]
+    return NativePolicy(dumps(fields))
+
+
+def asked_for(config: RunnableConfig | None) -> dict[str, Any]:
+    """Return what a call's config asks for in `configurable`, or that of the chain it is called from."""
+    configurable = config.get("configurable") if config else None
+    if configurable is None:
+        around = var_child_runnable_config.get()
+        configurable = around.get("configurable") if around else None
+    if not configurable:
+        return {}
+    return {
+        name: configurable[key]
+        for key, name in (("l0_policy", "policy"), ("l0_tenant", "tenant"))
+        if configurable.get(key) is not None
+    }

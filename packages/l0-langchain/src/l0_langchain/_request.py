@@ -1,0 +1,56 @@
+"""The messages of an attempt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from l0_core import Attempt
+from l0_langchain._content import REASONING
+
+
+def messages_for(attempt: Attempt, messages: list[BaseMessage], *, is_stranger: bool) -> list[BaseMessage]:
+    """Return what the target is sent: the caller's messages, and what asks it to go on where the answer broke off.
+
+    Args:
+        attempt: What the engine wants.
+        messages: What the caller sent.
+        is_stranger: Whether the target is of another make than the model the caller wrapped: reasoning in the
+            conversation is not for its eyes, and its signatures would be refused.
+    """
+    sent = [_stripped(message, is_stranger=is_stranger) for message in messages]
+    if all(ours is theirs for ours, theirs in zip(sent, messages, strict=True)):
+        sent = messages
+    match attempt.mode:
+        case "prefill" if attempt.prefix:
+            return _with_answer(sent, attempt.prefix)
+        case "prompt":
+            return [*_with_answer(sent, attempt.shown), HumanMessage(attempt.instruction)]
+        case _:
+            return sent
+
+
+def _with_answer(messages: Sequence[BaseMessage], text: str) -> list[BaseMessage]:
+    """Return the messages with the answer so far; after words of the assistant's already there it goes on from them."""
+    *before, last = messages
+    if isinstance(last, AIMessage) and isinstance(last.content, str) and not last.tool_calls:
+        return [*before, last.model_copy(update={"content": last.content + text})]
+    return [*messages, AIMessage(text)]
+
+
+def _stripped(message: BaseMessage, *, is_stranger: bool) -> BaseMessage:
+    """Return the message without reasoning that was abandoned, and for strangers without any."""
+    if not isinstance(message, AIMessage):
+        return message
+    told = message.response_metadata.get("l0")
+    abandoned: Any = told.get("abandoned", ()) if isinstance(told, dict) else ()
+    if not (abandoned or is_stranger) or isinstance(message.content, str):
+        return message
+    kept = [
+        block
+        for block in message.content
+        if not isinstance(block, dict)
+        or block.get("type") not in REASONING
+        or not (is_stranger or block.get("index") in abandoned)
+    ]
+    return message if len(kept) == len(message.content) else message.model_copy(update={"content": kept})

@@ -1,0 +1,99 @@
+"""The object an attempt is made on: the wrapped class, the wrapper's state, a client that does not retry by itself."""
+
+from functools import cached_property
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from langchain_core.language_models import BaseChatModel
+
+ModelT = TypeVar("ModelT", bound=BaseChatModel)
+
+STATE = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+"""The slots that make up a pydantic object."""
+
+_CLIENTS = ("root_client", "client", "_client")
+_ASYNC_CLIENTS = ("root_async_client", "async_client", "_async_client")
+_LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+_patient: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+"""A provider's client, and the same client with its own retries off. Both share the connections."""
+
+
+def put_state(made: BaseChatModel, state: dict[str, Any]) -> None:
+    """Make `state` the state of a pydantic object that has none of its own."""
+    for slot, value in state.items():
+        object.__setattr__(made, slot, value)
+
+
+def state_of(model: BaseChatModel) -> dict[str, Any]:
+    """Return the state of a pydantic object, not copied."""
+    return {slot: getattr(model, slot) for slot in STATE}
+
+
+def twin_of(model: BaseChatModel, kind: type[ModelT], *, is_async: bool, tokens_shown: int = 0) -> ModelT:
+    """Return an object of `kind` with the state of `model`, for one attempt.
+
+    Where nothing has to differ the state is shared, so that a model which counts in its own fields goes on counting.
+
+    Args:
+        model: The wrapper, or a fallback.
+        kind: The class that is wrapped.
+        is_async: Whether it is about to be awaited.
+        tokens_shown: What a limit on the answer's length, where one is set, is lowered by.
+    """
+    changes = _without_retries(model, kind, is_async=is_async)
+    if tokens_shown:
+        changes |= _shorter(model.__dict__, tokens_shown)
+    twin = kind.__new__(kind)
+    state = state_of(model)
+    if changes:
+        state["__dict__"] = {**model.__dict__, **changes}
+    put_state(twin, state)
+    return twin
+
+
+def _without_retries(model: BaseChatModel, kind: type[BaseChatModel], *, is_async: bool) -> dict[str, Any]:
+    fields, changes = model.__dict__, {}
+    for name in _ASYNC_CLIENTS if is_async else _CLIENTS:
+        if name not in fields and isinstance(getattr(kind, name, None), cached_property):
+            getattr(model, name)  # Made on first use: on the wrapper, which keeps it.
+        client = fields.get(name)
+        if client is not None and (patient := _without(client)) is not client:
+            changes[name] = patient
+    if "max_retries" in kind.model_fields and fields.get("max_retries"):
+        changes["max_retries"] = 0
+    return changes
+
+
+def _without(client: Any) -> Any:
+    """Return a provider's client, or one of its resources, with retries off; whatever else it is, as it is."""
+    try:
+        return _patient[client]
+    except (KeyError, TypeError):
+        pass
+    patient = client
+    if _retries(client):
+        patient = client.with_options(max_retries=0)
+    elif _retries(owner := getattr(client, "_client", None)):
+        patient = type(client)(_without(owner))
+    if patient is not client:
+        _patient[client] = patient
+    return patient
+
+
+def _retries(client: Any) -> bool:
+    return (
+        type(getattr(client, "max_retries", None)) is int and client.max_retries > 0 and hasattr(client, "with_options")
+    )
+
+
+def _shorter(fields: dict[str, Any], tokens_shown: int) -> dict[str, int]:
+    """Return the limits on the answer's length less what of it has been shown."""
+    return {
+        name: max(1, limit - tokens_shown) for name in _LENGTHS if type(limit := fields.get(name)) is int and limit > 0
+    }
+
+
+def shorter_kwargs(kwargs: dict[str, Any], tokens_shown: int) -> dict[str, Any]:
+    """Return a call's keywords with its limits on the answer's length lowered by what has been shown."""
+    return {**kwargs, **_shorter(kwargs, tokens_shown)} if tokens_shown else kwargs
