@@ -160,4 +160,36 @@ mod tests {
             assert_eq!(found, named, "{}", table.name);
         }
     }
+
+    /// What the page on the schema says is what there is: every table and column is on it, and its queries run.
+    #[test]
+    fn the_page_on_the_schema_is_true() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/journal-schema.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        for migration in MIGRATIONS {
+            connection.execute_batch(migration).unwrap();
+        }
+        let sql = "SELECT t.name, c.name FROM pragma_table_list t JOIN pragma_table_info(t.name) c
+            WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'";
+        let mut statement = connection.prepare(sql).unwrap();
+        let columns = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let mut count = 0;
+        for (table, column) in columns.map(Result::<(String, String), _>::unwrap) {
+            assert!(page.contains(&format!("**`{table}`**")), "{table} is not on the page");
+            // `meta` is a table of names and values, which are on the page instead.
+            assert!(
+                table == "meta" || page.contains(&format!("`{column}`")),
+                "{table}.{column} is not on the page"
+            );
+            count += 1;
+        }
+        assert!(count > 60, "{count}");
+        let queries = page.split("```sql").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let queries: Vec<_> = queries.split(';').filter(|query| !query.trim().is_empty()).collect();
+        assert!(queries.len() > 2);
+        for query in queries {
+            connection.prepare(query).unwrap();
+        }
+    }
 }

@@ -79,30 +79,29 @@ class StallingServer:
             self.gone.set()
 
     def close(self) -> None:
-        self._listener.close()
         self._thread.join(PATIENCE)
+        self._listener.close()
 
 
-def openai_stream(url: str, verify: Any) -> Any:
-    client = openai.OpenAI(api_key="x", base_url=url, max_retries=0, http_client=httpx.Client(verify=verify))
+def openai_stream(url: str, http: Any) -> Any:
+    client = openai.OpenAI(api_key="x", base_url=url, max_retries=0, http_client=http)
     return client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], stream=True)
 
 
-def anthropic_stream(url: str, verify: Any) -> Any:
-    client = anthropic.Anthropic(api_key="x", base_url=url, max_retries=0, http_client=httpx2.Client(verify=verify))
+def anthropic_stream(url: str, http: Any) -> Any:
+    client = anthropic.Anthropic(api_key="x", base_url=url, max_retries=0, http_client=http)
     turns: Any = [{"role": "user", "content": "hi"}]
     return client.messages.create(model="m", max_tokens=9, messages=turns, stream=True)
 
 
-def httpx_response(url: str, verify: Any) -> Any:
-    client = httpx.Client(verify=verify)
-    return client.send(client.build_request("POST", url), stream=True)
+def httpx_response(url: str, http: Any) -> Any:
+    return http.send(http.build_request("POST", url), stream=True)
 
 
-SDKS: dict[str, tuple[Callable[[str, Any], Any], bytes]] = {
-    "openai": (openai_stream, chat_body(["Par"], finish=None).removesuffix(b"data: [DONE]\n\n")),
-    "anthropic": (anthropic_stream, messages_body(["Par"], finish=None)),
-    "httpx": (httpx_response, b"data: x\n\n"),
+SDKS: dict[str, tuple[Any, Callable[[str, Any], Any], bytes]] = {
+    "openai": (httpx, openai_stream, chat_body(["Par"], finish=None).removesuffix(b"data: [DONE]\n\n")),
+    "anthropic": (httpx2, anthropic_stream, messages_body(["Par"], finish=None)),
+    "httpx": (httpx, httpx_response, b"data: x\n\n"),
 }
 
 
@@ -116,11 +115,11 @@ def tls(request: pytest.FixtureRequest, certificate: Path) -> tuple[ssl.SSLConte
 
 
 @pytest.mark.parametrize("name", SDKS)
-@pytest.mark.filterwarnings("ignore:unclosed")  # the client is thrown away with its connection cut
 def test_a_blocked_read_returns_at_once(name: str, tls: tuple[ssl.SSLContext, ssl.SSLContext] | None) -> None:
-    open_, begun = SDKS[name]
+    library, open_, begun = SDKS[name]
     server = StallingServer(begun, tls[0] if tls else None)
-    stream = open_(server.url, tls[1] if tls else True)
+    http = library.Client(verify=tls[1] if tls else True)
+    stream = open_(server.url, http)
     chunks: list[object] = []
     ended: list[BaseException] = []
     reading = threading.Event()
@@ -144,6 +143,7 @@ def test_a_blocked_read_returns_at_once(name: str, tls: tuple[ssl.SSLContext, ss
     assert server.gone.wait(PATIENCE), "the provider still holds the connection"
     stream.close()
     assert not abort(stream), "there is no connection any more"
+    http.close()
     server.close()
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from wire import chat_body, chat_stream, events, messages_body, messages_stream, responses_body, responses_stream, sent
 
 from l0_core import Facts, LogProb, Opaque, ToolFragment, Usage
+from l0_core._port import MaskingPort
 from l0_core.ports.chat import ChatPort
 from l0_core.ports.litellm import LiteLLMPort
 from l0_core.ports.messages import MessagesPort
@@ -417,6 +418,22 @@ def test_a_cut_is_a_slice(text: str, start: int, end: int, follows: bool) -> Non
         assert before.facts(port.cut(chunk, start, end, SHOWN)).text == text[start:end]
         assert chunk.model_dump(warnings=False) == dumped
         assert port.decode(port.encode(chunk)) == chunk
+
+
+@given(TEXT, TEXT)
+def test_a_text_is_masked_and_nothing_else(text: str, masked: str) -> None:
+    tokens = {"content": [{"token": text, "logprob": -1.0, "bytes": None, "top_logprobs": []}]}
+    content = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+    choice = {**delta(content=text, role="assistant"), "logprobs": tokens}
+    chat, message = built(ChatCompletionChunk, {"id": "c", "choices": [choice]}), built(RawMessageStreamEvent, content)
+    cases: list[tuple[Any, Any]] = [(ChatPort(), chat), (MessagesPort(), message)]
+    for port, chunk in cases:
+        assert isinstance(port, MaskingPort)
+        replaced = port.replaced(chunk, masked, SHOWN)
+        assert port.facts(replaced) == Facts(masked)
+        assert port.facts(chunk).text == text
+    assert ChatPort().replaced(chat, masked, SHOWN).choices[0].delta.role == "assistant"
+    assert not isinstance(ResponsesPort(), MaskingPort), "the events at its end would repeat what was masked"
 
 
 # LiteLLM, whose attributes may not exist ----------------------------------------------------------------------------

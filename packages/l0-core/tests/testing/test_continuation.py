@@ -80,6 +80,17 @@ def test_a_question_about_a_complete_answer_is_a_new_question(provider: FaultyPr
     assert provider.requests[-1].resumption is None
 
 
+def test_a_complete_answer_that_is_to_be_gone_on_with_ends_after_the_words(provider: FaultyProvider) -> None:
+    request = f"Your last message broke off before its end. Begin by repeating these last words: {WHOLE[-30:]}"
+    assert ask(provider, turns(WHOLE, request)).text == WHOLE[-30:].lstrip()
+
+
+def test_vllm_is_asked_for_a_prefix_in_its_own_way(provider: FaultyProvider) -> None:
+    more = {"continue_final_message": True, "add_generation_prompt": False}
+    heard = ask(provider, [*QUESTION, {"role": "assistant", "content": CUT}], **more)
+    assert heard.text == WHOLE[len(CUT) :]
+
+
 def test_a_turn_that_quotes_nothing_is_a_new_question(provider: FaultyProvider) -> None:
     provider.reply("Lyon.", when="second")
     assert ask(provider, turns(CUT, "And the second city?")).text == "Lyon."

@@ -60,10 +60,13 @@ class MessagesPort:
         self.thread = thread or _Thread(last)
         self.thread.renew()
 
-    def cut(self, event: "RawMessageStreamEvent", start: int, end: int, shown: Shown) -> "RawMessageStreamEvent":  # noqa: ARG002 - as above
+    def cut(self, event: Any, start: int, end: int, shown: Shown) -> Any:  # noqa: ARG002 - as above
         """Return an event with a part of its text, as one of the message that is gone on with."""
-        event = _sliced(event, start, end)
-        return event if self.thread is None else self.thread.fitted(event)
+        return self._fitted(_with_text(event, _text_of(event)[start:end]))
+
+    def replaced(self, event: Any, text: str, shown: Shown) -> Any:  # noqa: ARG002 - as above
+        """Return an event with another text."""
+        return self._fitted(_with_text(event, text))
 
     def encode(self, event: "RawMessageStreamEvent") -> str:
         """Return the event as the provider's own JSON, with the name of its class."""
@@ -81,6 +84,9 @@ class MessagesPort:
 
     def final(self, metadata: Mapping[str, object]) -> None:
         """Return nothing: after the event that ends a message there is none."""
+
+    def _fitted(self, event: Any) -> Any:
+        return event if self.thread is None else self.thread.fitted(event)
 
     def _block(self, event: object) -> Facts:
         block, number = get(event, "content_block"), index_in(event, "index")
@@ -178,10 +184,15 @@ class _Thread:
         return kind.construct(type="content_block_delta", index=self._open, delta=delta)
 
 
-def _sliced(event: Any, start: int, end: int) -> Any:
+def _text_of(event: object) -> str:
+    return text_in(get(event, "delta"), "text") or text_in(get(event, "content_block"), "text")
+
+
+def _with_text(event: Any, text: str) -> Any:
+    """Return an event with another text, or one that has none as it is."""
     delta, block = get(event, "delta"), get(event, "content_block")
     if text_in(delta, "type") == "text_delta":
-        return copied(event, delta=copied(delta, text=text_in(delta, "text")[start:end]))
+        return copied(event, delta=copied(delta, text=text))
     if text_in(block, "type") == "text" and text_in(block, "text"):
-        return copied(event, content_block=copied(block, text=text_in(block, "text")[start:end]))
+        return copied(event, content_block=copied(block, text=text))
     return event

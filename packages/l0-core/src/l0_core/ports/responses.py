@@ -2,7 +2,8 @@
 
 Work that the provider does by itself (searches, code, remote tools) counts as reasoning: it takes as long, and is not
 the answer. Calls that the program carries out and that are not JSON (a shell, a computer) are parts that are passed
-whole. Every event has a number, so none is plain text: a gap must be seen.
+whole. Every event has a number, so none is plain text: a gap must be seen. Text cannot be masked, because the events at
+the end of a response repeat it.
 """
 
 import json

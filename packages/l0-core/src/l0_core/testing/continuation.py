@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from l0_core.testing.conversation import Message
     from l0_core.testing.phrasing import Template
 
-__all__ = ["MANNERS", "Resumption", "Manner", "check_manners", "prefilled", "prompted", "resume"]
+__all__ = ["MANNERS", "Manner", "Resumption", "asks_to_go_on", "check_manners", "prefilled", "prompted", "resume"]
 
 ANCHOR_MIN: Final = 8
 _ASKS_TO_GO_ON: Final = re.compile(
@@ -105,9 +105,14 @@ def prompted(messages: Sequence[Message]) -> tuple[Sequence[Message], Resumption
         return None
     request = last.text
     anchor = quoted_end(interrupted.text, request)
-    if not anchor and not _ASKS_TO_GO_ON.search(request):
+    if not anchor and not asks_to_go_on(request):
         return None
     return before, Resumption("prompt", interrupted.text, anchor)
+
+
+def asks_to_go_on(request: str) -> bool:
+    """Whether a turn says in so many words that an answer broke off and is to be gone on with."""
+    return _ASKS_TO_GO_ON.search(request) is not None
 
 
 def quoted_end(text: str, request: str) -> str:

@@ -30,7 +30,7 @@ class Message:
     tool_name: str = ""
     """Of a tool's result: the tool that was called."""
     prefix: bool = False
-    """The answer is asked to go on from this turn (`prefix: true` of the OpenAI-compatible providers)."""
+    """Where it is the last: the answer is to go on from it (`prefix`, `continue_final_message`)."""
 
 
 @dataclass(slots=True, eq=False)

@@ -23,7 +23,7 @@ Outcome = Literal["exact", "complete", "degraded", "incomplete", "raised", "wron
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 WARM_UP_CALLS: Final = 5
-WRONGS_KEPT: Final = 20
+KEPT_MAX: Final = 20
 # Finish reasons that tell the caller that the text is not whole.
 TOLD: Final = frozenset({"length", "max_tokens", "max_output_tokens", "content_filter", "refusal", "incomplete"})
 
@@ -57,6 +57,8 @@ class Report:
     """Exceptions by the name of their class."""
     wrongs: list[Wrong] = field(default_factory=list)
     """The first few."""
+    errors: list[str] = field(default_factory=list)
+    """The first few exceptions: which call, after which fault, what they said."""
     delays: list[float] = field(default_factory=list)
     """Seconds each call took longer than one without a fault."""
     extra_calls: int = 0
@@ -108,6 +110,7 @@ def measure(
     wording: Wording = "identical",
     reply: str | Template | Reply | None = None,
     prefill: bool = True,
+    continuations: Mapping[str, float] | None = None,
     fallback: FaultyProvider | None = None,
 ) -> Report:
     """Make `n` calls, each through a fault drawn from `mix`, and report how they ended.
@@ -130,9 +133,10 @@ def measure(
         wording: Whether the provider says the same thing in the same words.
         reply: What it answers; without one, its sample of prose.
         prefill: Whether it goes on from the assistant's own turn.
+        continuations: In which manners it goes on when it is prompted to, by weight, where wording is varied.
         fallback: A second provider the program may use: its answers count as degraded, its requests as extra.
     """
-    with _provider(wording, seed, reply, prefill=prefill) as provider:
+    with _provider(wording, seed, reply, prefill=prefill, continuations=continuations) as provider:
         meter = _Meter(provider, mix, n, seed=seed, times=times, fallback=fallback)
         for number in meter.numbers():
             begun = meter.begin(number)
@@ -154,10 +158,11 @@ async def ameasure(
     wording: Wording = "identical",
     reply: str | Template | Reply | None = None,
     prefill: bool = True,
+    continuations: Mapping[str, float] | None = None,
     fallback: FaultyProvider | None = None,
 ) -> Report:
     """The same as `measure`, of an asynchronous program."""
-    async with _provider(wording, seed, reply, prefill=prefill) as provider:
+    async with _provider(wording, seed, reply, prefill=prefill, continuations=continuations) as provider:
         meter = _Meter(provider, mix, n, seed=seed, times=times, fallback=fallback)
         for number in meter.numbers():
             begun = meter.begin(number)
@@ -169,8 +174,15 @@ async def ameasure(
         return meter.report
 
 
-def _provider(wording: Wording, seed: int, reply: str | Template | Reply | None, *, prefill: bool) -> FaultyProvider:
-    provider = FaultyProvider(wording=wording, seed=seed, prefill=prefill)
+def _provider(
+    wording: Wording,
+    seed: int,
+    reply: str | Template | Reply | None,
+    *,
+    prefill: bool,
+    continuations: Mapping[str, float] | None,
+) -> FaultyProvider:
+    provider = FaultyProvider(wording=wording, seed=seed, prefill=prefill, continuations=continuations)
     if reply is not None:
         provider.reply(reply)
     return provider
@@ -249,7 +261,9 @@ class _Meter:
         report.extra_tokens += max(0, spent - usual_tokens)
         if isinstance(result, BaseException):
             report.raised[type(result).__name__] += 1
-        elif outcome == "wrong" and len(report.wrongs) < WRONGS_KEPT:
+            if len(report.errors) < KEPT_MAX:
+                report.errors.append(f"#{call.number} {call.fault}: {type(result).__name__}: {result}")
+        elif outcome == "wrong" and len(report.wrongs) < KEPT_MAX:
             report.wrongs.append(Wrong(call.number, str(call.fault), text_of(result), requests[0].whole))
 
     def _judged(self, result: object, requests: Sequence[Request], spare: Sequence[Request]) -> Outcome:

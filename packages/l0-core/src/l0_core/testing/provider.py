@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from l0_core.testing import faults, samples
 from l0_core.testing.answer import Answer, Cut, Head, HowToEnd, Pause, Piece
-from l0_core.testing.continuation import Resumption, check_manners, prefilled, prompted, resume
+from l0_core.testing.continuation import Resumption, asks_to_go_on, check_manners, prefilled, prompted, resume
 from l0_core.testing.conversation import CHARACTERS_PER_TOKEN, Message, Request
 from l0_core.testing.dialects import DIALECTS, BadRequest, Dialect
 from l0_core.testing.dialects.dialect import FAILURES, encode
@@ -418,8 +418,8 @@ class FaultyProvider:
             asked = prompted(request.messages)
             if asked is not None:
                 before = self._routed(replace(request, messages=tuple(asked[0])), routes)
-                wordings = before.wordings(self.wording)
-                if wordings.accepts(asked[1].prefix) or not before.source.canonical:
+                complete = before.wordings(self.wording).accepts(asked[1].prefix)
+                if (complete and not asks_to_go_on(request.question)) or not before.source.canonical:
                     asked = None  # a complete answer, and a question about it
         if asked is None:
             request.reply = self._routed(request, routes)

@@ -1,4 +1,4 @@
-"""OpenAI chat completions, and what the providers that imitate it add (`reasoning_content`, `prefix: true`)."""
+"""OpenAI chat completions, and what the providers that imitate it add (`reasoning_content`, a prefix)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class OpenAIChat:
                 raise BadRequest(f"Invalid role: {item.get('role')!r}")
             calls = tool_calls_of(item.get("tool_calls"), names)
             tool = names.get(str(item.get("tool_call_id")), "") if role == "tool" else ""
-            messages.append(Message(role, text_of(item.get("content")), calls, tool, prefix=item.get("prefix") is True))
+            prefix = item.get("prefix") is True or body.get("continue_final_message") is True
+            messages.append(Message(role, text_of(item.get("content")), calls, tool, prefix))
         return messages
 
     def tokens_max(self, body: Mapping[str, Any]) -> int | None:
