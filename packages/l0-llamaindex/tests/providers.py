@@ -9,15 +9,19 @@ from typing import Any
 import httpx
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.llms.anthropic import Anthropic
+from llama_index.llms.anthropic import base as anthropic_base
 from llama_index.llms.anthropic import utils as anthropic_utils
 from llama_index.llms.openai import OpenAI
 from llama_index.llms.openai_like import OpenAILike
 
 from l0_core.testing import FaultyProvider
 
-# The integration makes messages by calling a class of the SDK, which has become a union of classes and cannot be called.
-# What it made was a dict.
+# The integration is older than the SDK beside it, and alone it fails before any request. It makes messages by calling a
+# class of the SDK that has become a union of classes and cannot be called: what it made was a dict. And it names a
+# temperature, which the SDK no longer takes, to all models but those in a list.
+ANTHROPIC_MODEL = "claude-sonnet-4-5"
 vars(anthropic_utils)["MessageParam"] = dict
+anthropic_base.ANTHROPIC_NO_TEMP_MODELS = (*anthropic_base.ANTHROPIC_NO_TEMP_MODELS, ANTHROPIC_MODEL)
 
 CLIENTS = ["openai", "openai_like", "anthropic"]
 
@@ -29,7 +33,7 @@ def client(name: str, provider: FaultyProvider, **fields: Any) -> Iterator[Funct
     """Give an integration that talks to the provider, and close its connections."""
     base = f"{provider.url}/{next(_numbers)}"  # of its own: a provider counts by it, and no connection is another's
     if name == "anthropic":
-        anthropic = Anthropic(model="claude-sonnet-4-5", base_url=base, api_key="x", max_tokens=4_000, **fields)
+        anthropic = Anthropic(model=ANTHROPIC_MODEL, base_url=base, api_key="x", max_tokens=4_000, **fields)
         try:
             yield anthropic
         finally:
