@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -12,7 +12,7 @@ from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.anthropic import base as anthropic_base
 from llama_index.llms.anthropic import utils as anthropic_utils
 from llama_index.llms.openai import OpenAI
-from llama_index.llms.openai_like import OpenAILike
+from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
 
 from l0_core.testing import FaultyProvider
 
@@ -21,7 +21,7 @@ from l0_core.testing import FaultyProvider
 # temperature, which the SDK no longer takes, to all models but those in a list.
 ANTHROPIC_MODEL = "claude-sonnet-4-5"
 vars(anthropic_utils)["MessageParam"] = dict
-anthropic_base.ANTHROPIC_NO_TEMP_MODELS = (*anthropic_base.ANTHROPIC_NO_TEMP_MODELS, ANTHROPIC_MODEL)
+vars(anthropic_base)["ANTHROPIC_NO_TEMP_MODELS"] += (ANTHROPIC_MODEL,)
 
 CLIENTS = ["openai", "openai_like", "anthropic"]
 
@@ -61,7 +61,5 @@ def client(name: str, provider: FaultyProvider, **fields: Any) -> Iterator[Funct
 def _closed(client: Any) -> None:
     """Close a client whose loop may be gone."""
     close = client.aclose if hasattr(client, "aclose") else client.close
-    try:
+    with suppress(RuntimeError):  # Its connections were closed with their loop.
         asyncio.run(close())
-    except RuntimeError:  # Its connections were closed with their loop.
-        pass
