@@ -268,7 +268,8 @@ impl Window {
         if !view.complete {
             return Look::Undecided;
         }
-        let partly = self.starts(view.text).find_map(|start| self.partly(view, start));
+        // Behind a line of something else, a part of the words is too little to go by.
+        let partly = self.starts(view.text).next().and_then(|start| self.partly(view, start));
         partly.unwrap_or(Look::Failed(Misfit::AnchorMissing))
     }
 
@@ -384,7 +385,8 @@ const LOOK_BACK_CHARS: usize = 1_024;
 /// Words and characters an anchor has where the text allows.
 const ANCHOR_WORDS: usize = 8;
 const ANCHOR_CHARS: core::ops::RangeInclusive<usize> = 24..=96;
-/// Characters an anchor has at least: fewer stand at the start of a line by chance.
+/// Letters and digits an anchor has at least: fewer stand at the start of a line by chance, and the lines and bars of
+/// a table stand in every table.
 const ANCHOR_CHARS_MIN: usize = 12;
 /// Characters an anchor is lengthened to before the text counts as too repetitive to have one.
 const ANCHOR_CHARS_MAX: usize = 256;
@@ -414,7 +416,7 @@ pub(crate) fn anchor(shown: &str) -> Option<&str> {
         if folded.is_empty() {
             return None;
         }
-        let long_enough = folded.len() >= ANCHOR_CHARS_MIN;
+        let long_enough = folded.iter().filter(|c| c.is_alphanumeric()).count() >= ANCHOR_CHARS_MIN;
         if long_enough
             && is_aperiodic(&folded)
             && stands_once(&folded, &shown_before)
@@ -502,7 +504,8 @@ fn fold(text: &str) -> Vec<(char, usize)> {
             c if is_emphasis(c) => {}
             c if c.is_whitespace() => {
                 if let Some((' ', last)) = folded.last_mut() {
-                    *last = end;
+                    // Behind emphasis it is not the same space any more, though it counts as one.
+                    *last = if *last == at { end } else { *last };
                 } else if !folded.is_empty() {
                     folded.push((' ', end));
                 }

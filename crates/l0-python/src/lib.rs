@@ -6,6 +6,8 @@
 mod build;
 mod fault;
 mod fleet;
+mod journal;
+mod json;
 mod outcome;
 mod policy;
 mod session;
@@ -22,6 +24,13 @@ mod _native {
     use super::fault::{Fault, classify};
     #[pymodule_export]
     use super::fleet::{Fleet, Report};
+    #[pymodule_export]
+    use super::journal::{
+        Journal, JournalLease, JournalRecord, JournalStream, JournalTicket, fork_after_in_child,
+        fork_after_in_parent, fork_before, named_id,
+    };
+    #[pymodule_export]
+    use super::json::{Change, Partial, Repaired, Unrepairable, repair};
     #[pymodule_export]
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]

@@ -181,8 +181,7 @@ fn alter_output(output: &mut Output) {
         Output::Cut { start, .. } => *start = start.wrapping_add(1),
         Output::Mask { text } => text.push('x'),
         Output::Reset => *output = Output::Done,
-        Output::Done => *output = Output::Reset,
+        Output::Done | Output::Event(_) => *output = Output::Reset,
         Output::Report { target, .. } => target.0 = target.0.wrapping_add(1),
-        Output::Event(_) => *output = Output::Reset,
     }
 }

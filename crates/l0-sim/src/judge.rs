@@ -35,6 +35,7 @@ pub(crate) struct Judge {
     /// The attempt that is live according to the journal.
     live: Option<AttemptId>,
     heard: Vec<Heard>,
+    began: Instant,
     deadline: Instant,
     faults: usize,
     resets: u32,
@@ -71,6 +72,7 @@ impl Judge {
             attempts: Vec::new(),
             live: None,
             heard: Vec::new(),
+            began: Instant(0),
             deadline: Instant(u64::MAX),
             faults: 0,
             resets: 0,
@@ -92,6 +94,7 @@ impl Judge {
     pub(crate) fn begins(&mut self, now: Instant) {
         let total = now.after(self.plan.policy.timeouts.total);
         self.deadline = self.plan.deadline.unwrap_or(total).min(total);
+        self.began = now;
     }
 
     pub(crate) fn begins_anew(&mut self, now: Instant) {
@@ -510,12 +513,10 @@ impl Judge {
         Ok(())
     }
 
-    pub(crate) fn resets(&mut self, tally: &mut Tally) -> Verdict {
-        tally.checked(Promise::G1);
+    pub(crate) fn resets(&mut self) {
         self.making = Making::default();
         self.given.clear();
         self.resets += 1;
-        Ok(())
     }
 
     pub(crate) fn hears(&mut self, event: &Event, now: Instant, tally: &mut Tally) -> Verdict {
@@ -612,7 +613,8 @@ impl Judge {
         let kind = kind.split('(').next().unwrap_or("").to_owned();
         *tally.endings.entry(kind).or_default() += 1;
         tally.checked(Promise::G3);
-        if now > self.deadline.after(LATE) && !self.died {
+        // One that begins after the deadline ends as it begins.
+        if now > self.deadline.after(LATE).max(self.began) && !self.died {
             return Err(broken(Promise::G3, format!("ended at {now:?}, deadline {:?}", self.deadline)));
         }
         if let Some(stream) = streams.iter().find(|stream| !stream.over && !stream.closed) {
@@ -629,8 +631,7 @@ impl Judge {
             Ending::Deadline if now < self.deadline => {
                 Err(broken(Promise::G4, format!("given up for a deadline at {:?}", self.deadline)))
             }
-            Ending::Deadline => Ok(()),
-            Ending::Cancelled => Ok(()),
+            Ending::Deadline | Ending::Cancelled => Ok(()),
             ending => {
                 tally.checked(Promise::G4);
                 let time = (now, self.deadline);
@@ -693,7 +694,7 @@ impl Judge {
             return Err(broken(Promise::G1, "complete with an answer that does not fit".into()));
         };
         let message = self.message();
-        if !message.equals(truth) && !(cut_short && message.begins(truth)) {
+        if !(message.equals(truth) || cut_short && message.begins(truth)) {
             return Err(broken(
                 Promise::G1,
                 format!("complete: {message:?}, where this is right: {truth:?}"),
@@ -878,7 +879,8 @@ fn given(journal: &[Record]) -> (Vec<(AttemptId, Part)>, u32) {
     (given, resets)
 }
 
-fn reread(journal: &[Record]) -> (Making, u32) {
+/// What the journal gives a consumer that reads it from the beginning, and how often it says to discard.
+pub(crate) fn reread(journal: &[Record]) -> (Making, u32) {
     let (given, resets) = given(journal);
     let mut making = Making::default();
     for (attempt, part) in &given {

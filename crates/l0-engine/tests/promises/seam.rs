@@ -190,3 +190,19 @@ fn a_part_of_the_words_that_stands_twice_does_not_join() {
     let answer = "bells ring slow and deep.\n\nUnder young! bells";
     assert_eq!(continued(Rung::Prompt, shown, answer).0, None);
 }
+
+/// G1. Another answer is not gone on with because its second line shares some words with the last ones shown.
+#[test]
+fn a_part_of_the_words_behind_another_line_does_not_join() {
+    let shown = "| n | otherwise word |\n|---|---|\n| 0 | harbour";
+    let answer = "| n | word |\n|---|---|\n| 0 | harbours |";
+    assert_eq!(continued(Rung::Prompt, shown, answer).0, None);
+}
+
+/// G1. White space behind emphasis is the answer's own, in one chunk as in many.
+#[test]
+fn space_behind_emphasis_is_not_taken_for_space_before_it() {
+    let shown = "Here is what the harbour master wrote ```\n";
+    let answer = format!("{}```\n", shown.trim_end().to_uppercase());
+    assert_eq!(continued(Rung::Prompt, shown, &answer).0, Some(format!("{shown}```\n")));
+}

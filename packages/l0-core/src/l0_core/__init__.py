@@ -50,11 +50,12 @@ __all__ = [
     "deadline",
     "guards",
     "idempotency_key",
+    "json",
     "stream",
 ]
 
 if TYPE_CHECKING:
-    from l0_core import guards
+    from l0_core import guards, json
     from l0_core._async import AsyncStream, astream
     from l0_core._call import acall, call
     from l0_core._context import deadline, idempotency_key
@@ -103,6 +104,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
     }
     __getattr__, __dir__ = lazy(
         __name__,
-        {"guards": ".guards"} | {name: f"{module}:{name}" for module, names in _HOMES.items() for name in names},
+        {"guards": ".guards", "json": ".json"}
+        | {name: f"{module}:{name}" for module, names in _HOMES.items() for name in names},
     )
     del lazy

@@ -142,7 +142,7 @@ class _Watch:
         if due is None:
             return
         if due > now:
-            self._timer = self._loop.call_later(min(due - now, self._shortest) / SECOND, self._ring)
+            self._timer = self._loop.call_later(min(self._clock.patience(due), self._shortest / SECOND), self._ring)
         elif self.reading is None or self.task is None:
             self._timer = self._loop.call_later(_GLANCE / SECOND, self._ring)
         elif self.task.cancelling() == self.cancelling:  # Otherwise somebody else has cancelled it: theirs comes first.

@@ -70,3 +70,13 @@ def inherited_deadline() -> int | None:
 def idempotency_key() -> str | None:
     """Return the key of the step this code runs in: the same however often the step is tried."""
     return _idempotency_key.get()
+
+
+@contextmanager
+def keyed(key: str) -> Iterator[None]:
+    """Let `idempotency_key` say `key` to the code inside: what is tried again there is the same piece of work."""
+    token = _idempotency_key.set(key)
+    try:
+        yield
+    finally:
+        _idempotency_key.reset(token)

@@ -104,7 +104,7 @@ class Drive:
         port: ChunkPort[Any] | None = None,
         errors: ErrorClasses | None = None,
     ) -> None:
-        self.clock = clock()
+        self.clock = clock().of_session()
         name = uuid.uuid4()
         self.session_id = name.hex
         self.sources = sources

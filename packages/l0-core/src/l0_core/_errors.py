@@ -19,7 +19,8 @@ have raised as well (a bad request, wrong credentials, a bug of the caller's) is
 `Result` so far as its attribute `l0`.
 """
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from l0_core._result import Result
@@ -39,7 +40,7 @@ class L0Error(Exception):
         super().__init__(message)
         self.result = result
 
-    def __reduce__(self) -> tuple[type["L0Error"], tuple[str, "Result | None"]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.result)
 
     @property
@@ -102,7 +103,41 @@ class ReplayDivergence(L0Error):  # noqa: N818 - as above
 
 
 class JournalError(L0Error):
-    """The journal cannot be read or written."""
+    """The journal cannot be read or written.
+
+    Attributes:
+        reason: Why, in one word: `full`, `read_only`, `busy`, `held`, `fenced`, `unleased`, `lost`, `conflict`,
+            `corrupt`, `removed`, `not_a_journal`, `newer`, `key`, `too_large`, `backlog`, `forked`, `closed`,
+            `payload`, `invalid` or `other`.
+        is_transient: Whether the same may succeed later, with nothing changed but the world.
+        stream: The id of the stream it is about, where damage has a place.
+        record: The record in it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        result: "Result | None" = None,
+        *,
+        reason: str = "other",
+        is_transient: bool = False,
+        stream: bytes | None = None,
+        record: int | None = None,
+    ) -> None:
+        super().__init__(message, result)
+        self.reason = reason
+        self.is_transient = is_transient
+        self.stream = stream
+        self.record = record
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        said = {
+            "reason": self.reason,
+            "is_transient": self.is_transient,
+            "stream": self.stream,
+            "record": self.record,
+        }
+        return partial(type(self), **said), (str(self), self.result)
 
 
 class PolicyError(L0Error):

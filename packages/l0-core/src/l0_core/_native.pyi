@@ -1,21 +1,38 @@
 """The compiled half of `l0_core`. Private: use what `l0_core` exports."""
 
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, final
 
 __all__ = [
     "BuildInfo",
+    "Change",
     "Fault",
     "Fleet",
+    "Journal",
+    "JournalLease",
+    "JournalRecord",
+    "JournalStream",
+    "JournalTicket",
     "Objection",
     "Opening",
     "Outcome",
+    "Partial",
     "Policy",
+    "Repaired",
     "Report",
     "Session",
     "Splice",
     "ToolCall",
+    "Unrepairable",
     "build_info",
     "classify",
+    "fork_after_in_child",
+    "fork_after_in_parent",
+    "fork_before",
+    "named_id",
+    "repair",
     "version",
 ]
 
@@ -94,6 +111,83 @@ class Fault:
 
 def classify(facts_json: str, message: str = "") -> str:
     """What the facts of an exception amount to."""
+
+class Unrepairable(ValueError):  # noqa: N818 - it says what the text is
+    """There is no JSON in the text, not even a broken beginning of it, or it is nested too deep."""
+
+@final
+class Change:
+    """One edit that made a text JSON. It names what was put right and never quotes the text."""
+
+    @property
+    def fix(self) -> str:
+        """What was put right, as a fixed word: `missing_comma`, `single_quotes`, `fence`, ...."""
+    @property
+    def at(self) -> int:
+        """The character of the input where it was wrong, or where something was missing."""
+    def __hash__(self) -> int: ...
+
+@final
+class Repaired:
+    """JSON, and what was done to make it so."""
+
+    @property
+    def text(self) -> str:
+        """The document; the input itself where that was JSON."""
+    @property
+    def changes(self) -> list[Change]:
+        """Every edit, in the order of the input; none where the input was JSON."""
+    @property
+    def changes_omitted(self) -> int:
+        """How many edits there were beyond those listed."""
+    @property
+    def cut(self) -> bool:
+        """Whether the document was still open where the text ended.
+
+        Then it is a beginning, and a string or number at its end may be incomplete.
+        """
+    @property
+    def value(self) -> Any:
+        """The document as Python's objects, read when it is first asked for.
+
+        As the standard library reads it, but for a whole number with more digits than Python takes: that is a float.
+        """
+
+def repair(
+    text: str, *, documents: Literal["longest", "first", "last", "all"] = "longest", depth_max: int = 512
+) -> Repaired:
+    """Return the JSON in a text, repaired where it is broken; a text that is JSON comes back as it is.
+
+    One pass over the text. What is in a string is not touched, whatever it looks like; nothing is made up: a key
+    without a value is dropped. Raises `Unrepairable` where there is nothing that could be repaired.
+
+    Args:
+        text: What a model wrote.
+        documents: Which one, where the text holds several: the `longest`, the `first`, the `last`, or `all` as one
+            array. One in a fence for JSON comes before one in running text.
+        depth_max: The deepest nesting accepted.
+    """
+
+@final
+class Partial:
+    """The value of a JSON document while it is still being written.
+
+    The value only grows: nothing in it is taken back later, and a value that was read is not changed any more. It is
+    the first object or array of the text; a fence and words before it are passed over.
+    """
+
+    def __new__(cls, *, depth_max: int = 512) -> Partial: ...
+    def feed(self, delta: str) -> bool:
+        """Take the next piece of the text; return whether the value is different now. Constant work per byte."""
+    @property
+    def value(self) -> Any:
+        """The value so far; `None` before the document begins. Costs what is new, and a copy of what is open."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether the document is closed."""
+    @property
+    def status(self) -> str:
+        """`empty`, `open`, `complete`, or `invalid` where the reading ended before that: then `repair` the whole."""
 
 @final
 class Report:
@@ -344,3 +438,188 @@ class Session:
     @property
     def deadline(self) -> int:
         """The moment it must have ended."""
+
+@final
+class Journal:
+    """A journal, wherever it keeps what it is told. Ids are 16 bytes; what fails raises `JournalError`."""
+
+    @staticmethod
+    def open(
+        path: str | PathLike[str],
+        *,
+        durability: str = "safe",
+        key: bytes | None = None,
+        linger: float = 1.0,
+        lease_term: float = 30.0,
+        host: str | None = None,
+    ) -> Journal:
+        """Open a journal on disk, creating it if need be: in one process all who open a file have the same one."""
+    @staticmethod
+    def open_read_only(path: str | PathLike[str], *, key: bytes | None = None) -> Journal:
+        """Open a journal on disk to look at it: nothing is created, locked or taken in."""
+    @staticmethod
+    def memory() -> Journal:
+        """A journal that ends with the process."""
+    def stream(
+        self,
+        stream_id: bytes,
+        kind: str,
+        *,
+        tenant: str | None = None,
+        user: str | None = None,
+        redaction: tuple[str, str, str, str] | None = None,
+        lease: JournalLease | None = None,
+    ) -> JournalStream:
+        """Open a stream of kind `run`, `step` or `session` to append to it.
+
+        Redaction is `full`, `hashed` or `none` for prompts, completions, tool arguments and tool results. With a lease
+        nothing is written once it is somebody else's.
+        """
+    def put_run(self, **columns: object) -> None:
+        """Write a run's row, or the columns of it that are given: `id` and those of `docs/journal-schema.md`."""
+    def put_step(self, **columns: object) -> None:
+        """Write a step's row, or the columns of it that are given."""
+    def put_session(self, **columns: object) -> None:
+        """Write a session's row, or the columns of it that are given."""
+    def put_attempt(self, **columns: object) -> None:
+        """Write an attempt's row, or the columns of it that are given: its key is `session` and `number`."""
+    def flush(self) -> None:
+        """Wait until everything appended so far can be read by every process."""
+    def sync(self) -> JournalTicket:
+        """Have everything appended so far written to the disk itself."""
+    def barrier(self, before: str) -> JournalTicket:
+        """What the durability asks for before a `side_effect` or a `release`."""
+    @property
+    def durability(self) -> Literal["off", "fast", "safe", "paranoid"]:
+        """How much the records survive."""
+    @property
+    def path(self) -> Path | None:
+        """The file, where there is one open for writing."""
+    def load(self, stream_id: bytes, from_: int = 0, limit: int = 1_000_000) -> list[JournalRecord]:
+        """The records of a stream, in order. A stream nobody wrote has none."""
+    def info(self, stream_id: bytes) -> tuple[str, int, int, int, str | None] | None:
+        """Kind, records, the last `at_ns`, opened at (ms since 1970), and what was removed: `content` or `records`."""
+    def matches(self, stream_id: bytes, digest: bytes, content: bytes) -> bool:
+        """Whether `content` is what stood where a record now has only a hash."""
+    def runs(self, **conditions: object) -> tuple[list[dict[str, Any]], tuple[int, bytes] | None]:
+        """Runs, the latest first, and where the next page begins: pass that as `after`."""
+    def steps(self, **conditions: object) -> tuple[list[dict[str, Any]], tuple[int, bytes] | None]:
+        """Steps, the latest first, and where the next page begins."""
+    def sessions(self, **conditions: object) -> tuple[list[dict[str, Any]], tuple[int, bytes] | None]:
+        """Sessions, the latest first, and where the next page begins."""
+    def attempts(self, session: bytes) -> list[dict[str, Any]]:
+        """The attempts of a session, in order."""
+    def lease(self, run: bytes, wait: float = 0.0) -> JournalLease:
+        """Take the right to work on a run, waiting at most so many seconds for its holder."""
+    def head(self) -> str:
+        """The end of the chain now: note it elsewhere."""
+    def verify(
+        self, head: str | None = None
+    ) -> tuple[int, int, int, str, list[tuple[str, bytes | None, int | None, int | None]], int]:
+        """Blocks, records, streams, head, findings (text, stream, block, record), and how many findings in all."""
+    def remove(
+        self,
+        how: str,
+        *,
+        streams: list[bytes] | None = None,
+        tenant: str | None = None,
+        user: str | None = None,
+        opened_before_ms: int | None = None,
+    ) -> tuple[int, int, int]:
+        """Remove `content` or `records` for good: the streams, blocks and bytes it took."""
+    def health(self) -> tuple[int, str | None]:
+        """Bytes that the database has not taken yet, and why it takes none."""
+    def recovery(self) -> tuple[int, int, int, list[str]]:
+        """What was taken in when it was opened here: spools, records, torn ends, and what was refused, as text."""
+    def recover(self) -> tuple[int, int, int, list[str]]:
+        """Take in what processes that died meanwhile left."""
+    def close(self) -> None:
+        """Flush and let go of every file, for everybody in this process who has it open."""
+
+@final
+class JournalStream:
+    """An open stream: where the records of one run, step or session go."""
+
+    @staticmethod
+    def to(
+        stream_id: bytes, append: Callable[[int, bytes, list[tuple[str, bytes]], int], int], next_seq: int = 0
+    ) -> JournalStream:
+        """A stream whose records go to `append(kind, payload, contents, at_ns)`, which returns their number."""
+    @property
+    def id(self) -> bytes:
+        """Its id."""
+    @property
+    def next_seq(self) -> int:
+        """The sequence number of the next record: how many there are."""
+    def append(self, kind: int, payload: bytes, contents: Sequence[tuple[str, bytes]], at_ns: int) -> int:
+        """Append one record, which survives the process when this returns; its sequence number.
+
+        A content's class is `prompt`, `completion`, `tool_arguments` or `tool_result`. Kinds below 128 are the writer's
+        own; 128 is a chunk.
+        """
+    def barrier(self) -> JournalTicket | None:
+        """What the durability asks for before a side effect; nothing for a store of the caller's own."""
+
+@final
+class JournalTicket:
+    """A receipt that says, once it is known, whether something is on disk."""
+
+    def poll(self) -> bool:
+        """Whether the answer is there; raises it where it is a failure."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the answer: whether it came in time. Raises it where it is a failure."""
+    def on_answer(self, callback: Callable[[Exception | None], object]) -> None:
+        """Call `callback` with nothing or the failure: at once, or from a thread that it must not hold up."""
+
+@final
+class JournalRecord:
+    """One immutable fact, as a journal gives it back."""
+
+    @property
+    def seq(self) -> int:
+        """Its place in the stream, from 0."""
+    @property
+    def at_ns(self) -> int:
+        """When it happened, in nanoseconds on the stream's own clock."""
+    @property
+    def kind(self) -> int:
+        """The writer's number for this kind of record; 128 for a chunk."""
+    @property
+    def payload(self) -> bytes:
+        """The record free of content; for a chunk its attempt (4 bytes, little-endian) and its signal (1 byte)."""
+    @property
+    def contents(self) -> list[tuple[str, str, Any]]:
+        """The content: class, state and value.
+
+        The state is `full` with the bytes, `hashed` with the hash, `absent`, or `erased` with the length. A chunk has
+        its text, then perhaps the framework's own object.
+        """
+
+@final
+class JournalLease:
+    """The right to work on a run, until it is given back, dropped or taken over."""
+
+    @property
+    def run(self) -> bytes:
+        """The run."""
+    @property
+    def fence(self) -> int:
+        """Higher than that of every holder before."""
+    def check(self) -> None:
+        """Raise where somebody else has taken over."""
+    def renew(self) -> None:
+        """Beat now, instead of waiting for the background to do it."""
+    def release(self) -> None:
+        """Give the run back. More than once does no harm."""
+
+def fork_before() -> None:
+    """Close the database connections of every journal of this process: called before a fork."""
+
+def fork_after_in_parent() -> None:
+    """Let journals use their databases again: called in the parent after a fork."""
+
+def fork_after_in_child() -> None:
+    """Let go of the files of the parent's journals: called in the child after a fork."""
+
+def named_id(kind: str, name: str) -> bytes:
+    """The 16 bytes that a name always has, so that it is found again by every process."""

@@ -284,7 +284,7 @@ class _Runner:
         # While the reader pauses nothing is pending; but it goes on any moment, and then the clocks of content run.
         due = session.poll_timeout(now() if reading is None else reading)
         if due is not None:
-            reader.wait((due - now()) / SECOND, opened=opened)
+            reader.wait(drive.clock.patience(due), opened=opened)
         if reader.items or reader.over:
             return False
         if self._closing.is_set():

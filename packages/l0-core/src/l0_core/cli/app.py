@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import doctor
+from l0_core.cli import demo, doctor, policy
 
 app = typer.Typer(
     name="l0",
@@ -12,7 +12,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("demo")(demo.command)
 app.command("doctor")(doctor.command)
+app.command("policy")(policy.command)
 
 
 @app.callback()

@@ -15,14 +15,17 @@ __all__ = [
     "Request",
     "Template",
     "ToolCall",
+    "VirtualTime",
     "ameasure",
     "faults",
     "measure",
     "samples",
+    "virtual_time",
 ]
 
 if TYPE_CHECKING:
     from l0_core.testing import faults, samples
+    from l0_core.testing.clock import VirtualTime, virtual_time
     from l0_core.testing.conversation import Message, Request
     from l0_core.testing.meter import Report, ameasure, measure
     from l0_core.testing.phrasing import Template
@@ -45,10 +48,12 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
             "Request": ".conversation:Request",
             "Template": ".phrasing:Template",
             "ToolCall": ".reply:ToolCall",
+            "VirtualTime": ".clock:VirtualTime",
             "ameasure": ".meter:ameasure",
             "faults": ".faults:",
             "measure": ".meter:measure",
             "samples": ".samples:",
+            "virtual_time": ".clock:virtual_time",
         },
     )
     del lazy
