@@ -196,7 +196,7 @@ def _made_view_class(kind: type[LLM]) -> type[LLM]:
         "__module__": kind.__module__,
         "__qualname__": kind.__qualname__,
         "__doc__": kind.__doc__,
-        "__slots__": ("_l0",),
+        "__slots__": ("_l0", "l0_report"),
         "__copy__": _copy,
         "__deepcopy__": _deepcopy,
         "__reduce_ex__": _reduce_ex,
