@@ -116,11 +116,6 @@ def test_so_it_is_for_answers_of_every_shape(program: Program, wording: Wording,
     check(measure(program, PASSING, n=40, seed=2, wording=wording, reply=samples.ALL[sample]), wording)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a table that is begun again in other words is joined where its first line repeats what was shown",
-)
 @pytest.mark.parametrize("program", ["chat"], indirect=True)
 def test_an_answer_begun_again_in_other_words_is_never_joined_to_the_first(program: Program) -> None:
     cuts = [faults.reset_after(chunks=count) for count in range(1, 8)]
