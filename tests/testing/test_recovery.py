@@ -63,11 +63,6 @@ def test_every_fault_that_heals_is_met_in_some_mix() -> None:
     assert met == {row.fault.partition("(")[0] for row in TABLE if row.heals}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a table that is begun again in other words is joined where its first line repeats what was shown",
-)
 def test_an_answer_begun_again_in_other_words_is_never_joined_to_the_first() -> None:
     cuts = [faults.reset_after(chunks=count) for count in range(1, 8)]
     case = Case("chat", "text", "varied", is_async=False)
