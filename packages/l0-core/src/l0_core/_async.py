@@ -21,6 +21,7 @@ from l0_core._drive import (
     ErrorClasses,
     NotAStream,
     Open,
+    Pause,
     Queue,
     Settle,
     Step,
@@ -321,6 +322,8 @@ class _Runner:
                 task.add_done_callback(self._tasks.discard)
             case Settle():
                 await self._settle(step)
+            case Pause(until):
+                await self._drive.clock.wait_async(until)
             case Emit():
                 pass
 

@@ -100,10 +100,16 @@ class Settle(NamedTuple):
     seconds: float
 
 
+class Pause(NamedTuple):
+    """Wait until a moment, or until the consumer leaves."""
+
+    until: int
+
+
 ErrorClasses = Mapping[type[L0Error], type[L0Error]]
 """What a framework raises in place of an error of L0: a child of both."""
 
-Step = Emit | Open | Close | Queue | Tell | Settle
+Step = Emit | Open | Close | Queue | Tell | Settle | Pause
 
 
 class Drive:
@@ -145,21 +151,28 @@ class Drive:
         self._outcome: _native.Outcome | None = None
         self._through: list[str] | None = None
         self._through_status = "running"
-        self.recording = self._recording(journal)
-        declared = [target.declared(place) for place, target in enumerate(sources)]
+        self.recording, self.session = self._begun(name, journal, streamed=streamed)
+
+    def _begun(
+        self, name: uuid.UUID, journal: "JournalLike", *, streamed: bool
+    ) -> "tuple[Recording | None, _native.Session]":
+        """Return the session, and what writes it down."""
+        recording = self._recording(journal)
+        declared = [target.declared(place) for place, target in enumerate(self.sources)]
         try:
-            self.session = _native.Session(
-                policy,
+            session = _native.Session(
+                self.policy,
                 declared,
                 seed=name.int >> 64,
                 streamed=streamed,
                 deadline=inherited_deadline(),
-                stream=self.recording.stream if self.recording else None,
-                closes=self.recording is not None and self.recording.closes,
+                stream=recording.stream if recording else None,
+                closes=recording is not None and recording.closes,
             )
         except ValueError as error:
             field, problem = error.args
             raise PolicyError(f"{field}: {problem}") from None
+        return recording, session
 
     def _recording(self, journal: "JournalLike") -> "Recording | None":
         """Return what writes the session down, if anything does."""
@@ -218,7 +231,7 @@ class Drive:
                 case "cancel", _:
                     yield Close()
                 case "report", target, outcome:
-                    fleet().report(self._key(target), outcome, self.policy)
+                    self._report(target, outcome)
                 case "event", *event:
                     yield from self._event(event)
                 case ("reset",):
@@ -237,6 +250,9 @@ class Drive:
             yield Queue(self._key(target), value, purpose)
         else:
             self.session.admitted(self.clock.now(), kind, value)
+
+    def _report(self, target: int, outcome: _native.Report) -> None:
+        fleet().report(self._key(target), outcome, self.policy)
 
     def _key(self, target: int) -> tuple[str, str]:
         return self._names[target], self._tenant
@@ -399,7 +415,9 @@ class Drive:
         outcome = self._outcome
         cause = self.exceptions[max(self.exceptions)] if self.exceptions else None
         if outcome is not None and outcome.raised_by is not None:
-            error = self.exceptions[outcome.raised_by]
+            error = self.exceptions.get(outcome.raised_by)
+            if error is None:  # It was raised in another process, of which only the facts are left.
+                return failure_of(result, self._errors), cause
             try:
                 error.l0 = result  # type: ignore[attr-defined]
             except AttributeError:  # an exception with slots: it is raised all the same
@@ -535,6 +553,7 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
     "content": (ContentError, "what arrived was not acceptable; see .result.faults"),
     "refused": (RefusedOutput, "the model declined to answer; see .result.finish_reason and Policy.refusal"),
     "cancelled": (L0Error, "the session was cancelled"),
+    "raise": (L0Error, "the call failed when it was recorded, with an exception that was not; see .result.faults"),
 }
 
 

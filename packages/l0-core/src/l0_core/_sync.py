@@ -19,6 +19,7 @@ from l0_core._drive import (
     Emit,
     ErrorClasses,
     Open,
+    Pause,
     Queue,
     Settle,
     Step,
@@ -185,6 +186,8 @@ class _Runner:
                 _heed(event)
             case Settle():
                 self._settle(step)
+            case Pause(until):
+                self._drive.clock.wait(until, self._closing)
             case Emit():
                 pass
 
