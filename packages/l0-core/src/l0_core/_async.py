@@ -28,10 +28,11 @@ from l0_core._drive import (
     Tell,
     sources_of,
 )
+from l0_core._errors import JournalError
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
-from l0_core._settings import PolicyLike, passes_through, policy_of
+from l0_core._settings import PolicyLike, frame_here, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ _GLANCE = SECOND // 20
 class AsyncStream(Generic[ChunkT]):
     """One clean stream. Iterate it; `aclose` it if you stop early; `result` says how it went."""
 
-    def __init__(self, drive: Drive) -> None:
+    def __init__(self, drive: Drive, follow: Callable[[Any], Any] | None = None) -> None:
         self._drive = drive
         self._runner = _Runner(drive)
-        self._chunks: AsyncGenerator[ChunkT, None] = self._runner.through() if passes_through() else self._runner.run()
+        chunks: AsyncGenerator[ChunkT, None] = self._runner.through() if passes_through() else self._runner.run()
+        self._chunks = chunks if follow is None else follow(chunks)
 
     async def begin(self) -> Self:
         """Open the first attempt now, so that a mistake in the call is raised here and not with the first chunk.
@@ -299,7 +301,7 @@ class _Runner:
         """Whatever way the session is left, nothing stays open."""
         drive = self._drive
         if not drive.is_over:
-            drive.session.cancel(drive.clock.now())
+            drive.cancel()
             for step in drive.steps():
                 if not isinstance(step, Emit):
                     await self._do(step)
@@ -443,6 +445,8 @@ def astream(
     streamed: bool = True,
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
+    input: object = None,  # noqa: A002 - what it is
+    from_offset: int = 0,
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
 
@@ -456,6 +460,10 @@ def astream(
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
+            Inside a run it is the run's.
+        input: Inside a run: what tells it from other calls of the same name, such as the prompt; where nothing is said,
+            the order in which they come does.
+        from_offset: Inside a run that is resumed: how many characters of the answer the consumer has already.
 
     Example:
         >>> import asyncio, l0_core
@@ -468,6 +476,25 @@ def astream(
         ['The capital ', 'is Paris.']
     """
     sources = sources_of(open_, *fallbacks)
+    frame = frame_here()
+    if frame is not None:
+        from l0_core._session_step import SessionStep
+
+        step = SessionStep(
+            frame,
+            sources,
+            policy_of(policy),
+            input=input,
+            from_offset=from_offset,
+            streamed=streamed,
+            on=on,
+            tenant=tenant,
+            port=port,
+            errors=errors,
+        )
+        return AsyncStream(step.drive, follow=step.afollow)
+    if from_offset:
+        raise JournalError("from_offset goes on with an answer that a run has: there is no run here", reason="invalid")
     return AsyncStream(
         Drive(
             sources,
