@@ -86,7 +86,11 @@ def arguments(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, 
 
     The object a method is called on is left out if it has no form of its own.
     """
-    bound = inspect.signature(fn).bind(*args, **kwargs)
+    try:
+        signature = inspect.signature(fn)
+    except ValueError:  # some functions of other languages do not say
+        return {"args": list(args), "kwargs": dict(kwargs)}
+    bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     given = dict(bound.arguments)
     first = next(iter(given), None)
