@@ -152,7 +152,7 @@ class _Forming:
         if isinstance(value, Reference):
             return {_TAG: "reference", "value": self._references.setdefault(value.id, len(self._references))}
         if depth >= DEPTH_MAX or id(value) in self._path:
-            return {_TAG: _name(kind)}
+            return {_TAG: _called(kind)}
         self._path.add(id(value))
         try:
             return self._whole(value, depth + 1)
@@ -162,10 +162,10 @@ class _Forming:
     def _whole(self, value: Any, depth: int) -> Json:  # noqa: PLR0911 - one return for each sort of value
         kind = type(value)
         if isinstance(value, enum.Enum):
-            return {_TAG: _name(kind), "value": value.name}
+            return {_TAG: _called(kind), "value": value.name}
         known = _known(kind)
         if known is not None:
-            return {_TAG: _name(kind), "value": self.of(known(value), depth)}
+            return {_TAG: _called(kind), "value": self.of(known(value), depth)}
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
         if isinstance(value, list | tuple):
@@ -177,7 +177,7 @@ class _Forming:
             return self.of(base(value), depth)
         fields = _fields(value)
         if fields is not None:
-            return {_TAG: _name(kind), "value": self._mapping(fields, depth)}
+            return {_TAG: _called(kind), "value": self._mapping(fields, depth)}
         return self._opaque(value, depth)
 
     def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> Json:
@@ -193,13 +193,13 @@ class _Forming:
         if isinstance(value, MethodType):
             return {_TAG: "method", "value": [value.__func__.__qualname__, self.of(value.__self__, depth)]}
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
-            return {_TAG: "code", "value": _name(value)}
+            return {_TAG: "code", "value": _called(value)}
         if isinstance(value, ModuleType):
             return {_TAG: "code", "value": value.__name__}
         if hasattr(value, "dtype") and hasattr(value, "shape") and callable(getattr(value, "tobytes", None)):
             data = [str(value.dtype), list(value.shape), _bytes(value.tobytes())]
             return {_TAG: "array", "value": data}
-        return {_TAG: _name(type(value))}
+        return {_TAG: _called(type(value))}
 
 
 _TAG = "$"
@@ -255,6 +255,11 @@ def _has_form(value: object) -> bool:
     """Return whether more is known of an object than the name of its class."""
     kind = type(value)
     return isinstance(value, type) or _known(kind) is not None or _fields(value) is not None or kind in _SCALARS
+
+
+def _called(thing: Any) -> str:
+    """Return what a form calls a class or a function: without its module, which a program may be moved to and from."""
+    return str(getattr(thing, "__qualname__", type(thing).__name__))
 
 
 def _name(kind: Any) -> str:
