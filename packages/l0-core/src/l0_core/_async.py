@@ -26,6 +26,7 @@ from l0_core._drive import (
     Settle,
     Step,
     Tell,
+    drive_of,
     sources_of,
 )
 from l0_core._fleet import fleet
@@ -443,6 +444,8 @@ def astream(
     streamed: bool = True,
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
+    resume: str | None = None,
+    from_offset: int = 0,
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
 
@@ -456,6 +459,9 @@ def astream(
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
+        resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
+            nothing, it begins under this id.
+        from_offset: With `resume`, how many characters of the answer the consumer has already.
 
     Example:
         >>> import asyncio, l0_core
@@ -467,16 +473,16 @@ def astream(
         >>> asyncio.run(main())
         ['The capital ', 'is Paris.']
     """
-    sources = sources_of(open_, *fallbacks)
-    return AsyncStream(
-        Drive(
-            sources,
-            policy_of(policy),
-            streamed=streamed,
-            on=on,
-            tenant=tenant,
-            port=port,
-            errors=errors,
-            journal=journal,
-        )
+    drive = drive_of(
+        sources_of(open_, *fallbacks),
+        policy_of(policy),
+        streamed=streamed,
+        on=on,
+        tenant=tenant,
+        port=port,
+        errors=errors,
+        journal=journal,
+        resume=resume,
+        from_offset=from_offset,
     )
+    return AsyncStream(drive)

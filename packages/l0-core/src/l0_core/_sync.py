@@ -24,6 +24,7 @@ from l0_core._drive import (
     Settle,
     Step,
     Tell,
+    drive_of,
     sources_of,
 )
 from l0_core._fleet import fleet
@@ -393,6 +394,8 @@ def stream(
     streamed: bool = True,
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
+    resume: str | None = None,
+    from_offset: int = 0,
     stall_guard: StallGuard = "thread",
 ) -> Stream[Any]:
     """Return one clean stream, whatever fails on the way.
@@ -407,6 +410,9 @@ def stream(
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
+        resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
+            nothing, it begins under this id.
+        from_offset: With `resume`, how many characters of the answer the consumer has already.
         stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
 
     Example:
@@ -415,9 +421,8 @@ def stream(
         >>> "".join(stream), stream.result.attempts
         ('The capital is Paris.', 1)
     """
-    sources = sources_of(open_, *fallbacks)
-    drive = Drive(
-        sources,
+    drive = drive_of(
+        sources_of(open_, *fallbacks),
         policy_of(policy),
         streamed=streamed,
         on=on,
@@ -425,5 +430,7 @@ def stream(
         port=port,
         errors=errors,
         journal=journal,
+        resume=resume,
+        from_offset=from_offset,
     )
     return Stream(drive, stall_guard)
