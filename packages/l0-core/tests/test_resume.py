@@ -151,7 +151,7 @@ def test_other_targets_cannot_go_on_with_it() -> None:
     list(stream)
     with pytest.raises(ReplayDivergence, match="targets"):
         l0_core.stream(l0_core.Target(prefilled, name="other"), journal=journal, resume=stream.result.session_id)
-    with pytest.raises(ValueError, match="resume="):
+    with pytest.raises(JournalError, match="resume="):
         l0_core.stream(target("prefill"), journal=journal, from_offset=3)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l0_core._clock import SECOND, clock
@@ -113,9 +113,14 @@ def idempotency_key() -> str | None:
     return _idempotency_key.get()
 
 
-def idempotency_key_is(key: str) -> "Token[str | None]":
-    """Let code that runs in this context from now on see this key."""
-    return _idempotency_key.set(key)
+@contextmanager
+def keyed(key: str) -> Iterator[None]:
+    """Let the code in this block see this key."""
+    token = _idempotency_key.set(key)
+    try:
+        yield
+    finally:
+        _idempotency_key.reset(token)
 
 
 _frame: "ContextVar[Frame | None]" = ContextVar("l0_frame", default=None)
@@ -126,6 +131,11 @@ def current_frame() -> "Frame | None":
     return _frame.get()
 
 
-def frame_is(frame: "Frame | None") -> "Token[Frame | None]":
-    """Nest the steps that begin in this context from now on in `frame`."""
-    return _frame.set(frame)
+@contextmanager
+def nested(frame: "Frame") -> Iterator[None]:
+    """Nest the steps that begin in this block in `frame`."""
+    token = _frame.set(frame)
+    try:
+        yield
+    finally:
+        _frame.reset(token)

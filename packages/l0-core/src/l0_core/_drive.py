@@ -20,6 +20,7 @@ from l0_core._errors import (
     DeadlineError,
     ExhaustedError,
     IncompleteError,
+    JournalError,
     L0Error,
     LimitError,
     PolicyError,
@@ -43,6 +44,9 @@ _log = logging.getLogger("l0")
 
 PASS, HOLD, DRAIN, SKIP, SETTLE = range(5)
 """What is answered to a chunk: the engine's four, and to pass it on when what was written of it is settled."""
+
+_NOWHERE = _native.JournalStream.to(bytes(16), lambda *_: 0)
+"""Where the end of a session is written that is to stay open."""
 
 _SETTLE_SECONDS_MAX = 30.0
 """How long a disk is waited for, at most, before the session goes on without its journal."""
@@ -152,6 +156,8 @@ class Drive:
         self._outcome: _native.Outcome | None = None
         self._through: list[str] | None = None
         self._through_status = "running"
+        self.stays_open = False
+        """Whether a consumer that leaves ends it for this process only: a run goes on with it when it is taken up."""
         self.recording, self.session = self._begun(name, journal, streamed=streamed)
 
     def _begun(
@@ -354,6 +360,13 @@ class Drive:
         if port is None:
             port = self.port = port_for(chunk)
         return port
+
+    def cancel(self) -> None:
+        """End it, because the consumer has left."""
+        now = self.clock.now()
+        if self.stays_open and self.recording is not None:
+            self.session.attach(now, _NOWHERE)
+        self.session.cancel(now)
 
     @property
     def text(self) -> str:
@@ -582,7 +595,9 @@ def drive_of(
 
         return gone_on_with(sources, policy, journal, resume, from_offset=from_offset, **options)
     if from_offset and resume is None:
-        raise ValueError("from_offset says how much of a session was read already: say which with resume=")
+        raise JournalError(
+            "from_offset goes on with an answer: there is no run here, and no resume= that says which", reason="invalid"
+        )
     return Drive(sources, policy, journal=journal, **options)
 
 

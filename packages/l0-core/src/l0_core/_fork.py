@@ -11,11 +11,17 @@ from l0_core._journal import Journal, JournalLike, Stored, run_id
 from l0_core._keys import StepKey
 
 
-def fork(journal: JournalLike, run: str, *, at: int | str, id: str) -> str:  # noqa: A002 - as for a run
+def fork(
+    journal: JournalLike,
+    run: str,
+    *,
+    at: int | str,
+    id: str,  # noqa: A002 - as for a run
+) -> str:
     """Make a run that shares the history of another; resume it with `l0_core.run(id)`, and it goes live from there.
 
-    Side effects that were done before stay done. One that had been begun and not ended by then is unknown in the fork as
-    well; an answer that had begun is asked for anew.
+    Side effects that were done before stay done. One that had been begun and not ended by then is unknown in the fork
+    as well; an answer that had begun is asked for anew.
 
     Args:
         journal: Where the run is.
@@ -56,7 +62,7 @@ def fork(journal: JournalLike, run: str, *, at: int | str, id: str) -> str:  # n
     try:
         if found.load(target, 0, 1):
             raise JournalError(f"there is a run {id} in this journal already", reason="invalid")
-        _write(found, records[:cut], source, target, id, lease)
+        _write(found, records[:cut], source, target, name=id, lease=lease)
     finally:
         lease.release()
     return target.hex()
@@ -73,7 +79,9 @@ def _place(records: Sequence[Stored], at: int | str, run: str) -> int:
     raise JournalError(f"run {run} has no step {at}", reason="invalid")
 
 
-def _write(journal: Journal, shared: Sequence[Stored], source: bytes, target: bytes, name: str, lease: object) -> None:
+def _write(
+    journal: Journal, shared: Sequence[Stored], source: bytes, target: bytes, *, name: str, lease: object
+) -> None:
     history = History.read(shared)
     stream = journal.stream(target, "run", lease=lease)
     now, at = time.time_ns() // 1_000_000, len(shared)

@@ -521,6 +521,12 @@ def areplay_stream(
     return AsyncStream(Again(Recorded(_journal(journal), session_id), from_offset=from_offset, timed=timed, port=port))
 
 
+def resumable(journal: JournalLike, session_id: str) -> Recorded | None:
+    """Return a session that a drive can go on with or give again; nothing where none of it was written."""
+    recorded = Recorded(_journal(journal), session_id)
+    return recorded if recorded.is_begun else None
+
+
 def gone_on_with(
     sources: Sequence[Target],
     policy: _native.Policy,

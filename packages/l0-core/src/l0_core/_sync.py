@@ -31,7 +31,7 @@ from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
 from l0_core._reader import Reader, Timed, close_quietly, iterator_of, run_aside
-from l0_core._settings import PolicyLike, passes_through, policy_of
+from l0_core._settings import PolicyLike, frame_here, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
@@ -45,10 +45,13 @@ StallGuard = Literal["thread", "off"]
 class Stream(Generic[ChunkT]):
     """One clean stream. Iterate it; `close` it if you stop early; `result` says how it went."""
 
-    def __init__(self, drive: Drive, stall_guard: StallGuard = "thread") -> None:
+    def __init__(
+        self, drive: Drive, stall_guard: StallGuard = "thread", follow: Callable[[Any], Any] | None = None
+    ) -> None:
         self._drive = drive
         self._runner = _Runner(drive, stall_guard)
-        self._chunks: Generator[ChunkT, None, None] = self._runner.through() if passes_through() else self._runner.run()
+        chunks: Generator[ChunkT, None, None] = self._runner.through() if passes_through() else self._runner.run()
+        self._chunks = chunks if follow is None else follow(chunks)
 
     def begin(self) -> Self:
         """Open the first attempt now, so that a mistake in the call is raised here and not with the first chunk.
@@ -167,7 +170,7 @@ class _Runner:
         """Whatever way the session is left, nothing stays open."""
         drive = self._drive
         if not drive.is_over:
-            drive.session.cancel(drive.clock.now())
+            drive.cancel()
             for step in drive.steps():
                 if not isinstance(step, Emit):
                     self._do(step)
@@ -234,11 +237,10 @@ class _Runner:
         self._drive.session.settled(step.ticket)
 
     def _cancel_or_time_out(self) -> None:
-        session, now = self._drive.session, self._drive.clock.now()
         if self._closing.is_set():
-            session.cancel(now)
+            self._drive.cancel()
         else:
-            session.timeout(now)
+            self._drive.session.timeout(self._drive.clock.now())
 
     def _wait(self) -> None:
         drive = self._drive
@@ -322,7 +324,7 @@ class _Runner:
         if reader.items or reader.over:
             return False
         if self._closing.is_set():
-            session.cancel(now())
+            drive.cancel()
         else:
             moment, reading = now(), reader.reading
             session.timeout(moment, max(0, moment - reading) if reading is not None else None)
@@ -394,6 +396,7 @@ def stream(
     streamed: bool = True,
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
+    input: object = None,  # noqa: A002 - what it is
     resume: str | None = None,
     from_offset: int = 0,
     stall_guard: StallGuard = "thread",
@@ -410,9 +413,12 @@ def stream(
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
+            Inside a run it is the run's.
+        input: Inside a run: what tells it from other calls of the same name, such as the prompt; where nothing is said,
+            the order in which they come does.
         resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
-            nothing, it begins under this id.
-        from_offset: With `resume`, how many characters of the answer the consumer has already.
+            nothing, it begins under this id. A run does this by itself.
+        from_offset: Where a session is gone on with: how many characters of the answer the consumer has already.
         stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
 
     Example:
@@ -421,8 +427,26 @@ def stream(
         >>> "".join(stream), stream.result.attempts
         ('The capital is Paris.', 1)
     """
+    sources = sources_of(open_, *fallbacks)
+    frame = frame_here()
+    if frame is not None and resume is None:
+        from l0_core._session_step import SessionStep
+
+        step = SessionStep(
+            frame,
+            sources,
+            policy_of(policy),
+            input=input,
+            from_offset=from_offset,
+            streamed=streamed,
+            on=on,
+            tenant=tenant,
+            port=port,
+            errors=errors,
+        )
+        return Stream(step.drive, stall_guard, follow=step.follow)
     drive = drive_of(
-        sources_of(open_, *fallbacks),
+        sources,
         policy_of(policy),
         streamed=streamed,
         on=on,

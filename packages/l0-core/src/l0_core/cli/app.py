@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import doctor
+from l0_core.cli import doctor, export, fork, prune, runs, sessions, verify
 
 app = typer.Typer(
     name="l0",
@@ -12,6 +12,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("runs")(runs.command)
+app.command("sessions")(sessions.command)
+app.command("verify")(verify.command)
+app.command("fork")(fork.command)
+app.command("export")(export.command)
+app.command("import")(export.import_command)
+app.command("prune")(prune.command)
 app.command("doctor")(doctor.command)
 
 
