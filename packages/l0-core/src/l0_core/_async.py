@@ -26,9 +26,9 @@ from l0_core._drive import (
     Settle,
     Step,
     Tell,
+    drive_of,
     sources_of,
 )
-from l0_core._errors import JournalError
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
@@ -446,6 +446,7 @@ def astream(
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
     input: object = None,  # noqa: A002 - what it is
+    resume: str | None = None,
     from_offset: int = 0,
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
@@ -463,7 +464,9 @@ def astream(
             Inside a run it is the run's.
         input: Inside a run: what tells it from other calls of the same name, such as the prompt; where nothing is said,
             the order in which they come does.
-        from_offset: Inside a run that is resumed: how many characters of the answer the consumer has already.
+        resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
+            nothing, it begins under this id. A run does this by itself.
+        from_offset: Where a session is gone on with: how many characters of the answer the consumer has already.
 
     Example:
         >>> import asyncio, l0_core
@@ -477,7 +480,7 @@ def astream(
     """
     sources = sources_of(open_, *fallbacks)
     frame = frame_here()
-    if frame is not None:
+    if frame is not None and resume is None:
         from l0_core._session_step import SessionStep
 
         step = SessionStep(
@@ -493,17 +496,16 @@ def astream(
             errors=errors,
         )
         return AsyncStream(step.drive, follow=step.afollow)
-    if from_offset:
-        raise JournalError("from_offset goes on with an answer that a run has: there is no run here", reason="invalid")
-    return AsyncStream(
-        Drive(
-            sources,
-            policy_of(policy),
-            streamed=streamed,
-            on=on,
-            tenant=tenant,
-            port=port,
-            errors=errors,
-            journal=journal,
-        )
+    drive = drive_of(
+        sources,
+        policy_of(policy),
+        streamed=streamed,
+        on=on,
+        tenant=tenant,
+        port=port,
+        errors=errors,
+        journal=journal,
+        resume=resume,
+        from_offset=from_offset,
     )
+    return AsyncStream(drive)

@@ -20,6 +20,7 @@ from l0_core._errors import (
     DeadlineError,
     ExhaustedError,
     IncompleteError,
+    JournalError,
     L0Error,
     LimitError,
     PolicyError,
@@ -129,9 +130,10 @@ class Drive:
         port: ChunkPort[Any] | None = None,
         errors: ErrorClasses | None = None,
         journal: "JournalLike" = None,
+        session_id: str | None = None,
     ) -> None:
         self.clock = clock()
-        name = uuid.uuid4()
+        name = uuid.uuid4() if session_id is None else uuid.UUID(hex=session_id)
         self.session_id = name.hex
         self.sources = sources
         self.port = port
@@ -576,6 +578,27 @@ def failure_of(result: Result, errors: ErrorClasses) -> L0Error:
     faults = ", ".join(f"{fault.fault}@{fault.target}" for fault in result.faults[-5:]) or "none"
     head = f"{result.attempts} attempt{'s' if result.attempts != 1 else ''}, last faults: {faults}"
     return kind(f"{what} (session {result.session_id}; {head})", result)
+
+
+def drive_of(
+    sources: Sequence[Target],
+    policy: _native.Policy,
+    *,
+    journal: "JournalLike",
+    resume: str | None,
+    from_offset: int,
+    **options: Any,
+) -> Drive:
+    """Return the drive of a new session, or of one that may have been begun before."""
+    if resume is not None and not passes_through():
+        from l0_core._replay import gone_on_with
+
+        return gone_on_with(sources, policy, journal, resume, from_offset=from_offset, **options)
+    if from_offset and resume is None:
+        raise JournalError(
+            "from_offset goes on with an answer: there is no run here, and no resume= that says which", reason="invalid"
+        )
+    return Drive(sources, policy, journal=journal, **options)
 
 
 def sources_of(*sources: Target | Callable[..., Any]) -> list[Target]:

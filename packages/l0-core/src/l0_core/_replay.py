@@ -121,9 +121,9 @@ class Recorded:
     @cached_property
     def facts(self) -> Facts:
         """What its first note says."""
-        for _, kind, payload, _ in self.log.notes:
-            if kind == SESSION:
-                return facts_of(payload)
+        notes = [payload for _, kind, payload, _ in self.log.notes if kind == SESSION]
+        if notes:
+            return facts_of(notes[-1])  # There are two where a process died before the engine's first record.
         raise JournalError(f"there is no session {self.session_id} in {self.journal!r}", reason="missing")
 
     @cached_property
@@ -366,11 +366,13 @@ class Again(Drive):
                 self._recorded.diverge(divergence)
             if fed is None:
                 return
-            at, signal, attempt, text, written, _ = fed
+            at, signal, attempt, text, written, is_resumed = fed
             if ahead is None:
                 self._began, ahead = at, clock().now() - at
             elif self._timed:
                 yield Pause(ahead + at)
+            if is_resumed:
+                self.held.clear()  # What the process before had kept died with it.
             if text is None or attempt is None:
                 yield from self._released()
             else:
@@ -523,3 +525,41 @@ def resumable(journal: JournalLike, session_id: str) -> Recorded | None:
     """Return a session that a drive can go on with or give again; nothing where none of it was written."""
     recorded = Recorded(_journal(journal), session_id)
     return recorded if recorded.is_begun else None
+
+
+def gone_on_with(
+    sources: Sequence[Target],
+    policy: _native.Policy,
+    journal: JournalLike,
+    session_id: str,
+    *,
+    from_offset: int = 0,
+    streamed: bool = True,
+    on: Lifecycle | None = None,
+    tenant: str | None = None,
+    port: ChunkPort[Any] | None = None,
+    errors: ErrorClasses | None = None,
+) -> Drive:
+    """Return the drive of a session that may have been begun before.
+
+    What is in the journal of it is given again, from `from_offset` on, under the policy it began with; then it goes on
+    down the recovery ladder, unless it was over. Where nothing is, it begins now, under this id.
+    """
+    around = scope()
+    known = around.journal if journal is None and around is not None else _journal(journal)
+    recorded = Recorded(known, session_id)
+    if recorded.is_begun:
+        return Again(recorded, sources, from_offset=from_offset, port=port, on=on, errors=errors)
+    if from_offset:
+        raise JournalError(f"from_offset {from_offset} lies behind the 0 characters there are", reason="invalid")
+    return Drive(
+        sources,
+        policy,
+        streamed=streamed,
+        on=on,
+        tenant=tenant,
+        port=port,
+        errors=errors,
+        journal=journal,
+        session_id=session_id,
+    )

@@ -24,9 +24,9 @@ from l0_core._drive import (
     Settle,
     Step,
     Tell,
+    drive_of,
     sources_of,
 )
-from l0_core._errors import JournalError
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
@@ -397,6 +397,7 @@ def stream(
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
     input: object = None,  # noqa: A002 - what it is
+    resume: str | None = None,
     from_offset: int = 0,
     stall_guard: StallGuard = "thread",
 ) -> Stream[Any]:
@@ -415,7 +416,9 @@ def stream(
             Inside a run it is the run's.
         input: Inside a run: what tells it from other calls of the same name, such as the prompt; where nothing is said,
             the order in which they come does.
-        from_offset: Inside a run that is resumed: how many characters of the answer the consumer has already.
+        resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
+            nothing, it begins under this id. A run does this by itself.
+        from_offset: Where a session is gone on with: how many characters of the answer the consumer has already.
         stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
 
     Example:
@@ -426,7 +429,7 @@ def stream(
     """
     sources = sources_of(open_, *fallbacks)
     frame = frame_here()
-    if frame is not None:
+    if frame is not None and resume is None:
         from l0_core._session_step import SessionStep
 
         step = SessionStep(
@@ -442,9 +445,7 @@ def stream(
             errors=errors,
         )
         return Stream(step.drive, stall_guard, follow=step.follow)
-    if from_offset:
-        raise JournalError("from_offset goes on with an answer that a run has: there is no run here", reason="invalid")
-    drive = Drive(
+    drive = drive_of(
         sources,
         policy_of(policy),
         streamed=streamed,
@@ -453,5 +454,7 @@ def stream(
         port=port,
         errors=errors,
         journal=journal,
+        resume=resume,
+        from_offset=from_offset,
     )
     return Stream(drive, stall_guard)

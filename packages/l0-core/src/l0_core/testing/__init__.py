@@ -1,6 +1,7 @@
 """Failure on purpose: a provider that fails as it is told, and what is needed to test with it.
 
-Nothing in here needs the native module. Names load on first use, so that the pytest plugin costs a test run nothing.
+But for `store_suite` nothing in here needs the native module. Names load on first use, so that the pytest plugin costs
+a test run nothing.
 """
 
 from typing import TYPE_CHECKING
@@ -13,16 +14,18 @@ __all__ = [
     "Reply",
     "Report",
     "Request",
+    "StoreSuite",
     "Template",
     "ToolCall",
     "ameasure",
     "faults",
     "measure",
     "samples",
+    "store_suite",
 ]
 
 if TYPE_CHECKING:
-    from l0_core.testing import faults, samples
+    from l0_core.testing import faults, samples, store_suite
     from l0_core.testing.conversation import Message, Request
     from l0_core.testing.meter import Report, ameasure, measure
     from l0_core.testing.phrasing import Template
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from l0_core.testing.recorder import Recorder
     from l0_core.testing.recording import Recording
     from l0_core.testing.reply import Reply, ToolCall
+    from l0_core.testing.store_suite import StoreSuite
 else:  # Hidden from type checkers, which would otherwise let any misspelt name pass.
     from l0_core._lazy import lazy
 
@@ -43,12 +47,14 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
             "Reply": ".reply:Reply",
             "Report": ".meter:Report",
             "Request": ".conversation:Request",
+            "StoreSuite": ".store_suite:StoreSuite",
             "Template": ".phrasing:Template",
             "ToolCall": ".reply:ToolCall",
             "ameasure": ".meter:ameasure",
             "faults": ".faults:",
             "measure": ".meter:measure",
             "samples": ".samples:",
+            "store_suite": ".store_suite:",
         },
     )
     del lazy
