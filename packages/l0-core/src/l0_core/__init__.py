@@ -32,6 +32,7 @@ __all__ = [
     "RESET",
     "RefusedOutput",
     "ReplayDivergence",
+    "ReplayReport",
     "Result",
     "Retry",
     "RetryBudget",
@@ -50,6 +51,7 @@ __all__ = [
     "Usage",
     "__version__",
     "acall",
+    "areplay_stream",
     "astream",
     "build_info",
     "call",
@@ -59,6 +61,8 @@ __all__ = [
     "idempotency_key",
     "json",
     "remember",
+    "replay",
+    "replay_stream",
     "run",
     "step",
     "stream",
@@ -91,6 +95,7 @@ if TYPE_CHECKING:
     from l0_core._lifecycle import Lifecycle
     from l0_core._native import BuildInfo, build_info
     from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Unsent, Usage
+    from l0_core._replay import ReplayReport, areplay_stream, replay, replay_stream
     from l0_core._result import Fault, Objection, Result, Splice, ToolCall
     from l0_core._run import Doubt, Run, run
     from l0_core._step import step
@@ -115,6 +120,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._lifecycle": ["Lifecycle"],
         "._native": ["BuildInfo", "build_info"],
         "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Unsent", "Usage"],
+        "._replay": ["ReplayReport", "areplay_stream", "replay", "replay_stream"],
         "._result": ["Fault", "Objection", "Result", "Splice", "ToolCall"],
         "._run": ["Doubt", "Run", "run"],
         "._step": ["step"],

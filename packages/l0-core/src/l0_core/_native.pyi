@@ -74,6 +74,9 @@ class Policy:
     def preset(name: str) -> Policy:
         """The preset of that name."""
     @property
+    def guards_inputs(self) -> bool:
+        """Whether it looks at what a model is given."""
+    @property
     def digest(self) -> str:
         """A hash of every field, the same on every machine."""
     @property
@@ -375,7 +378,7 @@ _Divergence: TypeAlias = tuple[int, str | None, str | None]
 """The first record that differs: its place, what is recorded and what is decided now, each as JSON."""
 
 _Fed: TypeAlias = tuple[int, int | None, int | None, str | None, bytes | None, bool]
-"""When, the answer to a chunk, its attempt, text and object, and whether any of it is gone."""
+"""When, the answer to a chunk, its attempt, text and object, and whether another process began with it."""
 
 @final
 class SessionLog:
