@@ -84,8 +84,13 @@ impl Fleet {
         self.with(|state| {
             let Some(place) = state.tickets.iter().position(|held| held.0 == ticket) else { return false };
             let held = state.tickets[place].1;
-            let called =
-                state.fleet.is_called(engine::Instant(now), &key(target, tenant), held, purpose, &policy.engine);
+            let called = state.fleet.is_called(
+                engine::Instant(now),
+                &key(target, tenant),
+                held,
+                purpose,
+                &policy.engine,
+            );
             if called {
                 state.tickets.swap_remove(place);
             }

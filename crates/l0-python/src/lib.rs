@@ -9,6 +9,7 @@ mod fleet;
 mod json;
 mod outcome;
 mod policy;
+mod schema;
 mod session;
 mod text;
 
@@ -29,6 +30,8 @@ mod _native {
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]
     use super::policy::Policy;
+    #[pymodule_export]
+    use super::schema::JsonSchema;
     #[pymodule_export]
     use super::session::{Checking, Opening, Session};
 }

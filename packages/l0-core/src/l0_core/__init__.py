@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "AsyncStream",
+    "AsyncStructured",
     "Attempt",
     "Breaker",
     "BuildInfo",
@@ -36,6 +37,7 @@ __all__ = [
     "Splice",
     "StepNotSerializable",
     "Stream",
+    "Structured",
     "Target",
     "Timeouts",
     "ToolCall",
@@ -45,6 +47,7 @@ __all__ = [
     "__version__",
     "acall",
     "astream",
+    "astructured",
     "build_info",
     "call",
     "deadline",
@@ -52,6 +55,7 @@ __all__ = [
     "idempotency_key",
     "json",
     "stream",
+    "structured",
 ]
 
 if TYPE_CHECKING:
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
     from l0_core._native import BuildInfo, build_info
     from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Unsent, Usage
     from l0_core._result import Fault, Objection, Result, Splice, ToolCall
+    from l0_core._structured import AsyncStructured, Structured, astructured, structured
     from l0_core._sync import Stream, stream
     from l0_core._target import Target
     from l0_core._version import __version__
@@ -96,6 +101,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._native": ["BuildInfo", "build_info"],
         "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Unsent", "Usage"],
         "._result": ["Fault", "Objection", "Result", "Splice", "ToolCall"],
+        "._structured": ["AsyncStructured", "Structured", "astructured", "structured"],
         "._sync": ["Stream", "stream"],
         "._target": ["Target"],
         "._version": ["__version__"],
