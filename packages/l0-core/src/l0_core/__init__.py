@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "AsyncStream",
+    "AsyncStructured",
     "Attempt",
     "Breaker",
     "BuildInfo",
@@ -42,6 +43,7 @@ __all__ = [
     "StepNotSerializable",
     "Store",
     "Stream",
+    "Structured",
     "Target",
     "Timeouts",
     "ToolCall",
@@ -53,6 +55,7 @@ __all__ = [
     "acall",
     "areplay_stream",
     "astream",
+    "astructured",
     "build_info",
     "call",
     "deadline",
@@ -66,6 +69,7 @@ __all__ = [
     "run",
     "step",
     "stream",
+    "structured",
 ]
 
 if TYPE_CHECKING:
@@ -99,6 +103,7 @@ if TYPE_CHECKING:
     from l0_core._result import Fault, Objection, Result, Splice, ToolCall
     from l0_core._run import Doubt, Run, run
     from l0_core._step import step
+    from l0_core._structured import AsyncStructured, Structured, astructured, structured
     from l0_core._sync import Stream, stream
     from l0_core._target import Target
     from l0_core._version import __version__
@@ -124,6 +129,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._result": ["Fault", "Objection", "Result", "Splice", "ToolCall"],
         "._run": ["Doubt", "Run", "run"],
         "._step": ["step"],
+        "._structured": ["AsyncStructured", "Structured", "astructured", "structured"],
         "._sync": ["Stream", "stream"],
         "._target": ["Target"],
         "._version": ["__version__"],

@@ -11,10 +11,10 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from l0_core import _native
-from l0_core._check import Dissent, Piece
+from l0_core._check import Asked, Dissent, Piece, Validation
 from l0_core._clock import SECOND, clock
 from l0_core._context import inherited_deadline, scope
 from l0_core._errors import (
@@ -151,6 +151,8 @@ class Drive:
         self.port = port
         self.attempt = -1
         """The attempt that was opened last."""
+        self.target = 0
+        """The place of its target."""
         self.passed = False
         """Whether the consumer has been given any chunk."""
         self.seamed = False
@@ -161,7 +163,11 @@ class Drive:
         self._on = on or Lifecycle()
         self._errors = errors or {}
         self._input = input
-        self._users: Mapping[int, UserGuard] = policy.users or {}
+        users: Mapping[int, UserGuard] = policy.users or {}
+        self._users: Mapping[int, Asked] = {rule: guard.begin() for rule, guard in users.items()}
+        self.validation: Validation | None = next((user for user in self._users.values() if _validates(user)), None)
+        """What makes of the answer what the caller wants, if anything does."""
+        self._reasks = 0
         self._tenant = tenant or ""
         self.policy = policy
         self._names = [target.label(place) for place, target in enumerate(sources)]
@@ -288,6 +294,8 @@ class Drive:
         opening = self.session.opening()
         assert opening is not None, "the engine has just asked for it"  # noqa: S101 - an invariant of the engine
         self.attempt = number
+        self.target = opening.target
+        self._reasks += bool(opening.errors)
         self.seamed = self.passed
         if not self._fixed_port:
             self.port = None
@@ -494,6 +502,9 @@ class Drive:
             except AttributeError:  # an exception with slots: it is raised all the same
                 _log.debug("session=%s: %s takes no attributes", self.session_id, type(error).__name__)
             return error, error.__cause__
+        last = next((fault.code for fault in reversed(result.faults) if fault.fault != "limited"), None)
+        if self.validation is not None and last == self.validation.title:
+            return failure_of(result, self._errors, "unfit"), cause
         return failure_of(result, self._errors), cause
 
     @property
@@ -539,6 +550,9 @@ class Drive:
             waste_bytes=outcome.waste_bytes,
             logprob=LogProb(*outcome.logprob) if outcome.logprob else None,
             journal=self._journal_state,
+            repaired=self.validation.repaired if self.validation else (),
+            invalid=self.validation.invalid if self.validation else {},
+            reasks=self._reasks,
         )
 
     @property
@@ -583,6 +597,8 @@ class Drive:
                 yield from self._tell("splice", _splice(native))
             case "guard", native:
                 yield from self._tell("guard", _objection(native))
+                if self.validation is not None and native.guard == self.validation.title:
+                    yield from self._tell("invalid", self._names[self.target], self.validation.misfit)
             case "drift", signal, permille:
                 yield from self._tell("drift", signal, permille / 1_000)
             case "tool_call", number:
@@ -622,15 +638,19 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
         "a retry budget or a breaker allowed no call; see .result.faults, and wait or add a fallback",
     ),
     "content": (ContentError, "what arrived was not acceptable; see .result.faults"),
+    "unfit": (
+        RefusedOutput,
+        "no answer fits the schema; .result.invalid names the fields: make the schema simpler, or add a fallback",
+    ),
     "refused": (RefusedOutput, "the model declined to answer; see .result.finish_reason and Policy.refusal"),
     "cancelled": (L0Error, "the session was cancelled"),
     "raise": (L0Error, "the call failed when it was recorded, with an exception that was not; see .result.faults"),
 }
 
 
-def failure_of(result: Result, errors: ErrorClasses) -> L0Error:
+def failure_of(result: Result, errors: ErrorClasses, status: str | None = None) -> L0Error:
     """Return the error that says how a session ended. It names what to do, and holds no prompt, output or key."""
-    kind, what = _FAILURES[result.status]
+    kind, what = _FAILURES[status or result.status]
     if result.status == "content" and not result.attempts:
         what = "what the model would have been given is not acceptable; see .result.objections"
     kind = errors.get(kind, kind)
@@ -658,6 +678,10 @@ def drive_of(
             "from_offset goes on with an answer: there is no run here, and no resume= that says which", reason="invalid"
         )
     return Drive(sources, policy, journal=journal, **options)
+
+
+def _validates(user: object) -> TypeGuard[Validation]:
+    return hasattr(user, "misfit")
 
 
 def sources_of(*sources: Target | Callable[..., Any]) -> list[Target]:

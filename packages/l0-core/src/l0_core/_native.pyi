@@ -16,6 +16,7 @@ __all__ = [
     "JournalRecord",
     "JournalStream",
     "JournalTicket",
+    "JsonSchema",
     "Objection",
     "Opening",
     "Outcome",
@@ -196,6 +197,15 @@ class Partial:
     @property
     def status(self) -> str:
         """`empty`, `open`, `complete`, or `invalid` where the reading ended before that: then `repair` the whole."""
+
+@final
+class JsonSchema:
+    """A JSON schema, compiled."""
+
+    def __new__(cls, schema: str) -> JsonSchema:
+        """Raise `ValueError` for what is no schema, or uses a keyword that is not known."""
+    def violations(self, json: str, most: int) -> list[tuple[str, str]]:
+        """Where a document does not fit, as JSON pointers, and in which respect: at most `most` places."""
 
 @final
 class Report:
