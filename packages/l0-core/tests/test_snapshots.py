@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ def check(given: list[Snapshot]) -> None:
     assert given[-1].text == TEXT
     assert {chunk.id for chunk in given} == {"answer-0"}
     assert [chunk.place for chunk in given] == list(range(len(given)))
-    for earlier, later in zip(given, given[1:], strict=False):
+    for earlier, later in pairwise(given):
         assert later.text.startswith(earlier.text)
     assert [chunk.metadata.get("model") for chunk in given if "model" in chunk.metadata] == ["m0"]
     assert [chunk.metadata.get("finish") for chunk in given if "finish" in chunk.metadata] == ["stop"]
