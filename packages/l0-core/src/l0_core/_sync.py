@@ -234,14 +234,14 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        take, hold, passed = reader.items.popleft, drive.held.append, drive.passed
+        items, hold, passed = reader.items, drive.held.append, drive.passed
+        take = items.popleft
         while True:
-            try:
-                chunk = take()
-            except IndexError:
+            if not items:
                 if self._starved(reader):
                     return
                 continue
+            chunk = take()
             if reader.paused:
                 reader.resume()
             try:
