@@ -1,14 +1,15 @@
 """Calls that are not streams: retrieval, tools, any callable."""
 # ruff: noqa: ARG002 - a port is given what every port is given
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from l0_core._async import AsyncStream
-from l0_core._drive import Drive, ErrorClasses, sources_of
+from l0_core._drive import Drive, ErrorClasses, NotAStream, sources_of
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, Facts, Opaque
+from l0_core._port import Attempt, ChunkPort, Facts, Opaque, Unsent
 from l0_core._settings import PolicyLike, frame_here, policy_of
 from l0_core._sync import Stream
 from l0_core._target import Target
@@ -76,6 +77,20 @@ class _Options(TypedDict):
     input: object
 
 
+def _called(fn: Callable[[], T]) -> T:
+    """Call what takes no arguments; if it takes some, that is the caller's mistake and no fault."""
+    try:
+        return fn()
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            raise Unsent from error
+        raise
+
+
+def _name(fn: Callable[..., Any]) -> str:
+    return getattr(fn, "__qualname__", type(fn).__name__)
+
+
 def call(
     fn: Target | Callable[[], T],
     *,
@@ -110,7 +125,11 @@ def call(
 
     def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], Iterator[_Value]]:
         def open_(_: Attempt) -> Iterator[Any]:
-            yield _Value(fn()) if port is None else fn()
+            value = _called(fn)
+            if inspect.iscoroutine(value):
+                value.close()
+                raise NotAStream(f"{_name(fn)} is a coroutine function: use acall")
+            yield _Value(value) if port is None else value
 
         return open_
 
@@ -152,7 +171,10 @@ async def acall(
 
     def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], AsyncIterator[_Value]]:
         async def open_(_: Attempt) -> AsyncIterator[Any]:
-            yield _Value(await fn()) if port is None else await fn()
+            value = _called(fn)
+            if not inspect.isawaitable(value):
+                raise NotAStream(f"{_name(fn)} must return an awaitable, not {type(value).__name__}: use call")
+            yield _Value(await value) if port is None else await value
 
         return open_
 

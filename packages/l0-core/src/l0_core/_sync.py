@@ -310,14 +310,14 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        take, hold, passed, encode = reader.items.popleft, drive.held.append, drive.passed, drive.encode
+        items, hold, passed, encode = reader.items, drive.held.append, drive.passed, drive.encode
+        take = items.popleft
         while True:
-            try:
-                chunk = take()
-            except IndexError:
+            if not items:
                 if self._starved(reader):
                     return
                 continue
+            chunk = take()
             if reader.paused:
                 reader.resume()
             try:
