@@ -8,8 +8,10 @@ mod fault;
 mod fleet;
 mod journal;
 mod json;
+mod log;
 mod outcome;
 mod policy;
+mod recorder;
 mod session;
 mod text;
 
@@ -32,9 +34,11 @@ mod _native {
     #[pymodule_export]
     use super::json::{Change, Partial, Repaired, Unrepairable, repair};
     #[pymodule_export]
+    use super::log::SessionLog;
+    #[pymodule_export]
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]
     use super::policy::Policy;
     #[pymodule_export]
-    use super::session::{Opening, Session};
+    use super::session::{Checking, Opening, Session};
 }

@@ -22,3 +22,11 @@ pub(crate) fn text<'a>(string: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, str>
     }
     Ok(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
 }
+
+/// A string that is no text, as bytes that no JSON begins with: a zero, then UTF-8 in which halves of pairs have a place.
+pub(crate) fn odd_text(string: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
+    let encoded = string.call_method1("encode", ("utf-8", "surrogatepass"))?.cast_into::<PyBytes>()?;
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(encoded.as_bytes());
+    Ok(bytes)
+}

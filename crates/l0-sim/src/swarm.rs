@@ -224,8 +224,11 @@ impl Swarm {
                 let leaves =
                     (has(Trouble::Leaves) && dice.chance(60)).then(|| begins + dice.millis(0, total / 20));
                 let enough = (has(Trouble::Leaves) && dice.chance(60)).then(|| dice.within(0, 30));
-                let late = if dice.chance(10) { 0 } else { dice.millis(0, total) };
-                let deadline = dice.chance(15).then_some(l0_engine::Instant(begins + late));
+                // Most answers take seconds: most deadlines that matter pass in the middle of one.
+                let within = if dice.chance(50) { total.min(8_000) } else { total };
+                let late = if dice.chance(10) { 0 } else { dice.millis(0, within) };
+                let often = if has(Trouble::LateTimers) { 50 } else { 15 };
+                let deadline = dice.chance(often).then_some(l0_engine::Instant(begins + late));
                 let plan = Plan {
                     policy: Arc::clone(&policy),
                     targets: targets.clone(),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ class Driver:
         if self.name == "async":
             return asyncio.run(self._await(source, fallbacks, options))
         guard: Literal["thread", "off"] = "off" if self.name == "sync-off" else "thread"
-        run = Run()
+        run = Run(options.pop("chunks", []))
         stream = l0_core.stream(source, fallbacks=fallbacks, stall_guard=guard, **options)
         try:
             for chunk in stream:
@@ -45,8 +45,8 @@ class Driver:
         run.result = stream.result
         return run
 
-    async def _await(self, source: Any, fallbacks: tuple[Any, ...], options: Mapping[str, Any]) -> Run:
-        run = Run()
+    async def _await(self, source: Any, fallbacks: tuple[Any, ...], options: dict[str, Any]) -> Run:
+        run = Run(options.pop("chunks", []))
         stream = l0_core.astream(_async(source), fallbacks=tuple(map(_async, fallbacks)), **options)
         try:
             async for chunk in stream:

@@ -185,7 +185,8 @@ def test_a_class_is_found_because_the_program_names_it_and_never_imported() -> N
     written = Results("order", order).encode(Colour.RED)
     with pytest.raises(JournalError, match="Colour"):
         Results("plain", plain).decode(written)
-    assert Results("plain", plain).decode(Results("order", remember(Colour) and order).encode(Colour.RED)) is Colour.RED
+    remember(Colour)
+    assert Results("plain", plain).decode(written) is Colour.RED
     planted = '{"$":"dataclass:subprocess.Popen","value":{"args":"touch pwned"}}'
     with pytest.raises(JournalError, match="Popen"):
         Results("order", order).decode(planted)

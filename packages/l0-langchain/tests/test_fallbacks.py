@@ -51,11 +51,13 @@ def providers() -> Iterator[tuple[FaultyProvider, FaultyProvider]]:
 
 
 def openai(provider: FaultyProvider) -> BaseChatModel:
-    return ChatOpenAI(model="gpt-5-mini", base_url=provider.openai_url, api_key="x")
+    fields: dict[str, Any] = {"model": "gpt-5-mini", "base_url": provider.openai_url, "api_key": "x"}
+    return ChatOpenAI(**fields)
 
 
 def anthropic(provider: FaultyProvider) -> BaseChatModel:
-    return ChatAnthropic(model="claude-haiku-4-5", base_url=provider.anthropic_url, api_key="x")
+    fields: dict[str, Any] = {"model": "claude-haiku-4-5", "base_url": provider.anthropic_url, "api_key": "x"}
+    return ChatAnthropic(**fields)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

@@ -9,27 +9,32 @@ const HELD: usize = 512;
 const BACK: usize = 1_024;
 
 /// A character as it counts when a model repeats it, and none if it does not count at all.
-fn counts(c: char) -> Option<Vec<char>> {
+fn counts(c: char) -> Option<char> {
     match c {
         '*' | '_' | '`' => None,
-        c if c.is_whitespace() => Some(vec![' ']),
-        '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' => Some(vec!['\'']),
-        '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2033}' | '\u{ab}' | '\u{bb}' => Some(vec!['"']),
-        '\u{2010}'..='\u{2015}' => Some(vec!['-']),
-        c => Some(c.to_lowercase().collect()),
+        c if c.is_whitespace() => Some(' '),
+        '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' => Some('\''),
+        '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2033}' | '\u{ab}' | '\u{bb}' => Some('"'),
+        '\u{2010}'..='\u{2015}' => Some('-'),
+        c => Some(c),
     }
 }
 
-/// A text as it counts: runs of white space are one space, and none at the beginning.
-fn folded(text: &str) -> Vec<char> {
+/// A text as it counts where case does: runs of white space are one space, and none at the beginning.
+fn tidied(text: &str) -> Vec<char> {
     let mut out: Vec<char> = Vec::new();
-    for c in text.chars().filter_map(counts).flatten() {
+    for c in text.chars().filter_map(counts) {
         let space = c == ' ' && out.last().is_none_or(|last| *last == ' ');
         if !space {
             out.push(c);
         }
     }
     out
+}
+
+/// A text as it counts where case does not.
+fn folded(text: &str) -> Vec<char> {
+    tidied(text).into_iter().flat_map(char::to_lowercase).collect()
 }
 
 /// Whether a text is more than one pattern over and over.
@@ -126,14 +131,15 @@ pub(crate) fn prompted(shown: &str, anchor: &str, answer: &str) -> Option<String
     if exactly(&held, places[0], anchor).is_none() && starts_over(shown, answer) {
         return rerun(shown, answer);
     }
-    let ends_shown = folded(&last_chars(shown.trim_end(), BACK));
-    for &start in &places {
-        let place = exactly(&held, start, anchor).or_else(|| loosely(&held, start, anchor, &ends_shown));
+    for (lines, &start) in places.iter().enumerate() {
+        let own = |(lead, end): &(String, usize)| its_own(shown, &held[start + lead.len()..*end], lines);
+        let exactly = exactly(&held, start, anchor).filter(|place| !own(place));
+        let place = exactly.or_else(|| loosely(&held, start, anchor, shown).filter(|place| !own(place)));
         if let Some((lead, end)) = place {
             return Some(joined(shown, answer, &lead, end));
         }
     }
-    let (lead, end) = partly(&held, places[0], anchor, &ends_shown)?;
+    let (lead, end) = partly(&held, places[0], anchor, shown)?;
     Some(joined(shown, answer, &lead, end))
 }
 
@@ -161,6 +167,22 @@ fn places(held: &str, shown: &str) -> Vec<usize> {
     places
 }
 
+/// Whether what was shown has as many lines before the words that are repeated as the answer has: it may say the same in
+/// other words.
+fn its_own(shown: &str, repeated: &str, lines: usize) -> bool {
+    let body = shown.trim();
+    let (all, repeated) = (folded(body), folded(repeated));
+    if lines == 0 || shown.trim_end().chars().count() > BACK {
+        return false;
+    }
+    let before: String = all[..all.len() - repeated.len().min(all.len())].iter().collect();
+    let mut said: Vec<&str> = body.lines().filter(|line| !line.trim().is_empty()).collect();
+    let more = said.len() > lines;
+    said.truncate(lines);
+    let said: String = folded(&said.join("\n")).iter().collect();
+    more && before.strip_suffix(' ').unwrap_or(&before) == said.strip_suffix(' ').unwrap_or(&said)
+}
+
 const OPENERS: &str = "\"'\u{201c}\u{201d}\u{2018}\u{2019}.\u{2026}*_`>";
 
 /// What stands before the words, if they do not begin with such a thing themselves.
@@ -177,23 +199,28 @@ fn exactly(held: &str, start: usize, anchor: &str) -> Option<(String, usize)> {
     held[from..].starts_with(anchor).then(|| (held[start..from].to_owned(), from + anchor.len()))
 }
 
-/// Every end such that what comes before it, as it counts, is how the shown text ends.
-fn ends(held: &str, from: usize, ends_shown: &[char], least: usize) -> Vec<usize> {
+/// Every end such that what comes before it is long enough, and how the shown text ends.
+fn ends(held: &str, from: usize, least: usize, ends_so: impl Fn(&str) -> bool) -> Vec<usize> {
     let borders = held[from..].char_indices().map(|(at, c)| from + at + c.len_utf8());
     borders
         .filter(|&end| {
-            let words = folded(&held[from..end]);
-            let counted = held[from..end].chars().next_back().and_then(counts).is_some();
-            counted && words.len() >= least && ends_shown.ends_with(&words)
+            let words = &held[from..end];
+            let counted = words.chars().next_back().and_then(counts).is_some();
+            counted && tidied(words).len() >= least && ends_so(words)
         })
         .collect()
 }
 
 /// The anchor in other case, spacing or emphasis, and more of what was shown before it perhaps.
-fn loosely(held: &str, start: usize, anchor: &str, ends_shown: &[char]) -> Option<(String, usize)> {
+fn loosely(held: &str, start: usize, anchor: &str, shown: &str) -> Option<(String, usize)> {
     let from = start + lead(&held[start..], anchor);
-    let end = with_its_space(held, *ends(held, from, ends_shown, folded(anchor).len()).first()?);
-    Some((held[start..from].to_owned(), end))
+    let near = folded(&last_chars(shown.trim_end(), BACK));
+    let least = folded(anchor).len();
+    let ends = ends(held, from, 0, |words| {
+        let words = folded(words);
+        words.len() >= least && near.ends_with(&words)
+    });
+    Some((held[start..from].to_owned(), with_its_space(held, *ends.first()?)))
 }
 
 /// Where the white space ends that a place stands in: it counts once, however much of it there is.
@@ -204,15 +231,15 @@ fn with_its_space(held: &str, end: usize) -> usize {
     end + spaces
 }
 
-/// The longest part of the words, if it is no chance: long enough, no pattern, standing once.
-fn partly(held: &str, start: usize, anchor: &str, ends_shown: &[char]) -> Option<(String, usize)> {
-    let from = start + lead(&held[start..], anchor);
-    let ends = ends(held, from, ends_shown, 12);
-    let longest = folded(&held[from..*ends.last()?]).len();
-    let first = ends.into_iter().find(|&end| folded(&held[from..end]).len() == longest)?;
+/// The longest part of the words, letter for letter, if it is no chance: long enough, no pattern, standing once.
+fn partly(held: &str, start: usize, anchor: &str, shown: &str) -> Option<(String, usize)> {
+    let (from, near) = (start + lead(&held[start..], anchor), last_chars(shown.trim_end(), BACK));
+    let ends = ends(held, from, 12, |words| tidied(&near).ends_with(&tidied(words)));
+    let longest = tidied(&held[from..*ends.last()?]).len();
+    let first = ends.into_iter().find(|&end| tidied(&held[from..end]).len() == longest)?;
     let end = with_its_space(held, first);
     let words = folded(&held[from..end]);
-    let tells = is_aperiodic(&words) && times(&words, ends_shown) == 1;
+    let tells = is_aperiodic(&words) && times(&words, &folded(&near)) == 1;
     tells.then(|| (held[start..from].to_owned(), end))
 }
 

@@ -206,3 +206,35 @@ fn space_behind_emphasis_is_not_taken_for_space_before_it() {
     let answer = format!("{}```\n", shown.trim_end().to_uppercase());
     assert_eq!(continued(Rung::Prompt, shown, &answer).0, Some(format!("{shown}```\n")));
 }
+
+/// G1. An answer in other words is not gone on with because it begins with what was said last: it has a capital.
+#[test]
+fn an_answer_in_other_words_that_begins_with_the_last_ones_does_not_join() {
+    let shown = "Paris: that is the capital of France";
+    let answer = "The capital of France is Paris. The city lies on the Seine.";
+    assert_eq!(continued(Rung::Prompt, shown, answer).0, None);
+    let answer = "the capital of France, and has been for long.";
+    let whole = format!("{shown}, and has been for long.");
+    assert_eq!(continued(Rung::Prompt, shown, answer), (Some(whole), Some(Method::Overlap)));
+}
+
+/// G1. A second line that two answers share is no reason to go on in the second with the first.
+#[test]
+fn an_answer_in_other_words_that_shares_a_line_does_not_join() {
+    let cases = [
+        (
+            "Tea is made like this:\n\n1. Heat up half a litre of water",
+            "To make tea:\n\n1. Heat up half a litre of water in a kettle.",
+        ),
+        (
+            "Like this:\n```python\ndef answer(question):\n",
+            "Here it is:\n```python\ndef answer(question):\n    return 42\n",
+        ),
+    ];
+    for (shown, answer) in cases {
+        assert_eq!(continued(Rung::Prompt, shown, answer).0, None, "{shown:?}");
+    }
+    let shown = "Tea is made like this:\n\nFirst, a kettle.\n\n1. Heat up half a litre of water";
+    let answer = "Of course, here is the rest:\n\n1. Heat up half a litre of water on the stove.";
+    assert_eq!(continued(Rung::Prompt, shown, answer).0, Some(format!("{shown} on the stove.")));
+}

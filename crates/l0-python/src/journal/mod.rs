@@ -40,6 +40,12 @@ pub(crate) struct Journal {
     disk: Option<l0_journal::Journal>,
 }
 
+impl Journal {
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+}
+
 #[pymethods]
 impl Journal {
     /// Opens a journal on disk, creating it if need be.

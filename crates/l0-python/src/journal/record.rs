@@ -1,6 +1,7 @@
 //! Records, as a journal gives them back.
 
 use l0_journal::{Body, Class, Kind, Stored};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -18,6 +19,45 @@ type ContentTuple<'py> = (&'static str, &'static str, Option<Bound<'py, PyAny>>)
 
 #[pymethods]
 impl JournalRecord {
+    /// A record from elsewhere, with its content as `contents` gives it.
+    #[new]
+    #[pyo3(signature = (seq, at_ns, kind, payload, contents))]
+    #[expect(clippy::needless_pass_by_value, reason = "what Python's list is read into")]
+    fn new(
+        seq: u64,
+        at_ns: u64,
+        kind: u8,
+        payload: &[u8],
+        contents: Vec<(String, String, Bound<'_, PyAny>)>,
+    ) -> PyResult<Self> {
+        let read = |(class, state, value): &(String, String, Bound<'_, PyAny>)| {
+            let stored = match state.as_str() {
+                "full" => Stored::Full(value.extract()?),
+                "hashed" => Stored::Hashed(value.extract()?),
+                "absent" => Stored::Absent,
+                "erased" => Stored::Erased { bytes: value.extract()? },
+                _ => return Err(one_of("state", "full, hashed, absent or erased", state)),
+            };
+            Ok((read_class(class)?, stored))
+        };
+        let mut contents = contents.iter().map(read).collect::<PyResult<Vec<_>>>()?;
+        if kind < CHUNK {
+            let body = Body::Entry { kind, payload: payload.to_vec(), contents };
+            return Ok(Self(l0_journal::Record { seq, at_ns, body }));
+        }
+        let malformed =
+            || PyValueError::new_err("a chunk has a payload of 5 bytes, a text and perhaps an object");
+        let [a, b, c, d, signal] = payload.try_into().map_err(|_| malformed())?;
+        let object = if contents.len() == 2 { contents.pop().map(|(_, object)| object) } else { None };
+        let (class, text) = contents.pop().ok_or_else(malformed)?;
+        if !contents.is_empty() {
+            return Err(malformed());
+        }
+        let attempt = u32::from_le_bytes([a, b, c, d]);
+        let body = Body::Chunk { attempt, signal, class, text, object };
+        Ok(Self(l0_journal::Record { seq, at_ns, body }))
+    }
+
     /// Its place in the stream, from 0.
     #[getter]
     fn seq(&self) -> u64 {

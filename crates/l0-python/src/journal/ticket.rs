@@ -31,6 +31,13 @@ impl JournalTicket {
         }
     }
 
+    /// Waits for the answer, whatever it is, at most so many seconds.
+    fn wait_quietly(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+        let timeout = super::seconds(timeout)?;
+        drop(py.detach(|| self.0.wait_for(timeout)));
+        Ok(())
+    }
+
     /// Calls `callback` with `None` or the failure: at once, or from a thread of the journal, which it must not hold up.
     fn on_answer(&self, py: Python<'_>, callback: Py<PyAny>) {
         let tell = move |answer: Result<(), l0_journal::Error>| {

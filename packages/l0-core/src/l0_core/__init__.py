@@ -12,11 +12,13 @@ __all__ = [
     "ContentError",
     "Continuation",
     "DeadlineError",
+    "Doubt",
     "Drift",
     "ExhaustedError",
     "Facts",
     "Fault",
     "IncompleteError",
+    "Journal",
     "JournalError",
     "L0Error",
     "Lifecycle",
@@ -33,13 +35,17 @@ __all__ = [
     "Result",
     "Retry",
     "RetryBudget",
+    "Run",
     "Splice",
+    "StepFailed",
     "StepNotSerializable",
+    "Store",
     "Stream",
     "Target",
     "Timeouts",
     "ToolCall",
     "ToolFragment",
+    "UnknownOutcome",
     "Unsent",
     "Usage",
     "__version__",
@@ -48,9 +54,13 @@ __all__ = [
     "build_info",
     "call",
     "deadline",
+    "fork",
     "guards",
     "idempotency_key",
     "json",
+    "remember",
+    "run",
+    "step",
     "stream",
 ]
 
@@ -58,6 +68,7 @@ if TYPE_CHECKING:
     from l0_core import guards, json
     from l0_core._async import AsyncStream, astream
     from l0_core._call import acall, call
+    from l0_core._codec import remember
     from l0_core._context import deadline, idempotency_key
     from l0_core._drive import RESET
     from l0_core._errors import (
@@ -71,12 +82,18 @@ if TYPE_CHECKING:
         PolicyError,
         RefusedOutput,
         ReplayDivergence,
+        StepFailed,
         StepNotSerializable,
+        UnknownOutcome,
     )
+    from l0_core._fork import fork
+    from l0_core._journal import Journal, Store
     from l0_core._lifecycle import Lifecycle
     from l0_core._native import BuildInfo, build_info
     from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Unsent, Usage
     from l0_core._result import Fault, Objection, Result, Splice, ToolCall
+    from l0_core._run import Doubt, Run, run
+    from l0_core._step import step
     from l0_core._sync import Stream, stream
     from l0_core._target import Target
     from l0_core._version import __version__
@@ -88,14 +105,19 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
     _HOMES = {
         "._async": ["AsyncStream", "astream"],
         "._call": ["acall", "call"],
+        "._codec": ["remember"],
         "._context": ["deadline", "idempotency_key"],
         "._drive": ["RESET"],
         "._errors": [name for name in __all__ if name.endswith("Error")]
-        + ["RefusedOutput", "ReplayDivergence", "StepNotSerializable"],
+        + ["RefusedOutput", "ReplayDivergence", "StepFailed", "StepNotSerializable", "UnknownOutcome"],
+        "._fork": ["fork"],
+        "._journal": ["Journal", "Store"],
         "._lifecycle": ["Lifecycle"],
         "._native": ["BuildInfo", "build_info"],
         "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Unsent", "Usage"],
         "._result": ["Fault", "Objection", "Result", "Splice", "ToolCall"],
+        "._run": ["Doubt", "Run", "run"],
+        "._step": ["step"],
         "._sync": ["Stream", "stream"],
         "._target": ["Target"],
         "._version": ["__version__"],

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -13,6 +14,8 @@ from l0_core._context import Pulling, enter
 from l0_core._drive import (
     DRAIN,
     HOLD,
+    SETTLE,
+    Check,
     Close,
     Drive,
     Emit,
@@ -20,6 +23,7 @@ from l0_core._drive import (
     NotAStream,
     Open,
     Queue,
+    Settle,
     Step,
     Tell,
     sources_of,
@@ -31,6 +35,7 @@ from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
+    from l0_core._journal import JournalLike
     from l0_core._result import Result
 
 if sys.version_info < (3, 12):
@@ -193,7 +198,7 @@ class _Runner:
                     session, now, hold = drive.session, drive.clock.now, drive.held.append
                     push, text_of, pull = session.chunk, drive.text_of, self._pull
                     attempt, seamed, current, pulling = drive.attempt, drive.seamed, watch.current, watch.pulling
-                    passed = drive.passed
+                    passed, encode = drive.passed, drive.encode
                     watch.arm()
                     while True:
                         if (task := current()) is not watch.task:
@@ -206,7 +211,11 @@ class _Runner:
                                 signal = push(now(), attempt, chunk)
                             else:
                                 text = text_of(chunk)
-                                signal = push(now(), attempt, text) if text else drive.part(chunk, now() - began)
+                                signal = (
+                                    push(now(), attempt, text, encode and encode(chunk))
+                                    if text
+                                    else drive.part(chunk, now() - began)
+                                )
                         except StopAsyncIteration:
                             session.ended(now(), attempt)
                             self._pull = None
@@ -236,6 +245,11 @@ class _Runner:
                         elif signal == DRAIN:
                             hold(chunk)
                             break
+                        elif signal == SETTLE:
+                            for step in drive.settle():
+                                await self._do(step)
+                            passed = True
+                            yield drive.fit(chunk)
                 else:
                     await self._wait()
                 for step in drive.steps():
@@ -302,10 +316,14 @@ class _Runner:
                 await self._close()
             case Queue():
                 await self._queue(step)
+            case Check():
+                await self._check(step)
             case Tell(event):
                 task = asyncio.ensure_future(heed(event))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+            case Settle():
+                await self._settle(step)
             case Emit():
                 pass
 
@@ -374,6 +392,38 @@ class _Runner:
             if not granted:
                 fleet().leave(step.key, step.ticket)
 
+    async def _settle(self, step: Settle) -> None:
+        loop, answered = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(_: object) -> None:
+            with suppress(RuntimeError):  # The loop is closed: nobody waits.
+                loop.call_soon_threadsafe(answered.set)
+
+        step.ticket.on_answer(tell)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(step.seconds):
+                await answered.wait()
+        self._drive.session.settled(step.ticket)
+
+    async def _check(self, step: Check) -> None:
+        drive = self._drive
+        answers: list[object] = []
+        due = drive.session.poll_timeout()
+        left = None if due is None else (due - drive.clock.now()) / SECOND
+        limit = asyncio.timeout(left)
+        try:
+            async with limit:
+                for _, ask in step.asked:
+                    said = ask()
+                    answers.append(await said if inspect.isawaitable(said) else said)
+        except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+            if isinstance(error, TimeoutError) and limit.expired():
+                drive.session.timeout(drive.clock.now())
+            else:
+                drive.unjudged(step, error)
+            return
+        drive.judged(step, answers)
+
     async def _wait(self) -> None:
         drive = self._drive
         due = drive.session.poll_timeout()
@@ -411,6 +461,8 @@ def astream(
     port: ChunkPort[Any] | None = None,
     streamed: bool = True,
     errors: ErrorClasses | None = None,
+    journal: "JournalLike" = None,
+    inputs: Sequence[str] = (),
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
 
@@ -423,6 +475,8 @@ def astream(
         port: What knows the source's chunks, where they are of a kind of your own.
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
+        journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
+        inputs: What the model is given, prompt, tool results and retrieved text, for the policy's `input_guards`.
 
     Example:
         >>> import asyncio, l0_core
@@ -435,6 +489,15 @@ def astream(
         ['The capital ', 'is Paris.']
     """
     sources = sources_of(open_, *fallbacks)
-    return AsyncStream(
-        Drive(sources, policy_of(policy), streamed=streamed, on=on, tenant=tenant, port=port, errors=errors)
+    drive = Drive(
+        sources,
+        policy_of(policy),
+        streamed=streamed,
+        on=on,
+        tenant=tenant,
+        port=port,
+        errors=errors,
+        journal=journal,
+        inputs=inputs,
     )
+    return AsyncStream(drive)

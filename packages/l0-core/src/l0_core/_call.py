@@ -3,7 +3,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from l0_core._async import AsyncStream
 from l0_core._drive import Drive, ErrorClasses, sources_of
@@ -12,6 +12,9 @@ from l0_core._port import Attempt, ChunkPort, Facts, Opaque
 from l0_core._settings import PolicyLike, policy_of
 from l0_core._sync import Stream
 from l0_core._target import Target
+
+if TYPE_CHECKING:
+    from l0_core._journal import JournalLike
 
 T = TypeVar("T")
 
@@ -60,8 +63,10 @@ def _targets(
     ]
 
 
-def _plan(on: Lifecycle | None, tenant: str | None, port: ChunkPort[Any] | None) -> dict[str, Any]:
-    return {"streamed": False, "on": on, "tenant": tenant, "port": _PORT if port is None else port}
+def _plan(
+    on: Lifecycle | None, tenant: str | None, port: ChunkPort[Any] | None, inputs: Sequence[str]
+) -> dict[str, Any]:
+    return {"streamed": False, "on": on, "tenant": tenant, "port": _PORT if port is None else port, "inputs": inputs}
 
 
 def call(
@@ -73,6 +78,8 @@ def call(
     tenant: str | None = None,
     errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
+    journal: "JournalLike" = None,
+    inputs: Sequence[str] = (),
 ) -> T:
     """Call `fn`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns.
 
@@ -84,6 +91,8 @@ def call(
         tenant: Whose budgets and breakers it counts against.
         port: What knows the value, where it is an answer to be looked at: then an empty one is a fault.
         errors: Classes of a framework's own, raised in the place of L0's.
+        journal: Where it is written down; that of `L0_JOURNAL` where nothing is said.
+        inputs: What is sent, where the policy's `input_guards` are to see it.
 
     Example:
         >>> import l0_core
@@ -97,7 +106,8 @@ def call(
 
         return open_
 
-    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors)
+    said = _plan(on, tenant, port, inputs)
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **said, errors=errors, journal=journal)
     (value,) = Stream[Any](drive)
     return value.value if port is None else value  # type: ignore[no-any-return]
 
@@ -111,6 +121,8 @@ async def acall(
     tenant: str | None = None,
     errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
+    journal: "JournalLike" = None,
+    inputs: Sequence[str] = (),
 ) -> T:
     """Await `fn()`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns."""
 
@@ -120,6 +132,7 @@ async def acall(
 
         return open_
 
-    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **_plan(on, tenant, port), errors=errors)
+    said = _plan(on, tenant, port, inputs)
+    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **said, errors=errors, journal=journal)
     (value,) = [value async for value in AsyncStream[Any](drive)]
     return value.value if port is None else value  # type: ignore[no-any-return]

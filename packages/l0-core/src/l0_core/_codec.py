@@ -9,16 +9,18 @@ import dataclasses
 import enum
 import inspect
 import json
+import sys
 import typing
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from l0_core._errors import JournalError, StepNotSerializable
+from l0_core._errors import JournalError, StepFailed, StepNotSerializable
 
 DEPTH_MAX = 100
 """How deep a result may be."""
@@ -165,10 +167,8 @@ class Results:
         written = json.loads(value.model_dump_json(round_trip=True, by_alias=True))
         try:
             same = kind.model_validate_json(json.dumps(written)) == value
-        except Exception as error:
-            raise StepNotSerializable(
-                f"step {self._step}: {where} is a {name} which its own class does not read back ({type(error).__name__})"
-            ) from error
+        except Exception as error:  # noqa: BLE001 - whatever a validator raises
+            self._refuse(where, value, f"its own class does not read back ({type(error).__name__})")
         if not same:
             self._refuse(where, value, "does not read back as it was: something in it is left out or altered in JSON")
         return {_TAG: f"model:{name}", "value": written}
@@ -195,7 +195,7 @@ class Results:
             return _CONTAINERS_NAMED[tag](self._decoded(item) for item in value)
         if tag in _READERS:
             return _READERS[tag](value)
-        self._too_new(tag)
+        return self._too_new(tag)
 
     def _object_of(self, sort: str, name: str, value: Any) -> Any:
         if sort == "codec":
@@ -221,9 +221,10 @@ class Results:
             case "model":
                 return kind.model_validate_json(json.dumps(value))
             case _:
-                raise JournalError(
-                    f"step {self._step}: its result was written by a later version, which calls it {sort!r}"
-                )
+                return self._too_new(sort)
+
+    def _too_new(self, what: str) -> typing.NoReturn:
+        raise JournalError(f"step {self._step}: its result was written by a later version, which calls it {what!r}")
 
     def _class(self, name: str) -> type | None:
         found = _REGISTERED.get(name)
@@ -282,11 +283,64 @@ def _is_model(kind: type) -> bool:
     return hasattr(kind, "__pydantic_fields__") and hasattr(kind, "model_validate_json")
 
 
+# Exceptions ----------------------------------------------------------------------------------------------------------
+
+
+def written_exception(error: Exception) -> str:
+    """Return an exception as JSON: its class by name, and of its arguments and attributes what JSON has words for."""
+    plain = Results("an exception")
+
+    def kept(value: object) -> Any:
+        try:
+            return json.loads(plain.encode(value))
+        except StepNotSerializable:
+            return None
+
+    state = {name: kept(value) for name, value in vars(error).items() if not name.startswith("_")}
+    said = {
+        "type": _name(type(error)),
+        "args": [kept(value) for value in error.args],
+        "state": {name: value for name, value in state.items() if value is not None},
+    }
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+
+
+def read_exception(text: str, step: str) -> Exception:
+    """Return the exception that was written: of its own class where the program has that loaded, without calling it."""
+    said = json.loads(text)
+    plain = Results(step)
+    args = [plain.decode(json.dumps(value)) for value in said["args"]]
+    kind = _exception_class(said["type"])
+    if kind is None:
+        return StepFailed(f"the step {step} failed with {said['type']} when it was recorded")
+    error = kind.__new__(kind, *args)
+    error.args = tuple(args)
+    for name, value in said["state"].items():
+        with suppress(AttributeError, TypeError):
+            setattr(error, name, plain.decode(json.dumps(value)))
+    return error
+
+
+def _exception_class(name: str) -> type[Exception] | None:
+    """Return an exception's class by name, if it was registered or its module is loaded: nothing is imported for it."""
+    if name in _REGISTERED:
+        kind = _REGISTERED[name]
+        return kind if issubclass(kind, Exception) else None
+    parts = name.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        found: Any = sys.modules.get(".".join(parts[:end]))
+        if found is not None:
+            for part in parts[end:]:
+                found = vars(found).get(part) if hasattr(found, "__dict__") else None
+            return found if isinstance(found, type) and issubclass(found, Exception) else None
+    return None
+
+
 # What an annotation names --------------------------------------------------------------------------------------------
 
 
 def _classes_of(fn: Callable[..., Any]) -> dict[str, type]:
-    """Return every class that the return annotation of a function names, directly or in the fields of those it names."""
+    """Return every class that the return annotation of a function names, or a field of such a class."""
     found: dict[str, type] = {}
     waiting = [_hints(inspect.unwrap(fn)).get("return")]
     seen: set[int] = set()

@@ -2,9 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l0_core._clock import SECOND, clock
+
+if TYPE_CHECKING:
+    from l0_core._journal import Journal
+    from l0_core._run import Frame
 
 
 class Pulling:
@@ -67,6 +72,42 @@ def inherited_deadline() -> int | None:
     return _deadline.get()
 
 
+class Scope(NamedTuple):
+    """What sessions that begin here are written down under.
+
+    Attributes:
+        journal: Where.
+        run: The run they belong to.
+        step: The step they are.
+        user: For whom they are.
+        lease: What must hold for anything to be written.
+    """
+
+    journal: "Journal"
+    run: bytes | None = None
+    step: bytes | None = None
+    user: str | None = None
+    lease: Any = None
+
+
+_scope: ContextVar[Scope | None] = ContextVar("l0_scope", default=None)
+
+
+def scope() -> Scope | None:
+    """Return what a session that begins here is written down under."""
+    return _scope.get()
+
+
+@contextmanager
+def within(entered: Scope | None) -> Iterator[None]:
+    """Write sessions that begin in this block down under `entered`."""
+    token = _scope.set(entered)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
 def idempotency_key() -> str | None:
     """Return the key of the step this code runs in: the same however often the step is tried."""
     return _idempotency_key.get()
@@ -80,3 +121,21 @@ def keyed(key: str) -> Iterator[None]:
         yield
     finally:
         _idempotency_key.reset(token)
+
+
+def idempotency_key_is(key: str) -> "Token[str | None]":
+    """Let code that runs in this context from now on see this key."""
+    return _idempotency_key.set(key)
+
+
+_frame: "ContextVar[Frame | None]" = ContextVar("l0_frame", default=None)
+
+
+def current_frame() -> "Frame | None":
+    """Return what a step that begins here is nested in: a run, a step of one, or nothing."""
+    return _frame.get()
+
+
+def frame_is(frame: "Frame | None") -> "Token[Frame | None]":
+    """Nest the steps that begin in this context from now on in `frame`."""
+    return _frame.set(frame)

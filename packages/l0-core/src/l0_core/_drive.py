@@ -6,14 +6,17 @@ does, or what goes to the consumer; the two runners, `_sync` and `_async`, carry
 
 import json
 import logging
+import os
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l0_core import _native
+from l0_core._check import Dissent, Piece
 from l0_core._clock import SECOND, clock
-from l0_core._context import inherited_deadline
+from l0_core._context import inherited_deadline, scope
 from l0_core._errors import (
     ContentError,
     DeadlineError,
@@ -29,14 +32,23 @@ from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import Attempt, ChunkPort, LogProb, MaskingPort, Unsent, Usage
 from l0_core._result import Fault, Objection, Result, Splice, ToolCall
+from l0_core._settings import passes_through
 from l0_core._target import Target
 from l0_core.ports import UnknownChunk, port_for
 from l0_core.ports.plain import PLAIN
 
+if TYPE_CHECKING:
+    from l0_core._journal import JournalLike
+    from l0_core._recording import Recording
+    from l0_core.guards import UserGuard
+
 _log = logging.getLogger("l0")
 
-PASS, HOLD, DRAIN, SKIP = range(4)
-"""What the engine answers to a chunk."""
+PASS, HOLD, DRAIN, SKIP, SETTLE = range(5)
+"""What is answered to a chunk: the engine's four, and to pass it on when what was written of it is settled."""
+
+_SETTLE_SECONDS_MAX = 30.0
+"""How long a disk is waited for, at most, before the session goes on without its journal."""
 
 
 class NotAStream(TypeError):  # noqa: N818 - it says what was given
@@ -78,16 +90,31 @@ class Queue(NamedTuple):
     purpose: int
 
 
+class Check(NamedTuple):
+    """Ask guards of the caller's own, and hand their answers to `judged`, or what one raises to `unjudged`."""
+
+    attempt: int
+    number: int
+    asked: Sequence[tuple[int, Callable[[], object]]]
+
+
 class Tell(NamedTuple):
     """Await what a listener returned, whenever there is time."""
 
     event: Awaitable[object]
 
 
+class Settle(NamedTuple):
+    """Wait until what was written is on disk, at most so many seconds; then tell the session."""
+
+    ticket: _native.JournalTicket
+    seconds: float
+
+
 ErrorClasses = Mapping[type[L0Error], type[L0Error]]
 """What a framework raises in place of an error of L0: a child of both."""
 
-Step = Emit | Open | Close | Queue | Tell
+Step = Emit | Open | Close | Queue | Check | Tell | Settle
 
 
 class Drive:
@@ -103,6 +130,8 @@ class Drive:
         tenant: str | None = None,
         port: ChunkPort[Any] | None = None,
         errors: ErrorClasses | None = None,
+        journal: "JournalLike" = None,
+        inputs: Sequence[str] = (),
     ) -> None:
         self.clock = clock().of_session()
         name = uuid.uuid4()
@@ -120,6 +149,8 @@ class Drive:
         self.exceptions: dict[int, Exception] = {}
         self._on = on or Lifecycle()
         self._errors = errors or {}
+        self._inputs = inputs
+        self._users: Mapping[int, UserGuard] = policy.users or {}
         self._tenant = tenant or ""
         self.policy = policy
         self._names = [target.label(place) for place, target in enumerate(sources)]
@@ -128,19 +159,50 @@ class Drive:
         self._outcome: _native.Outcome | None = None
         self._through: list[str] | None = None
         self._through_status = "running"
+        self.recording = self._recording(journal)
         declared = [target.declared(place) for place, target in enumerate(sources)]
         try:
             self.session = _native.Session(
-                policy, declared, seed=name.int >> 64, streamed=streamed, deadline=inherited_deadline()
+                policy,
+                declared,
+                seed=name.int >> 64,
+                streamed=streamed,
+                deadline=inherited_deadline(),
+                stream=self.recording.stream if self.recording else None,
+                closes=self.recording is not None and self.recording.closes,
             )
         except ValueError as error:
             field, problem = error.args
             raise PolicyError(f"{field}: {problem}") from None
 
+    def _recording(self, journal: "JournalLike") -> "Recording | None":
+        """Return what writes the session down, if anything does."""
+        around = scope()
+        if passes_through() or not (journal or around or os.environ.get("L0_JOURNAL")):
+            return None
+        from l0_core import _journal, _recording
+
+        port = None if self.port is None else _recording.port_name(self.port)
+        known = around.journal if around is not None and journal is None else _journal.for_session(journal)
+        if known.durability == "off" and known.path is not None:
+            return None
+        around = around if around is not None and known is around.journal else None
+        return _recording.Recording(
+            known, around, self.session_id, self.policy, self._names, tenant=self._tenant, port=port
+        )
+
     def start(self) -> Generator[Step, None, None]:
         """Begin, and carry out the first steps."""
         self._began = self.clock.now()
+        if self.recording is not None:
+            self.recording.begin(self._began)
+        if self._inputs:
+            self.session.inputs(self._began, list(self._inputs))
         self.session.start(self._began)
+        if self.recording is not None:
+            self.session.start_barrier()
+            if self.recording.closes:
+                yield from self.settle()
         yield from self._tell("start")
         yield from self.steps()
 
@@ -150,11 +212,14 @@ class Drive:
         while (output := poll()) is not None:
             match output:
                 case "release", count:
+                    yield from self.settle()
                     for _ in range(count):
                         yield Emit(self.fit(self.held.popleft()))
                 case "cut", start, end:
+                    yield from self.settle()
                     yield Emit(self._cut(self.held.popleft(), start, end))
                 case "mask", text:
+                    yield from self.settle()
                     yield Emit(self._replaced(self.held.popleft(), text))
                 case "drop", count:
                     for _ in range(count):
@@ -162,8 +227,12 @@ class Drive:
                 case "ask", target, purpose, force:
                     yield from self._ask(target, purpose, force)
                 case "open", attempt, target, mode:
+                    if self.recording is not None:
+                        self.recording.opened(attempt, target, mode, self.clock.now())
                     yield from self._tell("attempt", attempt, self._names[target], mode)
                     yield Open(self.sources[target], self._opening(attempt))
+                case "check", attempt, number:
+                    yield self._check(attempt, number)
                 case "cancel", _:
                     yield Close()
                 case "report", target, outcome:
@@ -175,6 +244,8 @@ class Drive:
                     yield Emit(getattr(self.port, "reset", RESET))
                 case ("done",):
                     self._outcome = self.session.outcome
+                    if self.recording is not None:
+                        self.recording.end(self.session, self.result, self.clock.now())
                 case _:
                     pass  # "wait": the runner asks the session how long
 
@@ -207,11 +278,32 @@ class Drive:
             time_left=opening.time_left,
             idempotency_key=self.session_id,
             calls=self._calls() if self.seamed else (),
+            rejected=opening.rejected,
+            errors=opening.errors,
         )
 
     def _calls(self) -> tuple[ToolCall, ...]:
         """Return the tool calls the consumer has been given."""
         return tuple(ToolCall(call.id, call.name, call.args) for call in self.session.tool_calls)
+
+    def settle(self) -> Generator[Step, None, None]:
+        """Have what was written settled before anything that depends on it is given to the consumer."""
+        if self.recording is None:
+            return
+        ticket = self.session.unsettled()
+        if ticket is not None:
+            left = (self.session.deadline - self.clock.now()) / SECOND
+            yield Settle(ticket, max(0.0, min(left, _SETTLE_SECONDS_MAX)))
+        if self.recording.closes and (lost := self.recording.lost(self.session)) is not None:
+            raise lost
+
+    @property
+    def encode(self) -> Callable[[Any], bytes | None] | None:
+        """What returns a chunk as it is written down; nothing where nothing is."""
+        recording = self.recording
+        if recording is None:
+            return None
+        return lambda chunk: recording.encode(self._port_of(chunk), chunk, self.attempt, self.clock.now())
 
     # What arrives ----------------------------------------------------------------------------------------------------
 
@@ -223,6 +315,8 @@ class Drive:
         """Hand in a chunk that is more, or less, than plain text; return the engine's answer."""
         facts = self._port_of(chunk).facts(chunk)
         text, reasoning, tools, opaque, finish, status, usage, logprob, sequence = facts
+        encode = self.encode
+        written = encode(chunk) if encode is not None and type(chunk) is not str else None
         return self.session.part(
             self.clock.now(),
             self.attempt,
@@ -236,6 +330,7 @@ class Drive:
             usage,
             logprob,
             sequence,
+            written,
         )
 
     def fit(self, chunk: Any) -> Any:
@@ -278,6 +373,41 @@ class Drive:
         facts, message = read(error, stage=stage, bytes_seen=bytes_seen)
         self.session.failed(self.clock.now(), self.attempt, json.dumps(facts), message)
 
+    # Guards of the caller's own --------------------------------------------------------------------------------------
+
+    def _check(self, attempt: int, number: int) -> Check:
+        checking = self.session.checking()
+        assert checking is not None, "the engine has just asked for it"  # noqa: S101 - an invariant of the engine
+        target, final = self._names[checking.target], checking.at_end
+        shown = [(rule, checking.window) for rule in checking.on_window]
+        shown += [(rule, checking.whole) for rule in checking.on_whole]
+        asked = [(rule, partial(self._users[rule].ask, Piece(text, final, target))) for rule, text in shown]
+        return Check(attempt, number, asked)
+
+    def judged(self, check: Check, answers: Sequence[object]) -> None:
+        """Hand in what the guards said: nothing, or why they object."""
+        dissents: list[tuple[int, str, list[str]]] = []
+        for (rule, _), said in zip(check.asked, answers, strict=True):
+            match said:
+                case None:
+                    pass
+                case str(reason):
+                    dissents.append((rule, reason, []))
+                case Dissent(reason, errors):
+                    dissents.append((rule, reason, [*errors]))
+                case _:
+                    name, kind = self._users[rule].title, type(said).__name__
+                    problem = f"guard {name!r} must return None, or why it objects as a str or Dissent, not {kind}"
+                    self.unjudged(check, TypeError(problem))
+                    return
+        self.session.judged(self.clock.now(), check.attempt, check.number, dissents)
+
+    def unjudged(self, check: Check, error: Exception) -> None:
+        """Hand in what a guard raised: it is the caller's own fault."""
+        self.exceptions[check.attempt] = error
+        facts, _ = read(error, stage="call", bytes_seen=True)
+        self.session.unjudged(self.clock.now(), check.attempt, check.number, json.dumps(facts))
+
     # What passes through, because it is protected already ------------------------------------------------------------
 
     def through(self) -> Open:
@@ -307,6 +437,7 @@ class Drive:
     def end(self) -> Generator[Step, None, None]:
         """Give the consumer the trailing chunk that says how it went, if there is one; raise what it is to be told."""
         assert self._outcome is not None, "it is over"  # noqa: S101 - an invariant of the runners
+        yield from self.settle()
         if self._outcome.ending != "complete":
             failure, cause = self._failure(self.result)
             yield from self._tell("error", failure)
@@ -342,7 +473,15 @@ class Drive:
         if outcome is None:
             faults = tuple(map(self._fault, session.faults))
             attempts = self.attempt + 1
-            return Result("running", self.session_id, session.text, self._calls(), attempts=attempts, faults=faults)
+            return Result(
+                "running",
+                self.session_id,
+                session.text,
+                self._calls(),
+                attempts=attempts,
+                faults=faults,
+                journal=self._journal_state,
+            )
         served = self.sources[outcome.served_by] if outcome.served_by is not None else None
         return Result(
             status=outcome.ending,
@@ -365,7 +504,12 @@ class Drive:
             waste=Usage(*outcome.waste),
             waste_bytes=outcome.waste_bytes,
             logprob=LogProb(*outcome.logprob) if outcome.logprob else None,
+            journal=self._journal_state,
         )
+
+    @property
+    def _journal_state(self) -> str:
+        return "off" if self.recording is None else self.recording.state(self.session)
 
     def _fault(self, fault: _native.Fault) -> Fault:
         return Fault(
@@ -390,6 +534,8 @@ class Drive:
         match event:
             case "fault", native:
                 fault = self._fault(native)
+                if self.recording is not None:
+                    self.recording.failed(fault, self.clock.now())
                 _log.warning(
                     "fault=%s session=%s target=%s attempt=%s code=%s status=%s",
                     *(fault.fault, self.session_id, fault.target, fault.attempt, _code(fault.code), fault.status),
@@ -450,6 +596,8 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
 def failure_of(result: Result, errors: ErrorClasses) -> L0Error:
     """Return the error that says how a session ended. It names what to do, and holds no prompt, output or key."""
     kind, what = _FAILURES[result.status]
+    if result.status == "content" and not result.attempts:
+        what = "what the model would have been given is not acceptable; see .result.objections"
     kind = errors.get(kind, kind)
     faults = ", ".join(f"{fault.fault}@{fault.target}" for fault in result.faults[-5:]) or "none"
     head = f"{result.attempts} attempt{'s' if result.attempts != 1 else ''}, last faults: {faults}"

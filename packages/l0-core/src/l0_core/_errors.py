@@ -11,7 +11,9 @@ L0Error                  an outcome that L0 made
 ├── ReplayDivergence     a replay met a record that it would not have written
 ├── JournalError         the journal cannot be read or written
 ├── PolicyError          a policy, or another setting, is wrong
-└── StepNotSerializable  a step's result cannot be remembered
+├── StepNotSerializable  a step's result cannot be remembered
+├── StepFailed           a step failed when it was recorded, with an exception unknown here
+└── UnknownOutcome       a step was begun, and whether it happened is not known
 ```
 
 None of them is a `ValueError` or a `TypeError`: frameworks swallow those in places. A failure that the bare call would
@@ -19,10 +21,12 @@ have raised as well (a bad request, wrong credentials, a bug of the caller's) is
 `Result` so far as its attribute `l0`.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from l0_core._divergence import Change
     from l0_core._result import Result
 
 
@@ -35,6 +39,7 @@ class L0Error(Exception):
 
     is_retryable = False
     """Whatever could be retried has been."""
+    result: "Result | None" = None
 
     def __init__(self, message: str, result: "Result | None" = None) -> None:
         super().__init__(message)
@@ -99,7 +104,41 @@ class RefusedOutput(L0Error):  # noqa: N818 - an outcome with a name of its own,
 
 
 class ReplayDivergence(L0Error):  # noqa: N818 - as above
-    """A replay met a record that it would not have written."""
+    """A replay, or a run that is resumed, met a record that it would not have written.
+
+    The message says where and holds nothing of what was said; the attributes do.
+
+    Attributes:
+        record: The first record that differs, in its stream.
+        expected: What was recorded.
+        actual: What there is now.
+        changes: What differs, field by field: each has a `path`, `expected` and `actual`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        result: "Result | None" = None,
+        *,
+        record: int | None = None,
+        expected: object = None,
+        actual: object = None,
+        changes: Sequence["Change"] = (),
+    ) -> None:
+        super().__init__(message, result)
+        self.record = record
+        self.expected = expected
+        self.actual = actual
+        self.changes = changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        said: dict[str, Any] = {
+            "record": self.record,
+            "expected": self.expected,
+            "actual": self.actual,
+            "changes": self.changes,
+        }
+        return partial(type(self), **said), (str(self), self.result)
 
 
 class JournalError(L0Error):
@@ -131,7 +170,7 @@ class JournalError(L0Error):
         self.record = record
 
     def __reduce__(self) -> tuple[Any, ...]:
-        said = {
+        said: dict[str, Any] = {
             "reason": self.reason,
             "is_transient": self.is_transient,
             "stream": self.stream,
@@ -146,3 +185,11 @@ class PolicyError(L0Error):
 
 class StepNotSerializable(L0Error):  # noqa: N818 - as above
     """A step's result cannot be remembered."""
+
+
+class StepFailed(L0Error):  # noqa: N818 - as above
+    """A step failed when it was recorded, with an exception that this program has no class for."""
+
+
+class UnknownOutcome(L0Error):  # noqa: N818 - as above
+    """A step was begun and the process died: whether its side effect happened, only a person can say."""

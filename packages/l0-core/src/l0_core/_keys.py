@@ -136,7 +136,7 @@ class _Forming:
         self._references: dict[object, int] = {}
         self._path: set[int] = set()
 
-    def of(self, value: object, depth: int) -> Json:  # noqa: PLR0911 - one return for each sort of value
+    def of(self, value: object, depth: int) -> Json:
         kind = type(value)
         if value is None or kind is bool or kind is int or kind is str:
             return value  # type: ignore[return-value]
@@ -155,7 +155,7 @@ class _Forming:
         finally:
             self._path.discard(id(value))
 
-    def _whole(self, value: Any, depth: int) -> Json:
+    def _whole(self, value: Any, depth: int) -> Json:  # noqa: PLR0911 - one return for each sort of value
         kind = type(value)
         if isinstance(value, enum.Enum):
             return {_TAG: _name(kind), "value": value.name}

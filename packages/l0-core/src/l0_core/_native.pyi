@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, final
 
 __all__ = [
     "BuildInfo",
     "Change",
+    "Checking",
     "Fault",
     "Fleet",
     "Journal",
@@ -23,6 +24,7 @@ __all__ = [
     "Repaired",
     "Report",
     "Session",
+    "SessionLog",
     "Splice",
     "ToolCall",
     "Unrepairable",
@@ -66,7 +68,7 @@ def version() -> str:
 class Policy:
     """A validated policy, ready to be used by any number of sessions."""
 
-    def __new__(cls, json: str) -> Policy:
+    def __new__(cls, json: str, users: Any = None) -> Policy:
         """Raise `ValueError(field, problem)` for a policy that is wrong."""
     @staticmethod
     def preset(name: str) -> Policy:
@@ -74,6 +76,9 @@ class Policy:
     @property
     def digest(self) -> str:
         """A hash of every field, the same on every machine."""
+    @property
+    def users(self) -> Any:
+        """The functions of guards of the caller's own, as they were given: carried along and not looked at."""
     @property
     def json(self) -> str:
         """Every field, as JSON."""
@@ -354,11 +359,78 @@ class Opening:
     def instruction(self) -> str:
         """What to ask."""
     @property
+    def rejected(self) -> str:
+        """The target's last answer, where it is told what was wrong with it."""
+    @property
+    def errors(self) -> list[str]:
+        """What was wrong with it."""
+    @property
     def tokens_shown(self) -> int:
         """Tokens the consumer has been given, about."""
     @property
     def time_left(self) -> float:
         """Seconds left for the whole session."""
+
+_Divergence: TypeAlias = tuple[int, str | None, str | None]
+"""The first record that differs: its place, what is recorded and what is decided now, each as JSON."""
+
+_Fed: TypeAlias = tuple[int, int | None, int | None, str | None, bytes | None, bool]
+"""When, the answer to a chunk, its attempt, text and object, and whether any of it is gone."""
+
+@final
+class SessionLog:
+    """A session's records, read back to be decided again."""
+
+    @staticmethod
+    def load(journal: Journal, stream_id: bytes) -> SessionLog:
+        """Read a session of a journal."""
+    @staticmethod
+    def of(records: list[JournalRecord]) -> SessionLog:
+        """Read records from anywhere."""
+    def __len__(self) -> int:
+        """How many records of the engine there are."""
+    @property
+    def notes(self) -> list[tuple[int, int, bytes, bytes | None]]:
+        """The driver's notes: place in the stream, kind, payload, and content if there is any."""
+    @property
+    def last_at(self) -> int:
+        """When the last record was written, on the session's clock."""
+    @property
+    def first_missing(self) -> int | None:
+        """The first record whose content is not there, if one is."""
+    def json(self, first: int, last: int) -> list[tuple[int, str, bool]]:
+        """Records from `first` to before `last` of the engine's own: place, JSON, and whether content is missing."""
+    def replay(self, policy: Policy, until: int | None = None) -> tuple[Session | None, _Divergence | None]:
+        """Decide all again, up to a place in the stream: the session as it stands then, or the first that differs."""
+
+@final
+class Checking:
+    """What the caller's own guards are to be asked."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt."""
+    @property
+    def target(self) -> int:
+        """Its target's place in the list."""
+    @property
+    def check(self) -> int:
+        """The number of the question."""
+    @property
+    def at_end(self) -> bool:
+        """Whether the answer is at its end."""
+    @property
+    def on_window(self) -> list[int]:
+        """The guards that are shown `window`, by their place in the policy's list."""
+    @property
+    def window(self) -> str:
+        """The new text, with some of what stands before it."""
+    @property
+    def on_whole(self) -> list[int]:
+        """The guards that are shown `whole`; none before the end."""
+    @property
+    def whole(self) -> str:
+        """All of the answer's text."""
 
 @final
 class Session:
@@ -372,9 +444,32 @@ class Session:
         seed: int,
         streamed: bool = True,
         deadline: int | None = None,
-        recorded: bool = False,
+        stream: JournalStream | None = None,
+        closes: bool = False,
     ) -> Session:
-        """Raise `ValueError(field, problem)` for a plan that cannot be carried out."""
+        """Raise `ValueError(field, problem)` for a plan that cannot be carried out.
+
+        It is written down to `stream`; with `closes` nothing is passed on once that has failed.
+        """
+    @staticmethod
+    def again(log: SessionLog, policy: Policy) -> tuple[Session | None, _Divergence | None]:
+        """A session to be decided again from its records, one `next_again` after the other."""
+    def next_again(self) -> tuple[_Fed | None, _Divergence | None]:
+        """Put the next recorded input in; nothing where there is none, the first record that differs where one does."""
+    def attach(self, now: int, stream: JournalStream, closes: bool = False) -> None:
+        """Go on being written down, after it was decided again: first what the record lacks."""
+    def start_barrier(self) -> None:
+        """Begin what has to be on disk before anything is released."""
+    def unsettled(self) -> JournalTicket | None:
+        """What the next release has to wait for, if anything; tell the answer to `settled`."""
+    def settled(self, ticket: JournalTicket) -> None:
+        """What was waited for has its answer, or will have none in time."""
+    @property
+    def lost(self) -> Exception | None:
+        """Why it is no longer written down, if it is not."""
+    @property
+    def firsts(self) -> list[tuple[int, int]]:
+        """When the first content of each attempt arrived: attempt, nanoseconds."""
     def inputs(self, now: int, texts: list[str]) -> None:
         """Check what the model would be given, before `start`: an objection ends the session as it begins."""
     def start(self, now: int) -> None:
@@ -383,8 +478,8 @@ class Session:
         """The fleet's answer, as `Fleet.ask` gave it."""
     def opened(self, now: int, attempt: int) -> None:
         """An attempt's response began."""
-    def chunk(self, now: int, attempt: int, text: str) -> int:
-        """The hot path: a chunk of plain text. 0 pass, 1 hold, 2 drain, 3 skip."""
+    def chunk(self, now: int, attempt: int, text: str, written: bytes | None = None) -> int:
+        """The hot path: a chunk of plain text, as written. 0 pass, 1 hold, 2 drain, 3 skip, 4 settle and pass."""
     def part(
         self,
         now: int,
@@ -399,12 +494,19 @@ class Session:
         usage: tuple[int, int, int, int, int] | None,
         logprob: tuple[float, int] | None,
         sequence: int | None,
+        written: bytes | None = None,
     ) -> int:
         """A chunk that is more, or less, than plain text; its read had been pending for `waited` nanoseconds."""
     def ended(self, now: int, attempt: int) -> None:
         """An attempt's stream ended by itself."""
     def failed(self, now: int, attempt: int, facts_json: str, message: str) -> None:
         """An attempt failed: what was read off its exception, and its message, which is looked at and not kept."""
+    def checking(self) -> Checking | None:
+        """What the caller's own guards are being asked, if anything."""
+    def judged(self, now: int, attempt: int, check: int, dissents: list[tuple[int, str, list[str]]]) -> None:
+        """The caller's own guards have answered: which object, for what reason, and what is to be put right."""
+    def unjudged(self, now: int, attempt: int, check: int, facts_json: str) -> None:
+        """One of the caller's own guards could not say: what was read off its exception."""
     def timeout(self, now: int, waited: int | None = None) -> None:
         """Time has passed. Early, late or repeated ones do nothing."""
     def cancel(self, now: int) -> None:
@@ -568,6 +670,8 @@ class JournalTicket:
         """Whether the answer is there; raises it where it is a failure."""
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the answer: whether it came in time. Raises it where it is a failure."""
+    def wait_quietly(self, timeout: float) -> None:
+        """Wait for the answer, whatever it is, at most so many seconds."""
     def on_answer(self, callback: Callable[[Exception | None], object]) -> None:
         """Call `callback` with nothing or the failure: at once, or from a thread that it must not hold up."""
 
@@ -575,6 +679,10 @@ class JournalTicket:
 class JournalRecord:
     """One immutable fact, as a journal gives it back."""
 
+    def __new__(
+        cls, seq: int, at_ns: int, kind: int, payload: bytes, contents: Sequence[tuple[str, str, Any]]
+    ) -> JournalRecord:
+        """A record from elsewhere."""
     @property
     def seq(self) -> int:
         """Its place in the stream, from 0."""

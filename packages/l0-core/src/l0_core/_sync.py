@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from contextvars import copy_context
 from types import TracebackType
@@ -10,7 +12,22 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from l0_core._clock import SECOND
 from l0_core._context import Pulling, enter
-from l0_core._drive import DRAIN, HOLD, Close, Drive, Emit, ErrorClasses, Open, Queue, Step, Tell, sources_of
+from l0_core._drive import (
+    DRAIN,
+    HOLD,
+    SETTLE,
+    Check,
+    Close,
+    Drive,
+    Emit,
+    ErrorClasses,
+    Open,
+    Queue,
+    Settle,
+    Step,
+    Tell,
+    sources_of,
+)
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
@@ -19,9 +36,13 @@ from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
+    from l0_core._journal import JournalLike
     from l0_core._result import Result
 
 ChunkT = TypeVar("ChunkT")
+
+_GLANCE = 0.1
+"""Seconds between looks at whether the consumer of a stream has left it while a guard is asked."""
 StallGuard = Literal["thread", "off"]
 
 
@@ -166,8 +187,12 @@ class _Runner:
                 self._close()
             case Queue():
                 self._queue(step)
+            case Check():
+                self._check(step)
             case Tell(event):
                 _heed(event)
+            case Settle():
+                self._settle(step)
             case Emit():
                 pass
 
@@ -208,6 +233,51 @@ class _Runner:
             turn.clear()
         drive.session.admitted(drive.clock.now(), 0, 0)
 
+    def _settle(self, step: Settle) -> None:
+        step.ticket.wait_quietly(step.seconds)
+        self._drive.session.settled(step.ticket)
+
+    def _check(self, step: Check) -> None:
+        drive = self._drive
+        answers: list[object] = []
+        for _, ask in step.asked:
+            try:
+                said = ask()
+                if isinstance(said, Awaitable):
+                    waited = self._awaited(said)
+                    if waited is None:
+                        self._cancel_or_time_out()
+                        return
+                    said = waited.result()
+            except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+                drive.unjudged(step, error)
+                return
+            answers.append(said)
+        drive.judged(step, answers)
+
+    def _awaited(self, said: Awaitable[object]) -> "Future[object] | None":
+        """Let an async guard answer in a loop of its own, until the session's time is up or its consumer has left."""
+        drive, answer, context = self._drive, Future[object](), copy_context()
+
+        async def wait() -> object:
+            return await said
+
+        def job() -> None:
+            try:
+                answer.set_result(context.run(asyncio.run, wait()))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+                answer.set_exception(error)
+
+        run_aside(job)
+        while not self._closing.is_set():
+            due = drive.session.poll_timeout()
+            if due is None or drive.clock.now() >= due:
+                return None
+            with suppress(FutureTimeout):
+                answer.exception(min(_GLANCE, (due - drive.clock.now()) / SECOND))
+                return answer
+        return None
+
     def _cancel_or_time_out(self) -> None:
         session, now = self._drive.session, self._drive.clock.now()
         if self._closing.is_set():
@@ -234,7 +304,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        take, hold, passed = reader.items.popleft, drive.held.append, drive.passed
+        take, hold, passed, encode = reader.items.popleft, drive.held.append, drive.passed, drive.encode
         while True:
             try:
                 chunk = take()
@@ -250,7 +320,7 @@ class _Runner:
                 else:
                     waited, chunk = chunk if type(chunk) is Timed else (0, chunk)
                     text = text_of(chunk)
-                    signal = push(now(), attempt, text) if text else drive.part(chunk, waited)
+                    signal = push(now(), attempt, text, encode and encode(chunk)) if text else drive.part(chunk, waited)
             except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
                 self._failed(error, bytes_seen=True)
                 return
@@ -263,6 +333,15 @@ class _Runner:
             elif signal == DRAIN:
                 hold(chunk)
                 return
+            elif signal == SETTLE:
+                yield self._settled(chunk)
+                passed = True
+
+    def _settled(self, chunk: Any) -> Any:
+        """Return a chunk as the consumer may have it, once what was written of it is settled."""
+        for step in self._drive.settle():
+            self._do(step)
+        return self._drive.fit(chunk)
 
     def _starved(self, reader: Reader) -> bool:
         """Wait for the reader; return whether the engine has been told something new."""
@@ -310,7 +389,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        hold, passed = drive.held.append, drive.passed
+        hold, passed, encode = drive.held.append, drive.passed, drive.encode
         while True:
             began = now()
             try:
@@ -319,7 +398,11 @@ class _Runner:
                     signal = push(now(), attempt, chunk)
                 else:
                     text = text_of(chunk)
-                    signal = push(now(), attempt, text) if text else drive.part(chunk, now() - began)
+                    signal = (
+                        push(now(), attempt, text, encode and encode(chunk))
+                        if text
+                        else drive.part(chunk, now() - began)
+                    )
             except StopIteration:
                 drive.session.ended(now(), attempt)
                 self._close()
@@ -336,6 +419,9 @@ class _Runner:
             elif signal == DRAIN:
                 hold(chunk)
                 return
+            elif signal == SETTLE:
+                yield self._settled(chunk)
+                passed = True
 
 
 def _heed(event: Awaitable[object]) -> None:
@@ -352,6 +438,8 @@ def stream(
     port: ChunkPort[Any] | None = None,
     streamed: bool = True,
     errors: ErrorClasses | None = None,
+    journal: "JournalLike" = None,
+    inputs: Sequence[str] = (),
     stall_guard: StallGuard = "thread",
 ) -> Stream[Any]:
     """Return one clean stream, whatever fails on the way.
@@ -365,6 +453,8 @@ def stream(
         port: What knows the source's chunks, where they are of a kind of your own.
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
+        journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
+        inputs: What the model is given, prompt, tool results and retrieved text, for the policy's `input_guards`.
         stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
 
     Example:
@@ -374,5 +464,15 @@ def stream(
         ('The capital is Paris.', 1)
     """
     sources = sources_of(open_, *fallbacks)
-    drive = Drive(sources, policy_of(policy), streamed=streamed, on=on, tenant=tenant, port=port, errors=errors)
+    drive = Drive(
+        sources,
+        policy_of(policy),
+        streamed=streamed,
+        on=on,
+        tenant=tenant,
+        port=port,
+        errors=errors,
+        journal=journal,
+        inputs=inputs,
+    )
     return Stream(drive, stall_guard)

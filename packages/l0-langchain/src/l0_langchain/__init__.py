@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-__all__ = ["Degraded", "Found", "L0ChatModel", "ProtectionReport", "__version__", "protect", "unprotect"]
+__all__ = [
+    "Degraded",
+    "Found",
+    "L0ChatModel",
+    "L0Middleware",
+    "ProtectionReport",
+    "__version__",
+    "protect",
+    "unprotect",
+]
 
 __version__ = "0.1.0"
 
@@ -11,6 +20,7 @@ if TYPE_CHECKING:
     from l0_langchain._model import L0ChatModel
     from l0_langchain._protect import protect, unprotect
     from l0_langchain._report import Found, ProtectionReport
+    from l0_langchain.middleware import L0Middleware
 else:  # Hidden from type checkers, which would otherwise let any misspelt name pass.
     from l0_core._lazy import lazy
 
@@ -19,6 +29,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._model": ["L0ChatModel"],
         "._protect": ["protect", "unprotect"],
         "._report": ["Found", "ProtectionReport"],
+        ".middleware": ["L0Middleware"],
     }
     __getattr__, __dir__ = lazy(
         __name__, {name: f"{module}:{name}" for module, names in _HOMES.items() for name in names}

@@ -309,7 +309,11 @@ def _compose(kind: type[BaseChatModel]) -> type[L0ChatModel]:
         methods["bind_tools"] = _binding(kind)
     names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     meta: type = _Composing if issubclass(_Composing, type(kind)) else type("_Composing", (_Composing, type(kind)), {})
-    return cast("type[L0ChatModel]", meta(kind.__name__, (L0ChatModel, kind), {**names, **methods}))
+    made = meta(kind.__name__, (L0ChatModel, kind), {**names, **methods})
+    for events, stream in (("_stream_chat_model_events", "_stream"), ("_astream_chat_model_events", "_astream")):
+        if getattr(kind, events, None) is not None and stream in methods:
+            setattr(made, events, None)  # The framework makes events of the stream, which is protected.
+    return cast("type[L0ChatModel]", made)
 
 
 def wrapped_class(kind: type[BaseChatModel]) -> type[BaseChatModel]:

@@ -206,7 +206,7 @@ class Question:
             kwargs.pop("formatted", None)  # Messages need no formatting.
             messages = [ChatMessage(role=MessageRole.USER, content=given), *goes_on]
             return _completing(llm, awaits=entry.awaits), (messages,), kwargs
-        tail = attempt.prefix or f"{attempt.shown}\n\n{attempt.instruction}\n"
+        tail = attempt.prefix or f"{attempt.shown or attempt.rejected}\n\n{attempt.instruction}\n"
         return ask, (f"{given}{tail}", *rest), kwargs
 
 
@@ -240,8 +240,9 @@ def _goes_on(attempt: Attempt) -> list[ChatMessage]:
     if attempt.prefix:
         return [ChatMessage(role=MessageRole.ASSISTANT, content=attempt.prefix)]
     if attempt.instruction:
+        said = attempt.shown or attempt.rejected
         return [
-            ChatMessage(role=MessageRole.ASSISTANT, content=attempt.shown),
+            *([ChatMessage(role=MessageRole.ASSISTANT, content=said)] if said else ()),
             ChatMessage(role=MessageRole.USER, content=attempt.instruction),
         ]
     return []

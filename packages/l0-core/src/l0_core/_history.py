@@ -1,0 +1,207 @@
+"""What a run's stream of records says: which steps were begun and how they ended.
+
+| record | written | says |
+|---|---|---|
+| `BEGAN` | when a process takes the run up | the run's name, the time |
+| `STEP_BEGAN` | before the step does anything | its key, its lane, the form of its input |
+| `STEP_ENDED` | after | its result, or the exception |
+| `WENT_LIVE` | where a changed input was allowed | which steps still count |
+| `ENDED` | when the program leaves the run | how |
+
+Payloads are JSON without content; inputs and results are content and subject to redaction. Of records about the same
+step the last counts. A *lane* is one branch of the program: 0 is where the parent itself runs, and what runs in one
+lane runs in order.
+"""
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from l0_core._errors import JournalError
+from l0_core._journal import Stored
+from l0_core._keys import Json, StepKey
+
+BEGAN, STEP_BEGAN, STEP_ENDED, WENT_LIVE, ENDED = range(16, 21)
+"""Kinds of records. Those of sessions are lower, and a chunk's is higher."""
+
+VERSION = 1
+
+Status = Literal["open", "finished", "failed"]
+
+
+class Kept(NamedTuple):
+    """Content as it was found: whole, or why not."""
+
+    state: str
+    value: Any
+
+    def text(self, what: str) -> str:
+        """Return the content; say so where the journal does not have it."""
+        if self.state != "full":
+            raise JournalError(f"{what} is not in the journal: it was {_GONE[self.state]}", reason="removed")
+        text: str = self.value.decode("utf-8", "surrogatepass")
+        return text
+
+
+_GONE = {"hashed": "redacted", "absent": "redacted", "erased": "erased"}
+
+
+@dataclass(slots=True)
+class Step:
+    """A step as it was recorded.
+
+    Attributes:
+        key: What it is known by.
+        seq: The record in which it began.
+        lane: The branch in which it ran.
+        kind: What it does: `function`, `model`, `scope`.
+        side_effect: Whether it changes something outside.
+        idempotency_key: What was given to whatever it calls.
+        session: The id of its session, if it is one.
+        input: The form of its input.
+        status: How it stands.
+        result: What it returned, or the exception it ended with.
+        ended: The record in which it ended.
+        handled: Whether the program went on after it failed.
+        claimed: Whether this process has come by it.
+    """
+
+    key: StepKey
+    seq: int
+    lane: int
+    kind: str
+    side_effect: bool
+    idempotency_key: str
+    session: str | None
+    input: Kept
+    status: Status = "open"
+    result: Kept | None = None
+    ended: int | None = None
+    handled: bool = False
+    claimed: bool = False
+
+    def input_form(self) -> Json:
+        """Return the form of its input."""
+        form: Json = json.loads(self.input.text(f"the input of step {self.key.name}"))
+        return form
+
+
+@dataclass(slots=True)
+class History:
+    """What was recorded of a run before this process took it up. For any number of threads.
+
+    Attributes:
+        records: How many records there are.
+        last_ns: When the last of them was written, on the run's clock.
+        status: How the run ended, if it did.
+        steps: Every step that counts, by the id of its key, in the order they began.
+        lanes: The highest number of a lane, by parent.
+    """
+
+    records: int = 0
+    last_ns: int = 0
+    status: str | None = None
+    steps: dict[str, Step] = field(default_factory=dict)
+    lanes: dict[str, int] = field(default_factory=dict)
+    _places: dict[tuple[str, str], list[Step]] = field(default_factory=dict)
+    _trunks: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def read(cls, records: Iterable[Stored]) -> "History":
+        """Read a run's records."""
+        history = cls()
+        for record in records:
+            history.records, history.last_ns = record.seq + 1, record.at_ns
+            history._take(record)
+        history._settle()
+        return history
+
+    def _take(self, record: Stored) -> None:
+        said = json.loads(record.payload)
+        if said.get("v", VERSION) > VERSION:
+            raise JournalError("the run was recorded by a later version of L0", reason="newer")
+        content = Kept(*record.contents[0][1:]) if record.contents else Kept("absent", None)
+        if record.kind == STEP_BEGAN:
+            key = StepKey(said["parent"], said["name"], said["digest"], said["nth"])
+            self.steps.pop(key.id, None)  # begun again: its place in the order is a new one
+            flags = said["lane"], said["kind"], said["side_effect"], said["idempotency_key"], said["session"]
+            self.steps[key.id] = Step(key, record.seq, *flags, content)
+            self.status = None
+        elif record.kind == STEP_ENDED and said["id"] in self.steps:
+            step = self.steps[said["id"]]
+            step.status, step.result, step.ended = said["status"], content, record.seq
+        elif record.kind == WENT_LIVE:
+            self.steps = {id_: self.steps[id_] for id_ in said["keep"] if id_ in self.steps}
+        elif record.kind == ENDED:
+            self.status = said["status"]
+
+    def _settle(self) -> None:
+        """See which failures the program went on after: those are part of what happened, the last one is retried."""
+        last: dict[tuple[str, int], int] = {}
+        for step in self.steps.values():
+            parent, lane = step.key.parent, step.lane
+            last[parent, lane] = max(last.get((parent, lane), -1), step.seq)
+            self.lanes[parent] = max(self.lanes.get(parent, 0), lane)
+            self._places.setdefault(step.key.place, []).append(step)
+        self._trunks = {parent: seq for (parent, lane), seq in last.items() if lane == 0}
+        for step in self.steps.values():
+            if step.status == "failed" and step.ended is not None:
+                parent = step.key.parent
+                later = max(last[parent, step.lane], self._trunks.get(parent, -1))
+                step.handled = self.status == "finished" or later > step.ended
+
+    # Asking ----------------------------------------------------------------------------------------------------------
+
+    def claim(self, key: StepKey) -> Step | None:
+        """Return the step with this key, and note that the program has come by it."""
+        with self._lock:
+            step = self.steps.get(key.id)
+            if step is not None:
+                step.claimed = True
+            return step
+
+    def rival(self, key: StepKey, lane: int | None) -> Step | None:
+        """Return the step that was recorded where one with this key was not: the same one, with another input.
+
+        What runs in one lane runs in order, so that a step of this lane which the program has not come by is the one it
+        should have come by now. Of a lane that is not known yet (`lane` is nothing), another branch may still come by
+        its steps; unless the parent had already gone on past them.
+        """
+        with self._lock:
+            for step in self._places.get(key.place, ()):
+                if step.claimed or step.key.id not in self.steps:
+                    continue
+                if lane is None:
+                    known = step.lane != 0 and step.ended is not None
+                    if known and self._trunks.get(key.parent, -1) > (step.ended or 0):
+                        return step
+                elif step.lane == lane:
+                    return step
+            return None
+
+    def unclaimed(self, place: tuple[str, str] | None = None) -> Step | None:
+        """Return the first step that the program has not come by and that came to an end; of one name, or of any."""
+        with self._lock:
+            for step in self.steps.values():
+                wanted = place is None or step.key.place == place
+                if wanted and not step.claimed and step.status != "open" and self._is_due(step):
+                    return step
+            return None
+
+    def _is_due(self, step: Step) -> bool:
+        """Return whether the program must come by a step: not by what is nested in one that is not done again."""
+        while step.key.parent:
+            above = self.steps.get(step.key.parent)
+            if above is None or (above.kind != "scope" and above.status != "open"):
+                return False
+            step = above
+        return True
+
+    def forget(self) -> list[str]:
+        """Forget every step that the program has not come by; return those that still count."""
+        with self._lock:
+            self.steps = {id_: step for id_, step in self.steps.items() if step.claimed}
+            return list(self.steps)
