@@ -1,4 +1,4 @@
-"""What real providers sent is written down and given again: the same objects of their SDKs, with the same boundaries."""
+"""What real providers sent is written down and given again: the same objects, with the same boundaries."""
 
 from functools import cache
 from typing import Any
