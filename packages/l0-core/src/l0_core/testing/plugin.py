@@ -1,4 +1,4 @@
-"""The pytest plugin: `faulty_provider`, a provider of the test's own."""
+"""The pytest plugin: `faulty_provider`, a provider of the test's own, and `l0_time`, in which waits take no time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from l0_core.testing.clock import VirtualTime
     from l0_core.testing.provider import FaultyProvider
 
 
@@ -19,3 +20,12 @@ def faulty_provider() -> Iterator[FaultyProvider]:
 
     with FaultyProvider() as provider:
         yield provider
+
+
+@pytest.fixture
+def l0_time() -> Iterator[VirtualTime]:
+    """Virtual time for what L0 waits for in this test: backoff, Retry-After, the clocks that catch a stall."""
+    from l0_core.testing.clock import virtual_time
+
+    with virtual_time() as time:
+        yield time
