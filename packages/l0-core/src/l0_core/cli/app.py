@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import doctor, export, fork, prune, runs, sessions, verify
+from l0_core.cli import doctor, export, fork, prune, replay, runs, sessions, show, verify
 
 app = typer.Typer(
     name="l0",
@@ -14,6 +14,8 @@ app = typer.Typer(
 )
 app.command("runs")(runs.command)
 app.command("sessions")(sessions.command)
+app.command("show")(show.command)
+app.command("replay")(replay.command)
 app.command("verify")(verify.command)
 app.command("fork")(fork.command)
 app.command("export")(export.command)
