@@ -148,9 +148,10 @@ def _timeline(records: Iterable[SessionRecord], names: list[str]) -> Iterator[tu
     """Yield what is worth a line: chunks together, decisions one by one, what only the machinery needs not at all."""
     chunks, characters, at = 0, 0, 0
     for record in records:
-        if record.kind == "chunk":
+        text = _text(record)
+        if text is not None:
             at = at if chunks else record.at_ns
-            chunks, characters = chunks + 1, characters + len(record.what["text"])
+            chunks, characters = chunks + 1, characters + len(text)
             continue
         line = _line(record, names)
         if line is None:
@@ -161,6 +162,16 @@ def _timeline(records: Iterable[SessionRecord], names: list[str]) -> Iterator[tu
         yield record.at_ns, line
     if chunks:
         yield at, f"{chunks} chunks, {characters} characters"
+
+
+def _text(record: SessionRecord) -> str | None:
+    """Return a chunk's text; nothing where the record is of something else."""
+    if record.kind == "chunk":
+        return str(record.what["text"])
+    said = record.what.get("input")
+    if record.kind == "input" and isinstance(said, dict) and "part" in said:
+        return str(said["part"]["part"]["text"])
+    return None
 
 
 def _line(record: SessionRecord, names: list[str]) -> str | None:
