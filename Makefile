@@ -37,7 +37,7 @@ help: ## What there is
 
 .PHONY: demo
 demo: build ## Run the demonstration
-	@$(RUN) examples/demo.py
+	@$(BIN)/l0 demo $(ARGS)
 
 .PHONY: test
 test: build rust ## Run the tests of both languages; ends with pytest's own summary
@@ -51,6 +51,7 @@ rust: ## Run the Rust tests alone (no Python needed)
 matrix: build ## Long sweeps: simulation, wheels, soak, every combination
 ifneq ($(SIM),)
 	@cargo run --quiet -p l0-sim --profile dev-opt -- $(or $(SEEDS),--seeds 100000)
+	@cargo run --quiet -p l0-sim --profile dev-opt -- --breaks
 endif
 	@$(RUN) -m pytest -m matrix -n auto --hypothesis-profile matrix $(ARGS)
 
@@ -91,7 +92,7 @@ fuzz: ## Fuzz every target for FUZZ_SECONDS (60); needs a nightly toolchain
 .PHONY: docs
 docs: build ## Build the documentation into site/
 	@test -e mkdocs.yml || { echo 'make docs: there is no documentation site in this tree yet' >&2; exit 2; }
-	@$(RUN) -m mkdocs build --strict
+	@$(RUN) -m zensical build --clean --strict
 
 .PHONY: upgrade
 upgrade: $(VENV)/tools ## Resolve the development dependencies again and rewrite constraints.txt

@@ -174,6 +174,7 @@ const PHRASES: &[(&str, Says)] = &[
     ("no generation chunks were returned", Says::Nothing),
     ("content management policy", Says::Refused),
     ("content policy", Says::Refused),
+    ("content filtering policy", Says::Refused),
 ];
 
 /// Bytes of a message that are looked at.
@@ -228,14 +229,17 @@ impl Facts {
     ///
     /// Codes that only one thing can mean come first, because frameworks raise them under the class of another
     /// (an exhausted quota arrives as a rate limit); then the exception's class, the status, any other code, what
-    /// the framework says of it, and last its words.
+    /// the framework says of it, and last its words, which also tell what was wrong with a wrong request.
     #[must_use]
     pub fn classify(&self) -> FaultClass {
         if self.stage == Stage::Call {
             return self.interrupted().unwrap_or(FaultClass::Internal);
         }
-        self.by_decisive_code()
-            .or_else(|| self.by_type())
+        if let Some(class) = self.by_decisive_code() {
+            return class;
+        }
+        let class = self
+            .by_type()
             .or_else(|| self.by_status())
             .or_else(|| self.by_code())
             .or_else(|| {
@@ -243,7 +247,17 @@ impl Facts {
             })
             .or_else(|| self.by_words())
             .or_else(|| self.by_vague_type())
-            .unwrap_or(FaultClass::Internal)
+            .unwrap_or(FaultClass::Internal);
+        if class == FaultClass::Request { self.which_request() } else { class }
+    }
+
+    /// Some providers say only in words that what was wrong with a request is what it asks for, or that nobody pays.
+    fn which_request(&self) -> FaultClass {
+        match self.says {
+            Some(Says::Refused) => FaultClass::Refused,
+            Some(Says::Quota) => FaultClass::Quota,
+            Some(Says::ContextLength | Says::Overloaded | Says::Nothing) | None => FaultClass::Request,
+        }
     }
 
     fn interrupted(&self) -> Option<FaultClass> {
@@ -456,6 +470,10 @@ mod tests {
 
     #[test]
     fn what_real_clients_raise_is_what_it_is() {
+        let bad = |message| {
+            let facts = status(&["anthropic.BadRequestError", "anthropic.APIStatusError"], 400, None);
+            Facts { kind: Some("invalid_request_error".to_owned()), ..facts }.with_message(message)
+        };
         let cases = [
             (facts(&["httpx.ReadError", "httpx.NetworkError", "httpx.TransportError"]), FaultClass::Network),
             (facts(&["httpx2.RemoteProtocolError", "httpx2.ProtocolError"]), FaultClass::Network),
@@ -474,6 +492,16 @@ mod tests {
                 FaultClass::Quota,
             ),
             (status(&["openai.BadRequestError"], 400, Some("content_filter")), FaultClass::Refused),
+            (bad("Output blocked by content filtering policy"), FaultClass::Refused),
+            (bad("Your credit balance is too low to access the API."), FaultClass::Quota),
+            (bad("max_tokens: must be above 0"), FaultClass::Request),
+            (bad("prompt is too long: 210000 tokens"), FaultClass::Request),
+            (bad("Discontent filtering policymakers"), FaultClass::Request),
+            (
+                status(&["openai.BadRequestError"], 400, Some("context_length_exceeded"))
+                    .with_message("against our content policy"),
+                FaultClass::Request,
+            ),
             (status(&["openai.AuthenticationError"], 401, None), FaultClass::Auth),
             (status(&["openai.APIStatusError"], 408, None), FaultClass::Overload),
             (status(&["anthropic.APIStatusError"], 200, Some("overloaded_error")), FaultClass::Overload),

@@ -71,8 +71,12 @@ enum Kind {
 struct Window {
     anchor: String,
     folded_anchor: Vec<char>,
-    /// What was shown, folded, up to its end: the last part of it that matters.
+    /// What was shown, tidied, up to its end: the last part of it that matters.
+    tidy_shown: Vec<char>,
+    /// The same, folded.
     folded_shown: Vec<char>,
+    /// How long its first line is, folded, and its first two, where there are more and all of it is near.
+    first_lines: [Option<usize>; 2],
     shown_space: String,
     /// The signs of emphasis it ends with.
     shown_emphasis: String,
@@ -95,11 +99,13 @@ impl Seam {
     /// The target was asked to repeat the anchor of what was shown.
     pub(crate) fn prompt(shown: &str, anchor: &str, rules: &Continuation) -> Self {
         let body = shown.trim_end();
-        let folded_shown: Vec<char> = fold(tail(body, LOOK_BACK_CHARS)).into_iter().map(|(c, _)| c).collect();
+        let near = tail(body, LOOK_BACK_CHARS);
         let window = Window {
             anchor: anchor.to_owned(),
-            folded_anchor: fold(anchor).into_iter().map(|(c, _)| c).collect(),
-            folded_shown,
+            folded_anchor: fold(anchor).map(|(c, _)| c).collect(),
+            tidy_shown: tidy(near).into_iter().map(|(c, _)| c).collect(),
+            folded_shown: fold(near).map(|(c, _)| c).collect(),
+            first_lines: if near.len() == body.len() { first_lines(near) } else { [None; 2] },
             shown_space: shown[body.len()..].to_owned(),
             shown_emphasis: body[body.trim_end_matches(is_emphasis).len()..].to_owned(),
             in_fence: is_in_fence(shown),
@@ -259,16 +265,19 @@ impl Window {
         if let Some(look) = starts_over(restart, head, last) {
             return look;
         }
-        let mut places = self.starts(view.text);
-        if let Some(look) =
-            places.find_map(|start| self.exactly(view, start).or_else(|| self.loosely(view, start)))
-        {
+        let places = self.starts(view.text);
+        if let Some(look) = places.enumerate().find_map(|(lines, start)| {
+            let exactly =
+                self.exactly(view, start).filter(|_| !self.is_its_own(lines, self.folded_anchor.len()));
+            exactly.or_else(|| self.loosely(view, start, lines))
+        }) {
             return look;
         }
         if !view.complete {
             return Look::Undecided;
         }
-        let partly = self.starts(view.text).find_map(|start| self.partly(view, start));
+        // Behind a line of something else, a part of the words is too little to go by.
+        let partly = self.starts(view.text).next().and_then(|start| self.partly(view, start));
         partly.unwrap_or(Look::Failed(Misfit::AnchorMissing))
     }
 
@@ -283,10 +292,22 @@ impl Window {
         (!view.complete && self.anchor.starts_with(text)).then_some(Look::Undecided)
     }
 
+    /// Whether an answer that repeats so many characters of what was shown, behind so many lines of its own, may as well
+    /// have started over: what was shown has as many lines before them, and the answer says those in other words.
+    fn is_its_own(&self, lines: usize, repeated: usize) -> bool {
+        let before = &self.folded_shown[..self.folded_shown.len().saturating_sub(repeated)];
+        let length = before.len() - usize::from(before.last() == Some(&' '));
+        lines.checked_sub(1).and_then(|place| *self.first_lines.get(place)?) == Some(length)
+    }
+
     /// The words stand at or behind `start`, in other case, spacing, quotes or emphasis.
-    fn loosely(&self, view: View<'_>, start: usize) -> Option<Look> {
+    fn loosely(&self, view: View<'_>, start: usize, lines: usize) -> Option<Look> {
         let lead = opening(&view.text[start..], &self.anchor);
-        let end = start + lead + self.find_loosely(&view.text[start + lead..])?;
+        let (place, end) = self.find_loosely(&view.text[start + lead..])?;
+        if self.is_its_own(lines, place + self.folded_anchor.len()) {
+            return None;
+        }
+        let end = start + lead + end;
         Some(self.join_after_emphasis(view, &view.text[start..start + lead], end, Method::AnchorLoosely))
     }
 
@@ -323,9 +344,9 @@ impl Window {
         Look::Joined { cut: end + space, method }
     }
 
-    /// The end of the anchor in `text`, where what precedes it there was shown before it as well.
-    fn find_loosely(&self, text: &str) -> Option<usize> {
-        let folded = fold(text);
+    /// Where the anchor stands in `text`, folded, and where it ends, if what precedes it there was shown before it, too.
+    fn find_loosely(&self, text: &str) -> Option<(usize, usize)> {
+        let folded: Vec<(char, usize)> = fold(text).collect();
         let anchor = &self.folded_anchor;
         let before = &self.folded_shown[..self.folded_shown.len().saturating_sub(anchor.len())];
         (0..=folded.len().checked_sub(anchor.len())?).find_map(|place| {
@@ -335,24 +356,24 @@ impl Window {
             }
             let led_in = place <= before.len()
                 && before[before.len() - place..].iter().eq(folded[..place].iter().map(|(c, _)| c));
-            led_in.then(|| folded[place + anchor.len() - 1].1)
+            led_in.then(|| (place, folded[place + anchor.len() - 1].1))
         })
     }
 
-    /// The end of the longest beginning of `text` that the text shown ends with, if it cannot be chance.
+    /// The end of the longest beginning of `text` that the text shown ends with, if it cannot be chance. A letter's case
+    /// counts: an answer in other words begins with a capital, and may well begin with what was said last.
     fn overlap(&self, text: &str) -> Option<usize> {
-        let folded = fold(text);
-        let shown = &self.folded_shown;
-        let most = folded.len().min(shown.len());
-        let mut joined: Vec<char> = folded[..most].iter().map(|&(c, _)| c).collect();
+        let (found, shown) = (tidy(text), &self.tidy_shown);
+        let most = found.len().min(shown.len());
+        let mut joined: Vec<char> = found[..most].iter().map(|&(c, _)| c).collect();
         joined.push('\0');
         joined.extend_from_slice(&shown[shown.len() - most..]);
-        let length = longest_border(&joined);
-        let found = &folded[..length.min(folded.len())];
-        let words: Vec<char> = found.iter().map(|&(c, _)| c).collect();
+        let found = &found[..longest_border(&joined).min(found.len())];
+        let words: Vec<char> = found.iter().flat_map(|(c, _)| c.to_lowercase()).collect();
         // Words that stand in two places of what was shown do not tell which of them is repeated.
-        let tells = || is_aperiodic(&words) && stands_once(&words, &shown.iter().collect::<String>());
-        (length >= self.overlap_chars && tells()).then(|| found.last().map(|&(_, end)| end)).flatten()
+        let tells =
+            || is_aperiodic(&words) && stands_once(&words, &self.folded_shown.iter().collect::<String>());
+        (found.len() >= self.overlap_chars && tells()).then(|| found.last().map(|&(_, end)| end)).flatten()
     }
 
     /// Where the repeated words may begin: at the start, after one line of preamble, after a fence opened again.
@@ -384,12 +405,24 @@ const LOOK_BACK_CHARS: usize = 1_024;
 /// Words and characters an anchor has where the text allows.
 const ANCHOR_WORDS: usize = 8;
 const ANCHOR_CHARS: core::ops::RangeInclusive<usize> = 24..=96;
-/// Characters an anchor has at least: fewer stand at the start of a line by chance.
+/// Letters and digits an anchor has at least: fewer stand at the start of a line by chance, and the lines and bars of
+/// a table stand in every table.
 const ANCHOR_CHARS_MIN: usize = 12;
 /// Characters an anchor is lengthened to before the text counts as too repetitive to have one.
 const ANCHOR_CHARS_MAX: usize = 256;
 /// Characters of the beginning that are compared before the text counts as one that repeats itself.
 const RESTART_CHARS_MAX: usize = 256;
+
+/// How long the first line of a text is, folded, and its first two, where more follows.
+fn first_lines(text: &str) -> [Option<usize>; 2] {
+    let body = text.trim_start();
+    let ends = body
+        .match_indices('\n')
+        .map(|(at, _)| &body[..at])
+        .filter(|lines| !lines.trim_end_matches(' ').ends_with('\n'));
+    let mut lengths = ends.map(|lines| fold(lines.trim_end()).count());
+    [lengths.next(), lengths.next()]
+}
 
 /// The last words of what was shown, long enough to be found again; none where the text repeats itself.
 pub(crate) fn anchor(shown: &str) -> Option<&str> {
@@ -407,14 +440,14 @@ pub(crate) fn anchor(shown: &str) -> Option<&str> {
         }
         wanted += word.chars().count();
     }
-    let shown_before: String = fold(tail(body, LOOK_BACK_CHARS)).into_iter().map(|(c, _)| c).collect();
+    let shown_before: String = fold(tail(body, LOOK_BACK_CHARS)).map(|(c, _)| c).collect();
     loop {
         let anchor = from_a_word(&body[start..]);
-        let folded: Vec<char> = fold(anchor).into_iter().map(|(c, _)| c).collect();
+        let folded: Vec<char> = fold(anchor).map(|(c, _)| c).collect();
         if folded.is_empty() {
             return None;
         }
-        let long_enough = folded.len() >= ANCHOR_CHARS_MIN;
+        let long_enough = folded.iter().filter(|c| c.is_alphanumeric()).count() >= ANCHOR_CHARS_MIN;
         if long_enough
             && is_aperiodic(&folded)
             && stands_once(&folded, &shown_before)
@@ -494,28 +527,32 @@ const fn is_emphasis(c: char) -> bool {
 }
 
 /// A text's characters without what models change when they repeat it, each with the byte its original ends at.
-fn fold(text: &str) -> Vec<(char, usize)> {
-    let mut folded: Vec<(char, usize)> = Vec::with_capacity(text.len());
+fn fold(text: &str) -> impl Iterator<Item = (char, usize)> {
+    tidy(text).into_iter().flat_map(|(c, end)| c.to_lowercase().map(move |c| (c, end)))
+}
+
+/// The same, with the case of every letter.
+fn tidy(text: &str) -> Vec<(char, usize)> {
+    let mut tidy: Vec<(char, usize)> = Vec::with_capacity(text.len());
     for (at, c) in text.char_indices() {
         let end = at + c.len_utf8();
         match c {
             c if is_emphasis(c) => {}
             c if c.is_whitespace() => {
-                if let Some((' ', last)) = folded.last_mut() {
-                    *last = end;
-                } else if !folded.is_empty() {
-                    folded.push((' ', end));
+                if let Some((' ', last)) = tidy.last_mut() {
+                    // Behind emphasis it is not the same space any more, though it counts as one.
+                    *last = if *last == at { end } else { *last };
+                } else if !tidy.is_empty() {
+                    tidy.push((' ', end));
                 }
             }
-            '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' => folded.push(('\'', end)),
-            '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2033}' | '\u{ab}' | '\u{bb}' => {
-                folded.push(('"', end));
-            }
-            '\u{2010}'..='\u{2015}' => folded.push(('-', end)),
-            c => folded.extend(c.to_lowercase().map(|c| (c, end))),
+            '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2032}' => tidy.push(('\'', end)),
+            '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2033}' | '\u{ab}' | '\u{bb}' => tidy.push(('"', end)),
+            '\u{2010}'..='\u{2015}' => tidy.push(('-', end)),
+            c => tidy.push((c, end)),
         }
     }
-    folded
+    tidy
 }
 
 /// Whether a text is not one pattern over and over: its longest border is under half its length.

@@ -7,10 +7,12 @@ mod build;
 mod fault;
 mod fleet;
 mod journal;
+mod json;
 mod log;
 mod outcome;
 mod policy;
 mod recorder;
+mod schema;
 mod session;
 mod text;
 
@@ -31,11 +33,15 @@ mod _native {
         fork_after_in_parent, fork_before, named_id,
     };
     #[pymodule_export]
+    use super::json::{Change, Partial, Repaired, Unrepairable, repair};
+    #[pymodule_export]
     use super::log::SessionLog;
     #[pymodule_export]
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]
     use super::policy::Policy;
     #[pymodule_export]
-    use super::session::{Opening, Session};
+    use super::schema::JsonSchema;
+    #[pymodule_export]
+    use super::session::{Checking, Opening, Session};
 }

@@ -24,6 +24,7 @@ pub struct Answer {
 
 /// What an answer is about to be.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "wishes have nothing to do with each other")]
 pub struct Wish {
     /// It may hold calls.
     pub calls: bool,
@@ -109,13 +110,14 @@ fn sentence(dice: &mut Dice, voice: usize) -> String {
             text.push_str(if dice.chance(12) { ", " } else { " " });
         }
         let word = *dice.pick(words);
-        match dice.below(24) {
-            0 => text.push_str(&format!("**{word}**")),
-            1 => text.push_str(&format!("\u{201c}{word}\u{201d}")),
-            2 => text.push_str(&format!("`{word}_{}`", dice.below(100))),
-            3 => text.push_str(&dice.below(10_000).to_string()),
-            _ => text.push_str(word),
-        }
+        let word = match dice.below(24) {
+            0 => format!("**{word}**"),
+            1 => format!("\u{201c}{word}\u{201d}"),
+            2 => format!("`{word}_{}`", dice.below(100)),
+            3 => dice.below(10_000).to_string(),
+            _ => word.to_owned(),
+        };
+        text.push_str(&word);
     }
     text.push_str(dice.pick::<&str>(&[". ", ". ", "? ", "! ", ".\n", ".\n\n", " \u{2014} "]));
     text
@@ -125,20 +127,20 @@ fn block(dice: &mut Dice, voice: usize) -> String {
     match dice.below(12) {
         0 => {
             let items = dice.within(2, 6);
-            (0..items).map(|n| format!("{}. {}\n", n + 1, sentence(dice, voice).trim())).collect()
+            let item = |n| format!("{}. {}\n", n + 1, sentence(dice, voice).trim());
+            (0..items).map(item).collect::<Vec<_>>().concat()
         }
         1 => {
             let lines = dice.within(1, 5);
-            let code: String = (0..lines)
-                .map(|n| format!("    x{n} = f({})  # {}\n", dice.below(99), dice.pick(WORDS[voice % 3])))
-                .collect();
-            format!("```python\ndef f(x):\n{code}```\n")
+            let line = |n| format!("    x{n} = f({})  # {}\n", dice.below(99), dice.pick(WORDS[voice % 3]));
+            let code: Vec<String> = (0..lines).map(line).collect();
+            format!("```python\ndef f(x):\n{}```\n", code.concat())
         }
         2 => {
             let rows = dice.within(1, 5);
-            let body: String =
-                (0..rows).map(|n| format!("| {n} | {} |\n", dice.pick(WORDS[voice % 3]))).collect();
-            format!("| n | word |\n|---|---|\n{body}\n")
+            let row = |n| format!("| {n} | {} |\n", dice.pick(WORDS[voice % 3]));
+            let body: Vec<String> = (0..rows).map(row).collect();
+            format!("| n | word |\n|---|---|\n{}\n", body.concat())
         }
         3 => {
             let unit =

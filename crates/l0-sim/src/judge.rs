@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use l0_engine::{
-    AttemptId, Ending, Event, Fault, FaultClass, Finish, Input, Instant, Mode, Output, Part, Plan, Purpose,
-    Record, Rung, Signal, TargetId, Usage,
+    AttemptId, Delivery, Ending, Event, Fault, FaultClass, Finish, Input, Instant, Mode, Output, Part, Plan,
+    Purpose, Record, Rung, Signal, TargetId, Usage,
 };
 
 use crate::driver::{Chunk, Driver, Opening, Piece};
@@ -35,6 +35,7 @@ pub(crate) struct Judge {
     /// The attempt that is live according to the journal.
     live: Option<AttemptId>,
     heard: Vec<Heard>,
+    began: Instant,
     deadline: Instant,
     faults: usize,
     resets: u32,
@@ -71,6 +72,7 @@ impl Judge {
             attempts: Vec::new(),
             live: None,
             heard: Vec::new(),
+            began: Instant(0),
             deadline: Instant(u64::MAX),
             faults: 0,
             resets: 0,
@@ -92,6 +94,7 @@ impl Judge {
     pub(crate) fn begins(&mut self, now: Instant) {
         let total = now.after(self.plan.policy.timeouts.total);
         self.deadline = self.plan.deadline.unwrap_or(total).min(total);
+        self.began = now;
     }
 
     pub(crate) fn begins_anew(&mut self, now: Instant) {
@@ -505,17 +508,16 @@ impl Judge {
                 return Err(broken(Promise::G1, what));
             }
         }
+        self.check_at_once(piece, stream, tally)?;
         self.making.take(piece.attempt, part);
         self.given.push(piece.clone());
         Ok(())
     }
 
-    pub(crate) fn resets(&mut self, tally: &mut Tally) -> Verdict {
-        tally.checked(Promise::G1);
+    pub(crate) fn resets(&mut self) {
         self.making = Making::default();
         self.given.clear();
         self.resets += 1;
-        Ok(())
     }
 
     pub(crate) fn hears(&mut self, event: &Event, now: Instant, tally: &mut Tally) -> Verdict {
@@ -612,7 +614,8 @@ impl Judge {
         let kind = kind.split('(').next().unwrap_or("").to_owned();
         *tally.endings.entry(kind).or_default() += 1;
         tally.checked(Promise::G3);
-        if now > self.deadline.after(LATE) && !self.died {
+        // One that begins after the deadline ends as it begins.
+        if now > self.deadline.after(LATE).max(self.began) && !self.died {
             return Err(broken(Promise::G3, format!("ended at {now:?}, deadline {:?}", self.deadline)));
         }
         if let Some(stream) = streams.iter().find(|stream| !stream.over && !stream.closed) {
@@ -629,8 +632,7 @@ impl Judge {
             Ending::Deadline if now < self.deadline => {
                 Err(broken(Promise::G4, format!("given up for a deadline at {:?}", self.deadline)))
             }
-            Ending::Deadline => Ok(()),
-            Ending::Cancelled => Ok(()),
+            Ending::Deadline | Ending::Cancelled => Ok(()),
             ending => {
                 tally.checked(Promise::G4);
                 let time = (now, self.deadline);
@@ -693,7 +695,7 @@ impl Judge {
             return Err(broken(Promise::G1, "complete with an answer that does not fit".into()));
         };
         let message = self.message();
-        if !message.equals(truth) && !(cut_short && message.begins(truth)) {
+        if !(message.equals(truth) || cut_short && message.begins(truth)) {
             return Err(broken(
                 Promise::G1,
                 format!("complete: {message:?}, where this is right: {truth:?}"),
@@ -719,6 +721,29 @@ impl Judge {
         let said = driver.session().outcome().and_then(|outcome| outcome.finish.clone());
         if word != said && !cut_short {
             return Err(broken(Promise::G8, format!("finished with {word:?}, reported {said:?}")));
+        }
+        Ok(())
+    }
+
+    /// Where nothing has gone wrong, text is given when it is read, from the first word on.
+    fn check_at_once(&self, piece: &Piece, stream: &Stream, tally: &mut Tally) -> Verdict {
+        let waits = self.is_whole(stream.target) || self.plan.policy.delivery == Delivery::Whole;
+        if waits || self.attempts.len() > 1 || self.faults > 0 || self.died {
+            return Ok(());
+        }
+        let number = piece.chunk.number;
+        let read = || stream.script.steps.iter().take(stream.read).map(|(_, chunk)| &chunk.part);
+        let begun = read().take(number.saturating_add(1)).any(|part| !part.text.trim().is_empty());
+        let plain = read().all(|part| part.tools.is_empty() && part.opaque.is_none());
+        if !begun || !plain || number == usize::MAX {
+            return Ok(());
+        }
+        tally.checked(Promise::G7);
+        if number + 1 < stream.read {
+            return Err(broken(
+                Promise::G7,
+                format!("{piece:?} was given after {} chunks were read", stream.read),
+            ));
         }
         Ok(())
     }
@@ -878,7 +903,8 @@ fn given(journal: &[Record]) -> (Vec<(AttemptId, Part)>, u32) {
     (given, resets)
 }
 
-fn reread(journal: &[Record]) -> (Making, u32) {
+/// What the journal gives a consumer that reads it from the beginning, and how often it says to discard.
+pub(crate) fn reread(journal: &[Record]) -> (Making, u32) {
     let (given, resets) = given(journal);
     let mut making = Making::default();
     for (attempt, part) in &given {

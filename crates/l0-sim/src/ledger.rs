@@ -30,6 +30,7 @@ struct Standing {
 
 /// What a fault left behind, beside the fault.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "what broke has nothing to do with what else did")]
 pub struct Wreck {
     /// How the attempt was begun; nothing where there was none.
     pub mode: Option<Mode>,
@@ -214,7 +215,7 @@ impl Ledger {
             }
             FaultClass::Cancelled | FaultClass::Internal => self.over = Some("not a target's fault"),
         }
-        let unwell = !misfit && !(fault.class == FaultClass::Request && asked.is_some());
+        let unwell = !(misfit || fault.class == FaultClass::Request && asked.is_some());
         if !unwell {
             let standing = &mut self.targets[place];
             (standing.ready, standing.ready_at_best) = (fault.at, fault.at);

@@ -90,11 +90,14 @@ impl Message {
         } else {
             (lead(&self.text), lead(&again.text))
         };
-        let wanted = &self.text[mine..];
-        if !again.text[theirs..].starts_with(wanted) {
+        let (wanted, said) = (&self.text[mine..], &again.text[theirs..]);
+        // An answer that ends where only white space was shown lacks nothing.
+        let ends = wanted.starts_with(said) && wanted[said.len()..].trim().is_empty();
+        if !said.starts_with(wanted) && !ends {
             return None;
         }
-        let text = format!("{}{}", &self.text[..mine], &again.text[theirs..]);
+        let said = if ends { wanted } else { said };
+        let text = format!("{}{said}", &self.text[..mine]);
         let moved = |at: usize| (at + mine).saturating_sub(theirs);
         let mut marks = self.marks.clone();
         for (place, (at, mark)) in again.marks.iter().enumerate() {

@@ -129,6 +129,7 @@ faults! {
 
 /// How a target answers, whatever happens to its stream.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "habits have nothing to do with each other")]
 pub struct Habits {
     /// The phrasings it chooses among, by their place in the question's list.
     pub phrasings: Vec<usize>,
@@ -187,6 +188,8 @@ pub struct Swarm {
     pub troubles: Vec<Trouble>,
     /// Attempts in a hundred that something happens to.
     pub rate: u32,
+    /// After so many attempts of a session nothing happens to it any more.
+    pub calm_after: u32,
     /// What the targets do.
     pub habits: Vec<Habits>,
     /// The sessions.
@@ -221,7 +224,11 @@ impl Swarm {
                 let leaves =
                     (has(Trouble::Leaves) && dice.chance(60)).then(|| begins + dice.millis(0, total / 20));
                 let enough = (has(Trouble::Leaves) && dice.chance(60)).then(|| dice.within(0, 30));
-                let deadline = dice.chance(15).then(|| l0_engine::Instant(begins + dice.millis(0, total)));
+                // Most answers take seconds: most deadlines that matter pass in the middle of one.
+                let within = if dice.chance(50) { total.min(8_000) } else { total };
+                let late = if dice.chance(10) { 0 } else { dice.millis(0, within) };
+                let often = if has(Trouble::LateTimers) { 50 } else { 15 };
+                let deadline = dice.chance(often).then_some(l0_engine::Instant(begins + late));
                 let plan = Plan {
                     policy: Arc::clone(&policy),
                     targets: targets.clone(),
@@ -240,7 +247,8 @@ impl Swarm {
         };
         let history = targets.iter().map(|_| if dice.chance(20) { dice.within(1, 12) } else { 0 }).collect();
         let rate = *dice.pick(&[25, 50, 80, 100]);
-        Self { troubles, rate, habits, questions, deaths, history }
+        let calm_after = *dice.pick(&[2, 3, 5, u32::MAX]);
+        Self { troubles, rate, calm_after, habits, questions, deaths, history }
     }
 
     /// Whether this trouble is on.
@@ -250,12 +258,49 @@ impl Swarm {
     }
 }
 
+/// What breaks an answer in the middle, and how an upstream goes on after that.
+const MIDWAY: &[Trouble] = &[
+    Trouble::Stall,
+    Trouble::Hum,
+    Trouble::Cut,
+    Trouble::Ended,
+    Trouble::Lost,
+    Trouble::Swapped,
+    Trouble::ErrorEvent,
+    Trouble::FinishMissing,
+    Trouble::NoPrefill,
+    Trouble::StartsOver,
+    Trouble::OtherWords,
+    Trouble::Careless,
+    Trouble::NoAnchor,
+    Trouble::Dies,
+    Trouble::Torn,
+];
+
+/// What keeps an answer from beginning.
+const CROWDED: &[Trouble] = &[
+    Trouble::Refused,
+    Trouble::Throttled,
+    Trouble::ThrottledUntil,
+    Trouble::Storm,
+    Trouble::Unavailable,
+    Trouble::OpenStall,
+    Trouble::LateTimers,
+];
+
 fn troubles(dice: &mut Dice) -> Vec<Trouble> {
-    let few = *dice.pick(&[0, 4, 10, 10, 25, 50]);
-    let mut troubles: Vec<Trouble> = Trouble::ALL.iter().copied().filter(|_| dice.chance(few)).collect();
-    if few > 0 && troubles.is_empty() {
-        troubles.push(*dice.pick(Trouble::ALL));
-    }
+    let (of, percent) = match dice.below(20) {
+        0 => return Vec::new(),
+        1..=8 => (MIDWAY, 55),
+        9..=11 => (CROWDED, 60),
+        12..=14 => (Trouble::ALL, 4),
+        15..=17 => (Trouble::ALL, 12),
+        _ => (Trouble::ALL, 50),
+    };
+    let mut troubles: Vec<Trouble> = of.iter().copied().filter(|_| dice.chance(percent)).collect();
+    // Anything may come on top.
+    troubles.push(*dice.pick(Trouble::ALL));
+    troubles.dedup();
     troubles
 }
 

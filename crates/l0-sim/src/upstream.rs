@@ -156,9 +156,19 @@ impl Script {
 }
 
 impl Call<'_> {
+    /// Whether nothing goes wrong here, or nothing more.
+    fn is_calm(&self) -> bool {
+        self.habits.sound || self.opening.attempt.0 >= self.swarm.calm_after
+    }
+
+    /// Whether this upstream is careless in this way, this time.
+    fn is_wild(&self, trouble: Trouble, dice: &mut Dice) -> bool {
+        !self.is_calm() && self.swarm.has(trouble) && dice.chance(self.swarm.rate / 2)
+    }
+
     /// What goes wrong this time, if anything does.
     fn trouble(&mut self, dice: &mut Dice) -> Option<Trouble> {
-        if self.habits.sound {
+        if self.is_calm() {
             return None;
         }
         if *self.storm > 0 {
@@ -265,7 +275,8 @@ impl Call<'_> {
         let voice = self.habits.phrasings[0];
         let mut elements = Answer::write(dice, voice, wish).elements;
         if let Some(Element::Text(text)) = elements.first_mut() {
-            *text = format!("{gap}{}", text.trim_start());
+            // Its own first word, so that it begins unlike anything that was shown.
+            *text = format!("{gap}thereupon {}", text.trim_start());
         } else {
             elements.insert(0, Element::Text(gap.to_owned()));
         }
@@ -275,9 +286,6 @@ impl Call<'_> {
     /// What is meant, and what is careless about it.
     fn meant(&self, dice: &mut Dice) -> (Meant, Option<Trouble>) {
         let shown = &self.shown.text;
-        let wild = |trouble, dice: &mut Dice| {
-            !self.habits.sound && self.swarm.has(trouble) && dice.chance(self.swarm.rate / 2)
-        };
         let plain = |elements, joins| Meant { lead: String::new(), elements, joins, must_join: true };
         match self.opening.mode {
             Mode::Fresh => {
@@ -293,7 +301,7 @@ impl Call<'_> {
             }
             Mode::Native => (plain(self.rest(shown.len(), dice), Joins::Behind), None),
             Mode::Prefill => {
-                if wild(Trouble::StartsOver, dice)
+                if self.is_wild(Trouble::StartsOver, dice)
                     && begins_like_nothing_else(shown)
                     && let Some(answer) = self.known(dice)
                 {
@@ -316,10 +324,7 @@ impl Call<'_> {
     /// An answer to the request to repeat the last words and go on.
     fn prompted(&self, dice: &mut Dice) -> (Meant, Option<Trouble>) {
         let (shown, anchor) = (&self.shown.text, &self.opening.anchor);
-        let wild = |trouble, dice: &mut Dice| {
-            !self.habits.sound && self.swarm.has(trouble) && dice.chance(self.swarm.rate / 2)
-        };
-        if wild(Trouble::StartsOver, dice)
+        if self.is_wild(Trouble::StartsOver, dice)
             && let Some(answer) = self.known(dice)
         {
             let must_join = begins_like_nothing_else(shown);
@@ -327,7 +332,7 @@ impl Call<'_> {
             let meant = Meant { lead: String::new(), elements, joins: Joins::Again, must_join };
             return (meant, Some(Trouble::StartsOver));
         }
-        if wild(Trouble::OtherWords, dice) {
+        if self.is_wild(Trouble::OtherWords, dice) {
             let other = self
                 .question
                 .phrasings
@@ -344,11 +349,11 @@ impl Call<'_> {
             Some(Element::Text(text)) => text.as_str(),
             _ => "",
         };
-        if wild(Trouble::NoAnchor, dice) && !overlaps(shown, goes_on) {
+        if self.is_wild(Trouble::NoAnchor, dice) && !overlaps(shown, goes_on) {
             let meant = Meant { lead: String::new(), elements, joins: Joins::Never, must_join: false };
             return (meant, Some(Trouble::NoAnchor));
         }
-        let careless = wild(Trouble::Careless, dice).then(|| careless(shown, anchor, dice)).flatten();
+        let careless = self.is_wild(Trouble::Careless, dice).then(|| careless(shown, anchor, dice)).flatten();
         let trouble = careless.is_some().then_some(Trouble::Careless);
         let (lead, must_join) = careless.unwrap_or_else(|| (anchor.clone(), true));
         (Meant { lead, elements, joins: Joins::Behind, must_join }, trouble)
@@ -360,9 +365,14 @@ fn careless(shown: &str, anchor: &str, dice: &mut Dice) -> Option<(String, bool)
     let swap = |from: &[char], to: &str| -> Option<String> {
         anchor.contains(from).then(|| anchor.replace(from, to))
     };
+    // Behind a line or two of its own, an answer may as well have started over in other words, where what was shown
+    // has no more than that before the words to repeat.
+    let before = &shown[..shown.trim_end().len() - anchor.len()];
+    let tells = before.lines().filter(|line| !line.trim().is_empty()).count() != 1;
+    let tells = tells && !before.trim_end().ends_with("```");
     let lead = match dice.below(11) {
-        0 => (format!("Sure, continuing where I left off:\n{anchor}"), true),
-        1 => (format!("Of course! Here is the rest.\n\n{anchor}"), true),
+        0 => (format!("Sure, continuing where I left off:\n{anchor}"), tells),
+        1 => (format!("Of course! Here is the rest.\n\n{anchor}"), tells),
         2 => {
             let loud = anchor.to_uppercase();
             let same = loud.to_lowercase() == anchor.to_lowercase();
@@ -387,7 +397,7 @@ fn careless(shown: &str, anchor: &str, dice: &mut Dice) -> Option<(String, bool)
             let word = half + anchor[half..].find(' ')? + 1;
             (anchor[word..].to_owned(), false)
         }
-        10 if in_fence(shown) && !anchor.contains("```") => (format!("```python\n{anchor}"), true),
+        10 if in_fence(shown) && !anchor.contains("```") => (format!("```python\n{anchor}"), tells),
         _ => return None,
     };
     Some(lead)
@@ -487,6 +497,12 @@ const fn piece_of(digest: u64, piece: usize) -> u64 {
     digest.wrapping_mul(31).wrapping_add(piece as u64)
 }
 
+/// What clients raise when a stream breaks.
+const BREAKS: &[&str] =
+    &["httpx.ReadError", "httpx.RemoteProtocolError", "ConnectionResetError.ConnectionError"];
+/// What they raise over bytes that are no message.
+const GARBLES: &[&str] = &["json.decoder.JSONDecodeError", "UnicodeDecodeError", "TypeError"];
+
 /// Chunks on their way, before and after something happened to them.
 struct Emission {
     /// What the upstream made.
@@ -495,8 +511,10 @@ struct Emission {
     sent: Vec<Part>,
     /// How it ends, and the class of the exception it ends with.
     close: (Close, Option<FaultClass>),
-    /// Bytes of text at the beginning that must not be changed, for the oracle to know what they are.
+    /// Bytes of text at the beginning that the seam has to drop.
     lead: usize,
+    /// Bytes of text at the beginning that must not be changed unseen, for the oracle to know what they are.
+    untouched: usize,
     goes_on: bool,
     terminal: Terminal,
     /// The end of every call is marked.
@@ -531,6 +549,12 @@ impl Emission {
             sent: parts,
             close: (Close::Ends(dice.millis(0, 900)), None),
             lead: meant.lead.len(),
+            // A target that starts over and garbles that unseen cannot be told from one that goes on.
+            untouched: if meant.joins == Joins::Again && call.opening.mode != Mode::Rerun {
+                usize::MAX
+            } else {
+                meant.lead.len()
+            },
             goes_on: matches!(call.opening.mode, Mode::Native | Mode::Prefill),
             terminal: call.target.terminal,
             marked: call.habits.marks_calls,
@@ -560,9 +584,7 @@ impl Emission {
             }
             Trouble::Cut => {
                 self.cut(dice.below(end + 1), dice);
-                const NAMES: &[&str] =
-                    &["httpx.ReadError", "httpx.RemoteProtocolError", "ConnectionResetError.ConnectionError"];
-                self.close = fails(dice.pick::<&str>(NAMES), None, FaultClass::Network);
+                self.close = fails(dice.pick::<&str>(BREAKS), None, FaultClass::Network);
             }
             Trouble::ErrorEvent => {
                 self.cut(dice.below(end + 1), dice);
@@ -570,8 +592,7 @@ impl Emission {
             }
             Trouble::Garbled => {
                 self.cut(dice.below(end + 1), dice);
-                const NAMES: &[&str] = &["json.decoder.JSONDecodeError", "UnicodeDecodeError", "TypeError"];
-                self.close = fails(dice.pick::<&str>(NAMES), None, FaultClass::Protocol);
+                self.close = fails(dice.pick::<&str>(GARBLES), None, FaultClass::Protocol);
             }
             Trouble::ClientStall => {
                 self.cut(dice.below(end + 1), dice);
@@ -668,7 +689,7 @@ impl Emission {
         let mut places: Vec<usize> = Vec::new();
         for (place, part) in self.sent.iter().enumerate() {
             let plain = Part { text: String::new(), sequence: None, ..part.clone() } == Part::default();
-            let free = bytes >= self.lead && (counted || (plain && !part.text.is_empty()));
+            let free = counted || (bytes >= self.untouched && plain && !part.text.is_empty());
             if free && place > 0 && place + 1 < self.sent.len() {
                 places.push(place);
             }
@@ -702,7 +723,7 @@ impl Emission {
     }
 
     /// Times, and what the oracle is to know.
-    fn script(self, call: &Call<'_>, meant: &Meant, troubles: Vec<Trouble>, dice: &mut Dice) -> Script {
+    fn script(self, call: &Call<'_>, meant: &Meant, mut troubles: Vec<Trouble>, dice: &mut Dice) -> Script {
         let (expect, gap) = self.judge();
         let own_word = matches!(expect, Expect::Completes) || (self.corruption.is_some() && !gap);
         let message = |parts: &[Part]| Message::of(parts.iter().map(|part| (AttemptId(0), part)));
@@ -725,7 +746,10 @@ impl Emission {
             Joins::Never => None,
             Joins::Behind => Some(behind(shown, said, self.lead, call.opening.mode)),
         };
-        let (opens, steps) = self.timed(call, dice);
+        let (opens, steps, slow) = self.timed(call, dice);
+        if slow {
+            troubles.push(Trouble::Slow);
+        }
         let sent: usize = self.sent.iter().map(|part| part.text.len()).sum();
         // An answer that ended in the middle of its lead may be taken or not.
         let covers = shown.said_again(&message(&self.sent)).is_some();
@@ -798,7 +822,7 @@ impl Emission {
     }
 
     /// When everything arrives: slowly, perhaps, but within every clock.
-    fn timed(&self, call: &Call<'_>, dice: &mut Dice) -> (Opens, Vec<(u64, Chunk)>) {
+    fn timed(&self, call: &Call<'_>, dice: &mut Dice) -> (Opens, Vec<(u64, Chunk)>, bool) {
         let plan = &call.question.plan;
         let clocks = &plan.policy.timeouts;
         let slow = call.swarm.has(Trouble::Slow);
@@ -809,7 +833,7 @@ impl Emission {
         let opening = if slow && dice.chance(15) { most } else { most.min(50_000_000) };
         let opens = Opens::After(dice.below(usize::try_from(opening).unwrap_or(1)) as u64);
         let mut patience = if call.target.reasons { clocks.first_reasoning } else { clocks.first };
-        let mut ended = false;
+        let (mut ended, mut was_slow) = (false, false);
         let mut steps = Vec::new();
         let mut number = 0;
         let mut push = |after: u64, part: Part| {
@@ -821,6 +845,7 @@ impl Emission {
             let most = if ended { 500_000_000 } else { nanos(patience) / 12 };
             let most = if whole { most.min(nanos(clocks.call) / 3 / parts) } else { most };
             let long = slow && dice.chance(15);
+            was_slow |= long;
             let most = if long { most } else { most.min(60_000_000).min(6_000_000_000 / parts) };
             let wait = |dice: &mut Dice| dice.below(usize::try_from(most).unwrap_or(1) + 1) as u64;
             if slow && !ended && dice.chance(10) {
@@ -830,7 +855,7 @@ impl Emission {
             ended |= says_end(part);
             patience = next_patience(patience, part, clocks);
         }
-        (opens, steps)
+        (opens, steps, was_slow)
     }
 }
 

@@ -94,7 +94,6 @@ impl World {
     }
 
     /// Plays it and tells everything that happened.
-    #[must_use]
     pub fn tell(seed: u64) -> (Vec<String>, Result<Tally, Violation>) {
         let mut world = Self::of(seed);
         world.trace = Some(world.introduce());
@@ -230,6 +229,9 @@ impl World {
             Next::Timer => {
                 let waited = seat.reading.map(|since| now.since(since));
                 seat.judge.rings(waited);
+                if self.swarm.has(Trouble::LateTimers) {
+                    *self.tally.troubles.entry(Trouble::LateTimers.name()).or_default() += 1;
+                }
                 self.note(|| format!("#{place} the timer rings, a read pending for {waited:?}"));
                 self.seats[place].driver.timeout(now, waited)
             }
@@ -351,7 +353,7 @@ impl World {
                     }
                 });
             }
-            Effect::Open(opening) => self.open(place, opening)?,
+            Effect::Open(opening) => self.open(place, &opening)?,
             Effect::Wait { until } => seat.judge.waits(until, now, &mut self.tally)?,
             Effect::Close(attempt) => {
                 let stream = seat.streams.iter_mut().find(|stream| stream.attempt == attempt);
@@ -369,7 +371,7 @@ impl World {
                     seat.busy = Instant(now.0 + self.dice.millis(0, longest));
                 }
             }
-            Effect::Reset => seat.judge.resets(&mut self.tally)?,
+            Effect::Reset => seat.judge.resets(),
             Effect::Report { target, outcome } => {
                 let key = key(&seat.question.plan.targets[target.0 as usize].name);
                 let policy = Arc::clone(&seat.question.plan.policy);
@@ -392,15 +394,15 @@ impl World {
         Ok(None)
     }
 
-    fn open(&mut self, place: usize, opening: Opening) -> Outcome {
+    fn open(&mut self, place: usize, opening: &Opening) -> Outcome {
         let now = self.now;
         let seat = &mut self.seats[place];
         let at = opening.target.0 as usize;
-        seat.judge.opens(&opening, &seat.streams, now, &mut self.tally)?;
+        seat.judge.opens(opening, &seat.streams, now, &mut self.tally)?;
         let target = &seat.question.plan.targets[at];
         let shown: &Message = seat.judge.message();
         let mut call = upstream::Call {
-            opening: &opening,
+            opening,
             shown,
             question: &seat.question,
             swarm: &self.swarm,

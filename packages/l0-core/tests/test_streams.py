@@ -183,7 +183,7 @@ def test_nothing_is_given_after_the_deadline(drive: Driver, virtual_clock: _cloc
 
     def source(attempt: l0_core.Attempt) -> Iterator[str]:
         yield "in time "
-        virtual_clock.waited += 3 * _clock.SECOND
+        virtual_clock.advance(3)
         yield "too late"
 
     run = drive(source, policy=policy(timeouts={"total": 2}))
@@ -195,7 +195,7 @@ def test_a_deadline_is_inherited(drive: Driver, virtual_clock: _clock.VirtualClo
     def source(attempt: l0_core.Attempt) -> Iterator[str]:
         assert attempt.time_left <= 5
         yield "in time "
-        virtual_clock.waited += 6 * _clock.SECOND
+        virtual_clock.advance(6)
         yield "too late"
 
     with l0_core.deadline(100), l0_core.deadline(8, reserve=3):

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use l0_engine::{Ending, Part, Plan, Policy, Rung, replay};
+use l0_engine::{Ending, Output, Part, Plan, Policy, Record, Rung, replay};
 
-use crate::rig::{Rig, cut};
+use crate::rig::{Rig, cut, plan};
 
 /// G6. What the dead process had decided and not written is decided again, and then written.
 #[test]
@@ -67,4 +67,52 @@ fn a_new_process_is_not_told_to_drop_what_the_old_one_kept() {
     rig.dies(0).waits_out().says("Hello.").ends();
     assert_eq!((rig.ending(), rig.text()), (Ending::Complete, "Hello."));
     assert_eq!(rig.outcome().waste.bytes, 2);
+}
+
+/// G5. The consumer reads again from the beginning, and then on: what it has had is there, and goes on.
+#[test]
+fn what_was_shown_outlives_the_process() {
+    let mut rig = Rig::simple(Policy::default());
+    rig.says("There was a miller ").dies(0).waits_out();
+    assert_eq!((rig.text(), rig.opening().prefix.as_str()), ("There was a miller ", "There was a miller"));
+    rig.says("with three sons").dies(0).waits_out();
+    rig.says(", and a donkey.").ends();
+    assert_eq!(rig.text(), "There was a miller with three sons, and a donkey.");
+    assert_eq!(rig.outcome().splices.len(), 2);
+}
+
+/// G5. A session that had ended has ended, in every process that reads of it.
+#[test]
+fn a_finished_session_is_finished_for_ever() {
+    let mut rig = Rig::simple(Policy::default());
+    rig.says("All.").ends();
+    let outcome = rig.outcome().clone();
+    rig.dies(0);
+    assert_eq!(*rig.outcome(), outcome);
+}
+
+/// G6. Every single record that is left out, doubled or changed is found out, or makes a journal of its own that says
+/// so itself: a decision never differs unseen.
+#[test]
+fn a_bent_journal_is_found_out_where_it_was_bent() {
+    let mut rig = Rig::of(plan(Policy::default(), &["a", "b"]));
+    rig.says("There was a miller ").fails(cut()).waits_out();
+    rig.says("with three sons.").finishes("stop").ends();
+    let journal = rig.driver.journal().to_vec();
+    let policy = Arc::clone(&rig.driver.session().plan().policy);
+    let last = journal.len() - 1;
+    for at in 0..journal.len() {
+        let Record::Decision(decision) = &journal[at] else { continue };
+        let other = if *decision == Output::Reset { Output::Done } else { Output::Reset };
+        let mut bent = journal.clone();
+        bent[at] = Record::Decision(other);
+        assert_eq!(replay(Arc::clone(&policy), &bent).unwrap_err().record, at, "changed: {decision:?}");
+        if at < last && journal[at + 1] != journal[at] {
+            let mut bent = journal.clone();
+            bent.remove(at);
+            assert_eq!(replay(Arc::clone(&policy), &bent).unwrap_err().record, at, "left out: {decision:?}");
+        }
+    }
+    assert_eq!(replay(Arc::new(Policy::strict()), &journal).unwrap_err().record, 0, "another policy");
+    assert_eq!(replay(policy, &[]).unwrap_err().record, 0, "nothing at all");
 }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use l0_engine::{
-    Admission, AttemptId, AttemptOutcome, Ending, Event, Facts, Fault, Instant, Outcome, Part, Plan, Policy,
-    Prefill, SessionState, Stage, Target, TargetId, ToolFragment,
+    Admission, AttemptId, AttemptOutcome, Ending, Event, Facts, Fault, FaultClass, Instant, Outcome, Part,
+    Plan, Policy, Prefill, SessionState, Stage, Target, TargetId, ToolFragment,
 };
 use l0_sim::driver::{Chunk, Driver, Effect, Opening, Piece};
 
@@ -232,4 +232,23 @@ pub(crate) fn raised(name: &str) -> Facts {
 
 pub(crate) fn status(status: u16) -> Facts {
     Facts { status: Some(status), types: vec!["client.APIStatusError".to_owned()], ..Facts::default() }
+}
+
+/// What a client raises for a fault of this class.
+pub(crate) fn of_class(class: FaultClass) -> Facts {
+    let coded = |code: &str| Facts { code: Some(code.to_owned()), ..Facts::default() };
+    match class {
+        FaultClass::Network => cut(),
+        FaultClass::Overload => status(503),
+        FaultClass::Stall => raised("langchain_openai.StreamChunkTimeoutError"),
+        FaultClass::Protocol => raised("json.decoder.JSONDecodeError"),
+        FaultClass::Empty => raised("ValueError").with_message("No generation chunks were returned"),
+        FaultClass::Quota => coded("insufficient_quota"),
+        FaultClass::Auth => status(401),
+        FaultClass::Request => status(400),
+        FaultClass::Refused => coded("content_filter"),
+        FaultClass::Cancelled => raised("asyncio.exceptions.CancelledError"),
+        FaultClass::Internal => Facts { stage: Stage::Call, ..raised("NameError") },
+        FaultClass::Content | FaultClass::Limited => panic!("no exception amounts to {class:?}"),
+    }
 }

@@ -190,3 +190,51 @@ fn a_part_of_the_words_that_stands_twice_does_not_join() {
     let answer = "bells ring slow and deep.\n\nUnder young! bells";
     assert_eq!(continued(Rung::Prompt, shown, answer).0, None);
 }
+
+/// G1. Another answer is not gone on with because its second line shares some words with the last ones shown.
+#[test]
+fn a_part_of_the_words_behind_another_line_does_not_join() {
+    let shown = "| n | otherwise word |\n|---|---|\n| 0 | harbour";
+    let answer = "| n | word |\n|---|---|\n| 0 | harbours |";
+    assert_eq!(continued(Rung::Prompt, shown, answer).0, None);
+}
+
+/// G1. White space behind emphasis is the answer's own, in one chunk as in many.
+#[test]
+fn space_behind_emphasis_is_not_taken_for_space_before_it() {
+    let shown = "Here is what the harbour master wrote ```\n";
+    let answer = format!("{}```\n", shown.trim_end().to_uppercase());
+    assert_eq!(continued(Rung::Prompt, shown, &answer).0, Some(format!("{shown}```\n")));
+}
+
+/// G1. An answer in other words is not gone on with because it begins with what was said last: it has a capital.
+#[test]
+fn an_answer_in_other_words_that_begins_with_the_last_ones_does_not_join() {
+    let shown = "Paris: that is the capital of France";
+    let answer = "The capital of France is Paris. The city lies on the Seine.";
+    assert_eq!(continued(Rung::Prompt, shown, answer).0, None);
+    let answer = "the capital of France, and has been for long.";
+    let whole = format!("{shown}, and has been for long.");
+    assert_eq!(continued(Rung::Prompt, shown, answer), (Some(whole), Some(Method::Overlap)));
+}
+
+/// G1. A second line that two answers share is no reason to go on in the second with the first.
+#[test]
+fn an_answer_in_other_words_that_shares_a_line_does_not_join() {
+    let cases = [
+        (
+            "Tea is made like this:\n\n1. Heat up half a litre of water",
+            "To make tea:\n\n1. Heat up half a litre of water in a kettle.",
+        ),
+        (
+            "Like this:\n```python\ndef answer(question):\n",
+            "Here it is:\n```python\ndef answer(question):\n    return 42\n",
+        ),
+    ];
+    for (shown, answer) in cases {
+        assert_eq!(continued(Rung::Prompt, shown, answer).0, None, "{shown:?}");
+    }
+    let shown = "Tea is made like this:\n\nFirst, a kettle.\n\n1. Heat up half a litre of water";
+    let answer = "Of course, here is the rest:\n\n1. Heat up half a litre of water on the stove.";
+    assert_eq!(continued(Rung::Prompt, shown, answer).0, Some(format!("{shown} on the stove.")));
+}

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "AsyncStream",
+    "AsyncStructured",
     "Attempt",
     "Breaker",
     "BuildInfo",
@@ -42,6 +43,7 @@ __all__ = [
     "StepNotSerializable",
     "Store",
     "Stream",
+    "Structured",
     "Target",
     "Timeouts",
     "ToolCall",
@@ -53,22 +55,25 @@ __all__ = [
     "acall",
     "areplay_stream",
     "astream",
+    "astructured",
     "build_info",
     "call",
     "deadline",
     "fork",
     "guards",
     "idempotency_key",
+    "json",
     "remember",
     "replay",
     "replay_stream",
     "run",
     "step",
     "stream",
+    "structured",
 ]
 
 if TYPE_CHECKING:
-    from l0_core import guards
+    from l0_core import guards, json
     from l0_core._async import AsyncStream, astream
     from l0_core._call import acall, call
     from l0_core._codec import remember
@@ -98,6 +103,7 @@ if TYPE_CHECKING:
     from l0_core._result import Fault, Objection, Result, Splice, ToolCall
     from l0_core._run import Doubt, Run, run
     from l0_core._step import step
+    from l0_core._structured import AsyncStructured, Structured, astructured, structured
     from l0_core._sync import Stream, stream
     from l0_core._target import Target
     from l0_core._version import __version__
@@ -123,6 +129,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._result": ["Fault", "Objection", "Result", "Splice", "ToolCall"],
         "._run": ["Doubt", "Run", "run"],
         "._step": ["step"],
+        "._structured": ["AsyncStructured", "Structured", "astructured", "structured"],
         "._sync": ["Stream", "stream"],
         "._target": ["Target"],
         "._version": ["__version__"],
@@ -131,6 +138,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
     }
     __getattr__, __dir__ = lazy(
         __name__,
-        {"guards": ".guards"} | {name: f"{module}:{name}" for module, names in _HOMES.items() for name in names},
+        {"guards": ".guards", "json": ".json"}
+        | {name: f"{module}:{name}" for module, names in _HOMES.items() for name in names},
     )
     del lazy

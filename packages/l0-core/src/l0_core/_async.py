@@ -15,6 +15,7 @@ from l0_core._drive import (
     DRAIN,
     HOLD,
     SETTLE,
+    Check,
     Close,
     Drive,
     Emit,
@@ -149,7 +150,7 @@ class _Watch:
         if due is None:
             return
         if due > now:
-            self._timer = self._loop.call_later(min(due - now, self._shortest) / SECOND, self._ring)
+            self._timer = self._loop.call_later(min(self._clock.patience(due), self._shortest / SECOND), self._ring)
         elif self.reading is None or self.task is None:
             self._timer = self._loop.call_later(_GLANCE / SECOND, self._ring)
         elif self.task.cancelling() == self.cancelling:  # Otherwise somebody else has cancelled it: theirs comes first.
@@ -318,6 +319,8 @@ class _Runner:
                 await self._close()
             case Queue():
                 await self._queue(step)
+            case Check():
+                await self._check(step)
             case Tell(event):
                 task = asyncio.ensure_future(heed(event))
                 self._tasks.add(task)
@@ -407,6 +410,25 @@ class _Runner:
                 await answered.wait()
         self._drive.session.settled(step.ticket)
 
+    async def _check(self, step: Check) -> None:
+        drive = self._drive
+        answers: list[object] = []
+        due = drive.session.poll_timeout()
+        left = None if due is None else (due - drive.clock.now()) / SECOND
+        limit = asyncio.timeout(left)
+        try:
+            async with limit:
+                for _, ask in step.asked:
+                    said = ask()
+                    answers.append(await said if inspect.isawaitable(said) else said)
+        except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+            if isinstance(error, TimeoutError) and limit.expired():
+                drive.session.timeout(drive.clock.now())
+            else:
+                drive.unjudged(step, error)
+            return
+        drive.judged(step, answers)
+
     async def _wait(self) -> None:
         drive = self._drive
         due = drive.session.poll_timeout()
@@ -462,8 +484,8 @@ def astream(
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
             Inside a run it is the run's.
-        input: Inside a run: what tells it from other calls of the same name, such as the prompt; where nothing is said,
-            the order in which they come does.
+        input: What the model is given, in any shape: prompt, tool results, retrieved text. The policy's `input_guards`
+            see every text in it; inside a run it tells the step from others of the same name, as else their order does.
         resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
             nothing, it begins under this id. A run does this by itself.
         from_offset: Where a session is gone on with: how many characters of the answer the consumer has already.
@@ -505,6 +527,7 @@ def astream(
         port=port,
         errors=errors,
         journal=journal,
+        input=input,
         resume=resume,
         from_offset=from_offset,
     )

@@ -1,14 +1,15 @@
 """Calls that are not streams: retrieval, tools, any callable."""
 # ruff: noqa: ARG002 - a port is given what every port is given
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from l0_core._async import AsyncStream
-from l0_core._drive import Drive, ErrorClasses, sources_of
+from l0_core._drive import Drive, ErrorClasses, NotAStream, sources_of
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, Facts, Opaque
+from l0_core._port import Attempt, ChunkPort, Facts, Opaque, Unsent
 from l0_core._settings import PolicyLike, frame_here, policy_of
 from l0_core._sync import Stream
 from l0_core._target import Target
@@ -73,6 +74,21 @@ class _Options(TypedDict):
     tenant: str | None
     port: ChunkPort[Any]
     errors: ErrorClasses | None
+    input: object
+
+
+def _called(fn: Callable[[], T]) -> T:
+    """Call what takes no arguments; if it takes some, that is the caller's mistake and no fault."""
+    try:
+        return fn()
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            raise Unsent from error
+        raise
+
+
+def _name(fn: Callable[..., Any]) -> str:
+    return getattr(fn, "__qualname__", type(fn).__name__)
 
 
 def call(
@@ -98,8 +114,8 @@ def call(
         port: What knows the value, where it is an answer to be looked at: then an empty one is a fault.
         errors: Classes of a framework's own, raised in the place of L0's.
         journal: Where it is written down; that of `L0_JOURNAL` where nothing is said. Inside a run it is the run's.
-        input: Inside a run, where it is a step: what tells it from other calls of the same name; where nothing is said,
-            the order in which they come does.
+        input: What it is given, in any shape. The policy's `input_guards` see every text in it; inside a run it tells
+            the step from others of the same name, as else their order does.
 
     Example:
         >>> import l0_core
@@ -109,12 +125,16 @@ def call(
 
     def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], Iterator[_Value]]:
         def open_(_: Attempt) -> Iterator[Any]:
-            yield _Value(fn()) if port is None else fn()
+            value = _called(fn)
+            if inspect.iscoroutine(value):
+                value.close()
+                raise NotAStream(f"{_name(fn)} is a coroutine function: use acall")
+            yield _Value(value) if port is None else value
 
         return open_
 
     sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
-    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors)
+    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors, input=input)
     frame = frame_here()
     if frame is None:
         (value,) = Stream[Any](Drive(sources, rules, **options, journal=journal))
@@ -122,7 +142,7 @@ def call(
     if port is not None:
         from l0_core._session_step import SessionStep
 
-        step = SessionStep(frame, sources, rules, **options, input=input, from_offset=0)
+        step = SessionStep(frame, sources, rules, **options, from_offset=0)
         (value,) = Stream[Any](step.drive, follow=step.follow)
         return value  # type: ignore[no-any-return]
 
@@ -151,12 +171,15 @@ async def acall(
 
     def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], AsyncIterator[_Value]]:
         async def open_(_: Attempt) -> AsyncIterator[Any]:
-            yield _Value(await fn()) if port is None else await fn()
+            value = _called(fn)
+            if not inspect.isawaitable(value):
+                raise NotAStream(f"{_name(fn)} must return an awaitable, not {type(value).__name__}: use call")
+            yield _Value(await value) if port is None else await value
 
         return open_
 
     sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
-    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors)
+    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors, input=input)
     frame = frame_here()
     if frame is None:
         (value,) = [value async for value in AsyncStream[Any](Drive(sources, rules, **options, journal=journal))]
@@ -164,7 +187,7 @@ async def acall(
     if port is not None:
         from l0_core._session_step import SessionStep
 
-        step = SessionStep(frame, sources, rules, **options, input=input, from_offset=0)
+        step = SessionStep(frame, sources, rules, **options, from_offset=0)
         (value,) = [value async for value in AsyncStream[Any](step.drive, follow=step.afollow)]
         return value  # type: ignore[no-any-return]
 

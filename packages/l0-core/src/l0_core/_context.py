@@ -115,7 +115,7 @@ def idempotency_key() -> str | None:
 
 @contextmanager
 def keyed(key: str) -> Iterator[None]:
-    """Let the code in this block see this key."""
+    """Let `idempotency_key` say `key` to the code inside: what is tried again there is the same piece of work."""
     token = _idempotency_key.set(key)
     try:
         yield

@@ -133,6 +133,23 @@ def form_of(value: object) -> Json:
     return _Forming().of(value, 0)
 
 
+def texts_in(value: object) -> list[str]:
+    """Return every text in a value of any shape, in order."""
+    found: list[str] = []
+    waiting: list[Json] = [form_of(value)]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                found.append(text)
+            case list() as items:
+                waiting.extend(reversed(items))
+            case dict() as fields:
+                waiting.extend(reversed(list(fields.values())))
+            case _:
+                pass
+    return found
+
+
 class _Forming:
     """One input on its way to its form."""
 

@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeAlias, final
 
 __all__ = [
     "BuildInfo",
+    "Change",
+    "Checking",
     "Fault",
     "Fleet",
     "Journal",
@@ -14,21 +16,26 @@ __all__ = [
     "JournalRecord",
     "JournalStream",
     "JournalTicket",
+    "JsonSchema",
     "Objection",
     "Opening",
     "Outcome",
+    "Partial",
     "Policy",
+    "Repaired",
     "Report",
     "Session",
     "SessionLog",
     "Splice",
     "ToolCall",
+    "Unrepairable",
     "build_info",
     "classify",
     "fork_after_in_child",
     "fork_after_in_parent",
     "fork_before",
     "named_id",
+    "repair",
     "version",
 ]
 
@@ -62,14 +69,20 @@ def version() -> str:
 class Policy:
     """A validated policy, ready to be used by any number of sessions."""
 
-    def __new__(cls, json: str) -> Policy:
+    def __new__(cls, json: str, users: Any = None) -> Policy:
         """Raise `ValueError(field, problem)` for a policy that is wrong."""
     @staticmethod
     def preset(name: str) -> Policy:
         """The preset of that name."""
     @property
+    def guards_inputs(self) -> bool:
+        """Whether it looks at what a model is given."""
+    @property
     def digest(self) -> str:
         """A hash of every field, the same on every machine."""
+    @property
+    def users(self) -> Any:
+        """The functions of guards of the caller's own, as they were given: carried along and not looked at."""
     @property
     def json(self) -> str:
         """Every field, as JSON."""
@@ -107,6 +120,92 @@ class Fault:
 
 def classify(facts_json: str, message: str = "") -> str:
     """What the facts of an exception amount to."""
+
+class Unrepairable(ValueError):  # noqa: N818 - it says what the text is
+    """There is no JSON in the text, not even a broken beginning of it, or it is nested too deep."""
+
+@final
+class Change:
+    """One edit that made a text JSON. It names what was put right and never quotes the text."""
+
+    @property
+    def fix(self) -> str:
+        """What was put right, as a fixed word: `missing_comma`, `single_quotes`, `fence`, ...."""
+    @property
+    def at(self) -> int:
+        """The character of the input where it was wrong, or where something was missing."""
+    def __hash__(self) -> int: ...
+
+@final
+class Repaired:
+    """JSON, and what was done to make it so."""
+
+    @property
+    def text(self) -> str:
+        """The document; the input itself where that was JSON."""
+    @property
+    def changes(self) -> list[Change]:
+        """Every edit, in the order of the input; none where the input was JSON."""
+    @property
+    def changes_omitted(self) -> int:
+        """How many edits there were beyond those listed."""
+    @property
+    def cut(self) -> bool:
+        """Whether the document was still open where the text ended.
+
+        Then it is a beginning, and a string or number at its end may be incomplete.
+        """
+    @property
+    def value(self) -> Any:
+        """The document as Python's objects, read when it is first asked for.
+
+        As the standard library reads it, but for a whole number with more digits than Python takes: that is a float.
+        """
+
+def repair(
+    text: str, *, documents: Literal["longest", "first", "last", "all"] = "longest", depth_max: int = 512
+) -> Repaired:
+    """Return the JSON in a text, repaired where it is broken; a text that is JSON comes back as it is.
+
+    One pass over the text. What is in a string is not touched, whatever it looks like; nothing is made up: a key
+    without a value is dropped. Raises `Unrepairable` where there is nothing that could be repaired.
+
+    Args:
+        text: What a model wrote.
+        documents: Which one, where the text holds several: the `longest`, the `first`, the `last`, or `all` as one
+            array. One in a fence for JSON comes before one in running text.
+        depth_max: The deepest nesting accepted.
+    """
+
+@final
+class Partial:
+    """The value of a JSON document while it is still being written.
+
+    The value only grows: nothing in it is taken back later, and a value that was read is not changed any more. It is
+    the first object or array of the text; a fence and words before it are passed over.
+    """
+
+    def __new__(cls, *, depth_max: int = 512) -> Partial: ...
+    def feed(self, delta: str) -> bool:
+        """Take the next piece of the text; return whether the value is different now. Constant work per byte."""
+    @property
+    def value(self) -> Any:
+        """The value so far; `None` before the document begins. Costs what is new, and a copy of what is open."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether the document is closed."""
+    @property
+    def status(self) -> str:
+        """`empty`, `open`, `complete`, or `invalid` where the reading ended before that: then `repair` the whole."""
+
+@final
+class JsonSchema:
+    """A JSON schema, compiled."""
+
+    def __new__(cls, schema: str) -> JsonSchema:
+        """Raise `ValueError` for what is no schema, or uses a keyword that is not known."""
+    def violations(self, json: str, most: int) -> list[tuple[str, str]]:
+        """Where a document does not fit, as JSON pointers, and in which respect: at most `most` places."""
 
 @final
 class Report:
@@ -273,6 +372,12 @@ class Opening:
     def instruction(self) -> str:
         """What to ask."""
     @property
+    def rejected(self) -> str:
+        """The target's last answer, where it is told what was wrong with it."""
+    @property
+    def errors(self) -> list[str]:
+        """What was wrong with it."""
+    @property
     def tokens_shown(self) -> int:
         """Tokens the consumer has been given, about."""
     @property
@@ -310,6 +415,35 @@ class SessionLog:
         """Records from `first` to before `last` of the engine's own: place, JSON, and whether content is missing."""
     def replay(self, policy: Policy, until: int | None = None) -> tuple[Session | None, _Divergence | None]:
         """Decide all again, up to a place in the stream: the session as it stands then, or the first that differs."""
+
+@final
+class Checking:
+    """What the caller's own guards are to be asked."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt."""
+    @property
+    def target(self) -> int:
+        """Its target's place in the list."""
+    @property
+    def check(self) -> int:
+        """The number of the question."""
+    @property
+    def at_end(self) -> bool:
+        """Whether the answer is at its end."""
+    @property
+    def on_window(self) -> list[int]:
+        """The guards that are shown `window`, by their place in the policy's list."""
+    @property
+    def window(self) -> str:
+        """The new text, with some of what stands before it."""
+    @property
+    def on_whole(self) -> list[int]:
+        """The guards that are shown `whole`; none before the end."""
+    @property
+    def whole(self) -> str:
+        """All of the answer's text."""
 
 @final
 class Session:
@@ -380,6 +514,12 @@ class Session:
         """An attempt's stream ended by itself."""
     def failed(self, now: int, attempt: int, facts_json: str, message: str) -> None:
         """An attempt failed: what was read off its exception, and its message, which is looked at and not kept."""
+    def checking(self) -> Checking | None:
+        """What the caller's own guards are being asked, if anything."""
+    def judged(self, now: int, attempt: int, check: int, dissents: list[tuple[int, str, list[str]]]) -> None:
+        """The caller's own guards have answered: which object, for what reason, and what is to be put right."""
+    def unjudged(self, now: int, attempt: int, check: int, facts_json: str) -> None:
+        """One of the caller's own guards could not say: what was read off its exception."""
     def timeout(self, now: int, waited: int | None = None) -> None:
         """Time has passed. Early, late or repeated ones do nothing."""
     def cancel(self, now: int) -> None:

@@ -416,7 +416,7 @@ class Again(Drive):
 
     def _resumed(self) -> Generator[Step, None, None]:
         """Go on where the process died."""
-        self.clock = _Later(clock(), self._recorded.log.last_at + 1)
+        self.clock = _Later(clock().of_session(), self._recorded.log.last_at + 1)
         now = self.clock.now()
         self.held.clear()
         self._on = self._listeners
@@ -476,6 +476,12 @@ class _Later:
 
     async def wait_async(self, until: int) -> None:
         await self._machine.wait_async(until - self._ahead)
+
+    def patience(self, until: int) -> float:
+        return self._machine.patience(until - self._ahead)
+
+    def of_session(self) -> Clock:
+        return self
 
 
 def _nothing_to_open(attempt: object) -> NoReturn:  # noqa: ARG001 - as a source
@@ -539,6 +545,7 @@ def gone_on_with(
     tenant: str | None = None,
     port: ChunkPort[Any] | None = None,
     errors: ErrorClasses | None = None,
+    input: object = None,  # noqa: A002 - what it is
 ) -> Drive:
     """Return the drive of a session that may have been begun before.
 
@@ -562,4 +569,5 @@ def gone_on_with(
         errors=errors,
         journal=journal,
         session_id=session_id,
+        input=input,
     )

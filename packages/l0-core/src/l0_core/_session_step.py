@@ -28,7 +28,7 @@ class SessionStep:
         frame: What it is nested in.
         sources: What it is opened on.
         policy: By which rules.
-        input: What tells it from other sessions of the same name; nothing: the order in which they come.
+        input: What it is given, which tells it from others of the same name; nothing: the order in which they come.
         from_offset: How many characters of its text the consumer has already.
         streamed: As for a session.
         on: As for a session.
@@ -66,7 +66,9 @@ class SessionStep:
                 f"the step {name} of run {run.id} has no answer yet to go on from at {from_offset}", reason="invalid"
             )
         with within(taken.scope):
-            self.drive = Drive(sources, policy, streamed=streamed, on=on, tenant=tenant, port=port, errors=errors)
+            self.drive = Drive(
+                sources, policy, streamed=streamed, on=on, tenant=tenant, port=port, errors=errors, input=input
+            )
         self.drive.stays_open = True
         taken.session = self.drive.session_id
 

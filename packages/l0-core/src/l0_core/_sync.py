@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from contextvars import copy_context
 from types import TracebackType
@@ -14,6 +16,7 @@ from l0_core._drive import (
     DRAIN,
     HOLD,
     SETTLE,
+    Check,
     Close,
     Drive,
     Emit,
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from l0_core._result import Result
 
 ChunkT = TypeVar("ChunkT")
+
+_GLANCE = 0.1
+"""Seconds between looks at whether the consumer of a stream has left it while a guard is asked."""
 StallGuard = Literal["thread", "off"]
 
 
@@ -186,6 +192,8 @@ class _Runner:
                 self._close()
             case Queue():
                 self._queue(step)
+            case Check():
+                self._check(step)
             case Tell(event):
                 _heed(event)
             case Settle():
@@ -236,6 +244,47 @@ class _Runner:
         step.ticket.wait_quietly(step.seconds)
         self._drive.session.settled(step.ticket)
 
+    def _check(self, step: Check) -> None:
+        drive = self._drive
+        answers: list[object] = []
+        for _, ask in step.asked:
+            try:
+                said = ask()
+                if isinstance(said, Awaitable):
+                    waited = self._awaited(said)
+                    if waited is None:
+                        self._cancel_or_time_out()
+                        return
+                    said = waited.result()
+            except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+                drive.unjudged(step, error)
+                return
+            answers.append(said)
+        drive.judged(step, answers)
+
+    def _awaited(self, said: Awaitable[object]) -> "Future[object] | None":
+        """Let an async guard answer in a loop of its own, until the session's time is up or its consumer has left."""
+        drive, answer, context = self._drive, Future[object](), copy_context()
+
+        async def wait() -> object:
+            return await said
+
+        def job() -> None:
+            try:
+                answer.set_result(context.run(asyncio.run, wait()))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+                answer.set_exception(error)
+
+        run_aside(job)
+        while not self._closing.is_set():
+            due = drive.session.poll_timeout()
+            if due is None or drive.clock.now() >= due:
+                return None
+            with suppress(FutureTimeout):
+                answer.exception(min(_GLANCE, (due - drive.clock.now()) / SECOND))
+                return answer
+        return None
+
     def _cancel_or_time_out(self) -> None:
         if self._closing.is_set():
             self._drive.cancel()
@@ -261,14 +310,14 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        take, hold, passed, encode = reader.items.popleft, drive.held.append, drive.passed, drive.encode
+        items, hold, passed, encode = reader.items, drive.held.append, drive.passed, drive.encode
+        take = items.popleft
         while True:
-            try:
-                chunk = take()
-            except IndexError:
+            if not items:
                 if self._starved(reader):
                     return
                 continue
+            chunk = take()
             if reader.paused:
                 reader.resume()
             try:
@@ -320,7 +369,7 @@ class _Runner:
         # While the reader pauses nothing is pending; but it goes on any moment, and then the clocks of content run.
         due = session.poll_timeout(now() if reading is None else reading)
         if due is not None:
-            reader.wait((due - now()) / SECOND, opened=opened)
+            reader.wait(drive.clock.patience(due), opened=opened)
         if reader.items or reader.over:
             return False
         if self._closing.is_set():
@@ -414,8 +463,8 @@ def stream(
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
             Inside a run it is the run's.
-        input: Inside a run: what tells it from other calls of the same name, such as the prompt; where nothing is said,
-            the order in which they come does.
+        input: What the model is given, in any shape: prompt, tool results, retrieved text. The policy's `input_guards`
+            see every text in it; inside a run it tells the step from others of the same name, as else their order does.
         resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
             nothing, it begins under this id. A run does this by itself.
         from_offset: Where a session is gone on with: how many characters of the answer the consumer has already.
@@ -454,6 +503,7 @@ def stream(
         port=port,
         errors=errors,
         journal=journal,
+        input=input,
         resume=resume,
         from_offset=from_offset,
     )

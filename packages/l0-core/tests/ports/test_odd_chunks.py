@@ -428,8 +428,9 @@ def test_a_text_is_masked_and_nothing_else(text: str, masked: str) -> None:
     chat, message = built(ChatCompletionChunk, {"id": "c", "choices": [choice]}), built(RawMessageStreamEvent, content)
     cases: list[tuple[Any, Any]] = [(ChatPort(), chat), (MessagesPort(), message)]
     for port, chunk in cases:
-        assert isinstance(port, MaskingPort)
-        replaced = port.replaced(chunk, masked, SHOWN)
+        masking = port
+        assert isinstance(masking, MaskingPort)
+        replaced = masking.replaced(chunk, masked, SHOWN)
         assert port.facts(replaced) == Facts(masked)
         assert port.facts(chunk).text == text
     assert ChatPort().replaced(chat, masked, SHOWN).choices[0].delta.role == "assistant"

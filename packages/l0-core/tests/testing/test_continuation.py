@@ -1,6 +1,7 @@
 """Asked to go on, the provider does as models do: exactly under identical wording, imperfectly under varied."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from by_hand import QUESTION, ask
@@ -86,7 +87,7 @@ def test_a_complete_answer_that_is_to_be_gone_on_with_ends_after_the_words(provi
 
 
 def test_vllm_is_asked_for_a_prefix_in_its_own_way(provider: FaultyProvider) -> None:
-    more = {"continue_final_message": True, "add_generation_prompt": False}
+    more: Any = {"continue_final_message": True, "add_generation_prompt": False}
     heard = ask(provider, [*QUESTION, {"role": "assistant", "content": CUT}], **more)
     assert heard.text == WHOLE[len(CUT) :]
 

@@ -50,21 +50,21 @@ class Call:
     def stream(self, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         """Return one clean stream."""
         opening = partial(self._open_stream, manager and HeldTokens(manager, self._tokens))
-        stream: Stream[ChatGenerationChunk] = l0_core.stream(*self._targets(opening), port=self._port, **self._options)
+        stream: Stream[ChatGenerationChunk] = self._begin(l0_core.stream, opening)
         return iter(stream) if manager is None else self._telling(stream, manager)
 
     def astream(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncIterator[ChatGenerationChunk]:
         """Return one clean stream, to be awaited."""
         opening = partial(self._aopen_stream, manager and AsyncHeldTokens(manager, self._tokens))
         stream: AsyncStream[ChatGenerationChunk]
-        stream = l0_core.astream(*self._targets(opening), port=self._port, **self._options)
+        stream = self._begin(l0_core.astream, opening)
         return aiter(stream) if manager is None else self._atelling(stream, manager)
 
     def generate(self, manager: CallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer."""
         opening = partial(self._open_result, manager and HeldTokens(manager, self._tokens))
         stream: Stream[ChatResult]
-        stream = l0_core.stream(*self._targets(opening, whole=True), port=RESULTS, streamed=False, **self._options)
+        stream = self._begin(l0_core.stream, opening, whole=True)
         (result,) = stream
         if manager is not None:
             for token, chunk, keywords in self._tokens.told:
@@ -75,7 +75,7 @@ class Call:
         """Return one whole answer, awaited."""
         opening = partial(self._aopen_result, manager and AsyncHeldTokens(manager, self._tokens))
         stream: AsyncStream[ChatResult]
-        stream = l0_core.astream(*self._targets(opening, whole=True), port=RESULTS, streamed=False, **self._options)
+        stream = self._begin(l0_core.astream, opening, whole=True)
         (result,) = [result async for result in stream]
         if manager is not None:
             for token, chunk, keywords in self._tokens.told:
@@ -83,6 +83,12 @@ class Call:
         return self._marked(result, stream.result)
 
     # What they share -------------------------------------------------------------------------------------------------
+
+    def _begin(self, start: Callable[..., Any], opening: Callable[..., Any], *, whole: bool = False) -> Any:
+        """Start a session over the wrapped model and its fallbacks."""
+        first, *fallbacks = self._targets(opening, whole=whole)
+        port = RESULTS if whole else self._port
+        return start(first, fallbacks=fallbacks, port=port, streamed=not whole, **self._options)
 
     @property
     def _options(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -39,7 +40,7 @@ class Endpoint:
         """Return what is known of the endpoint that `model`, called with `kwargs`, reaches."""
         kinds = {kind.__name__ for kind in type(model).__mro__}
         profile: Mapping[str, Any] = model.profile or {}
-        name, address = _model_name(model, kwargs), _address(model)
+        name, address = model_name(model, kwargs), _address(model)
         terminal: Terminal = "end_of_stream"
         prefill: bool | None = None
         reasons = bool(profile.get("reasoning_output"))
@@ -58,7 +59,8 @@ class Endpoint:
         )
 
 
-def _model_name(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str:
+def model_name(model: BaseChatModel, kwargs: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Return how a provider calls the model."""
     candidates = (kwargs.get("model"), *(getattr(model, name, None) for name in _NAMES))
     return next((name for name in candidates if isinstance(name, str) and name), "model")
 

@@ -22,14 +22,18 @@ from l0_core import Lifecycle
 from l0_core._settings import PolicyLike, is_disabled
 from l0_langchain._call import Call, takes_manager
 from l0_langchain._candidate import candidates_of, has_own, leaf_of
-from l0_langchain._endpoint import Terminal
+from l0_langchain._endpoint import Terminal, model_name
 from l0_langchain._protection import Protection, asked_for
+from l0_langchain._report import Found, ProtectionReport
 from l0_langchain._twin import put_state, state_of
 
 ModelT = TypeVar("ModelT", bound="L0ChatModel")
 
 _KEY = "_l0"
 """Where an object keeps its protection: among its private attributes, which every copy takes along."""
+
+_BEFORE = "_l0_before"
+"""Where an object that was protected in place keeps what it had before: its protection, or nothing."""
 
 if TYPE_CHECKING:
     from abc import ABCMeta as _ModelMeta
@@ -95,6 +99,12 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
             run_manager: CallbackManagerForLLMRun | None = None,
             **kwargs: Any,
         ) -> ChatResult: ...
+
+    @property
+    def l0_report(self) -> ProtectionReport:
+        """What is protected: the model itself, and its fallbacks."""
+        others = (label_of(each.model) for each in protection_of(self).fallbacks)
+        return ProtectionReport(tuple(Found("model", name, "protected") for name in (label_of(self), *others)))
 
     def with_policy(self, policy: PolicyLike) -> Self:
         """Return the same model under another policy."""
@@ -299,7 +309,11 @@ def _compose(kind: type[BaseChatModel]) -> type[L0ChatModel]:
         methods["bind_tools"] = _binding(kind)
     names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     meta: type = _Composing if issubclass(_Composing, type(kind)) else type("_Composing", (_Composing, type(kind)), {})
-    return cast("type[L0ChatModel]", meta(kind.__name__, (L0ChatModel, kind), {**names, **methods}))
+    made = meta(kind.__name__, (L0ChatModel, kind), {**names, **methods})
+    for events, stream in (("_stream_chat_model_events", "_stream"), ("_astream_chat_model_events", "_astream")):
+        if getattr(kind, events, None) is not None and stream in methods:
+            setattr(made, events, None)  # The framework makes events of the stream, which is protected.
+    return cast("type[L0ChatModel]", made)
 
 
 def wrapped_class(kind: type[BaseChatModel]) -> type[BaseChatModel]:
@@ -315,7 +329,56 @@ def protection_of(model: L0ChatModel) -> Protection:
 def _protect(model: BaseChatModel, protection: Protection) -> None:
     """Give an object of a composed class its protection."""
     private = {**(model.__pydantic_private__ or {}), _KEY: protection}
+    private.pop(_BEFORE, None)
     object.__setattr__(model, "__pydantic_private__", private)
+
+
+def unwrapped(model: BaseChatModel) -> type[BaseChatModel]:
+    """Return the class whose methods reach the provider of a model."""
+    return wrapped_class(type(model))
+
+
+def label_of(model: BaseChatModel) -> str:
+    """Return the name of a model's class, and its own."""
+    return f"{unwrapped(model).__name__}/{model_name(model)}"
+
+
+def protect_in_place(model: BaseChatModel, protection: Protection) -> None:
+    """Protect a model itself, and with it everywhere it is held."""
+    before = None
+    if isinstance(model, L0ChatModel):
+        before = (model.__pydantic_private__ or {}).get(_BEFORE, protection_of(model))
+    object.__setattr__(model, "__class__", class_for(type(model)))
+    _protect(model, protection)
+    (model.__pydantic_private__ or {})[_BEFORE] = before
+
+
+def is_in_place(found: Any) -> bool:
+    """Return whether an object was protected itself, and may be what it was again."""
+    private = getattr(found, "__pydantic_private__", None) or getattr(found, "__dict__", {})
+    return _BEFORE in private
+
+
+def restore(model: L0ChatModel) -> None:
+    """Make a model that was protected in place what it was before."""
+    private = {**(model.__pydantic_private__ or {})}
+    before = private.pop(_BEFORE, None)
+    if before is None:
+        del private[_KEY]
+        object.__setattr__(model, "__class__", wrapped_class(type(model)))
+    else:
+        private[_KEY] = before
+    object.__setattr__(model, "__pydantic_private__", private or None)
+
+
+def bare(model: L0ChatModel) -> BaseChatModel:
+    """Return the model that was wrapped: another object, and the same state."""
+    kind = wrapped_class(type(model))
+    made = kind.__new__(kind)
+    put_state(made, state_of(model))
+    private = {name: value for name, value in (model.__pydantic_private__ or {}).items() if name not in {_KEY, _BEFORE}}
+    object.__setattr__(made, "__pydantic_private__", private or None)
+    return made
 
 
 def _given(model: Any, protection: Protection) -> Any:
@@ -368,7 +431,7 @@ def wrap(
             raise TypeError(f"model must be a chat model, not {type(model).__name__}; for anything else see `protect`")
     inner = model if isinstance(model, BaseChatModel) else cast("tuple[BaseChatModel, Any]", leaf_of(model))[0]
     said = protection_of(inner) if isinstance(inner, L0ChatModel) else Protection()
-    candidates = [made for each in fallbacks for made in candidates_of(each, lambda m: wrapped_class(type(m)))]
+    candidates = [made for each in fallbacks for made in candidates_of(each, unwrapped)]
     said = said.changed(
         policy=policy, fallbacks=tuple(candidates), on=on, tenant=tenant, prefill=prefill, terminal=terminal
     )

@@ -1,6 +1,6 @@
 """What a model is protected with."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from json import dumps, loads
 from typing import Any, Self
@@ -45,11 +45,16 @@ class Protection:
         """Return it with what is not `None`, and not empty, in the place of what was."""
         return replace(self, **{name: value for name, value in changes.items() if value not in (None, ())}).checked()
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """What is said, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_said"}
+        return self.said
 
 
 @lru_cache(maxsize=256)

@@ -4,9 +4,9 @@ from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from langchain_core.language_models import BaseChatModel
+from pydantic import BaseModel
 
-ModelT = TypeVar("ModelT", bound=BaseChatModel)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 STATE = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 """The slots that make up a pydantic object."""
@@ -19,18 +19,18 @@ _patient: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 """A provider's client, and the same client with its own retries off. Both share the connections."""
 
 
-def put_state(made: BaseChatModel, state: dict[str, Any]) -> None:
+def put_state(made: BaseModel, state: dict[str, Any]) -> None:
     """Make `state` the state of a pydantic object that has none of its own."""
     for slot, value in state.items():
         object.__setattr__(made, slot, value)
 
 
-def state_of(model: BaseChatModel) -> dict[str, Any]:
+def state_of(model: BaseModel) -> dict[str, Any]:
     """Return the state of a pydantic object, not copied."""
     return {slot: getattr(model, slot) for slot in STATE}
 
 
-def twin_of(model: BaseChatModel, kind: type[ModelT], *, is_async: bool, tokens_shown: int = 0) -> ModelT:
+def twin_of(model: BaseModel, kind: type[ModelT], *, is_async: bool, tokens_shown: int = 0) -> ModelT:
     """Return an object of `kind` with the state of `model`, for one attempt.
 
     Where nothing has to differ the state is shared, so that a model which counts in its own fields goes on counting.
@@ -52,7 +52,7 @@ def twin_of(model: BaseChatModel, kind: type[ModelT], *, is_async: bool, tokens_
     return twin
 
 
-def _without_retries(model: BaseChatModel, kind: type[BaseChatModel], *, is_async: bool) -> dict[str, Any]:
+def _without_retries(model: BaseModel, kind: type[BaseModel], *, is_async: bool) -> dict[str, Any]:
     fields, changes = model.__dict__, {}
     for name in _ASYNC_CLIENTS if is_async else _CLIENTS:
         if name not in fields and isinstance(getattr(kind, name, None), cached_property):

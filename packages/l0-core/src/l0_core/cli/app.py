@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import doctor, export, fork, prune, replay, runs, sessions, show, verify
+from l0_core.cli import chaos, demo, doctor, export, fork, policy, prune, replay, runs, sessions, show, verify
 
 app = typer.Typer(
     name="l0",
@@ -12,6 +12,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("chaos")(chaos.command)
+app.command("demo")(demo.command)
 app.command("runs")(runs.command)
 app.command("sessions")(sessions.command)
 app.command("show")(show.command)
@@ -22,6 +24,7 @@ app.command("export")(export.command)
 app.command("import")(export.import_command)
 app.command("prune")(prune.command)
 app.command("doctor")(doctor.command)
+app.command("policy")(policy.command)
 
 
 @app.callback()

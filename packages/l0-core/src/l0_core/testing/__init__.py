@@ -17,15 +17,18 @@ __all__ = [
     "StoreSuite",
     "Template",
     "ToolCall",
+    "VirtualTime",
     "ameasure",
     "faults",
     "measure",
     "samples",
     "store_suite",
+    "virtual_time",
 ]
 
 if TYPE_CHECKING:
     from l0_core.testing import faults, samples, store_suite
+    from l0_core.testing.clock import VirtualTime, virtual_time
     from l0_core.testing.conversation import Message, Request
     from l0_core.testing.meter import Report, ameasure, measure
     from l0_core.testing.phrasing import Template
@@ -50,11 +53,13 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
             "StoreSuite": ".store_suite:StoreSuite",
             "Template": ".phrasing:Template",
             "ToolCall": ".reply:ToolCall",
+            "VirtualTime": ".clock:VirtualTime",
             "ameasure": ".meter:ameasure",
             "faults": ".faults:",
             "measure": ".meter:measure",
             "samples": ".samples:",
             "store_suite": ".store_suite:",
+            "virtual_time": ".clock:virtual_time",
         },
     )
     del lazy

@@ -11,6 +11,7 @@ import struct
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from l0_core.testing.conversation import Ending
 
-__all__ = ["Connection", "Observer", "RawRequest", "Server"]
+__all__ = ["Connection", "Observer", "RawRequest", "Server", "outwait"]
 
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 HEADER_BYTES_MAX: Final = 64 * 1024
@@ -66,6 +67,21 @@ class Observer(Protocol):
 
 class _Gone(Exception):  # noqa: N818 - no failure: the client left
     """The client left, or the server is closing."""
+
+
+_stalls: Final[deque[Connection]] = deque()
+
+
+def outwait() -> bool:
+    """Whether some answer of this process stalls without end and nobody gave up on it yet; if so, now somebody has.
+
+    Each stall is given up on once: its connection may stay open for long after the client lost interest.
+    """
+    try:
+        _stalls.popleft()
+    except IndexError:
+        return False
+    return True
 
 
 class Server:
@@ -277,9 +293,7 @@ class Connection:
                 observer.sending(step)
                 self._send(step.data, chunked=framing == "chunked")
             case Pause():
-                if step.seconds is None:
-                    observer.stalled()
-                self._pause(step, chunked=framing == "chunked")
+                self._pause_or_stall(step, observer, chunked=framing == "chunked")
 
     def stream(self, head: Head, parts: Iterable[bytes]) -> Ending:
         """Send what `parts` yields as it comes; an `OSError` it raises breaks the connection as it broke there."""
@@ -361,6 +375,18 @@ class Connection:
             raise _Gone
         if data:
             self._socket.sendall(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+
+    def _pause_or_stall(self, pause: Pause, observer: Observer, *, chunked: bool) -> None:
+        if pause.seconds is not None:
+            self._pause(pause, chunked=chunked)
+            return
+        observer.stalled()
+        _stalls.append(self)
+        try:
+            self._pause(pause, chunked=chunked)
+        finally:
+            with contextlib.suppress(ValueError):  # it was given up on
+                _stalls.remove(self)
 
     def _pause(self, pause: Pause, *, chunked: bool) -> None:
         ends = math.inf if pause.seconds is None else time.monotonic() + pause.seconds
