@@ -144,7 +144,7 @@ def texts_in(value: object) -> list[str]:
             case list() as items:
                 waiting.extend(reversed(items))
             case dict() as fields:
-                waiting.extend(reversed(list(fields.values())))
+                waiting.extend(reversed([item for name, item in fields.items() if name != _TAG]))
             case _:
                 pass
     return found

@@ -30,6 +30,12 @@ class _Scaled:
     async def wait_async(self, until: int) -> None:
         await self._real.wait_async(int(until / self._speed))
 
+    def patience(self, until: int) -> float:
+        return self._real.patience(int(until / self._speed))
+
+    def of_session(self) -> "_Scaled":
+        return self
+
 
 @told
 def command(
