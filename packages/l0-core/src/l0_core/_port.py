@@ -129,6 +129,14 @@ class MaskingPort(Protocol[ChunkT]):
         """Return the chunk with `text` in the place of its own."""
 
 
+@runtime_checkable
+class FollowingPort(Protocol[ChunkT]):
+    """What a port can do besides, whose chunks have an identity that an answer keeps across its seams."""
+
+    def follow(self, before: ChunkPort[ChunkT], last: ChunkT, text: str) -> None:
+        """Go on from what the consumer has been given: `last` of `before`'s chunks, and `text` in all."""
+
+
 class Unsent(Exception):  # noqa: N818 - it says what became of the call
     """A source raises this, from the actual error, where nothing was sent yet: the call itself is wrong.
 

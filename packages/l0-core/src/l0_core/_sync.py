@@ -335,6 +335,7 @@ class _Runner:
             if not signal:
                 if not passed:
                     drive.passed = passed = True
+                drive.given = chunk
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)
@@ -421,6 +422,7 @@ class _Runner:
             if not signal:
                 if not passed:
                     drive.passed = passed = True
+                drive.given = chunk
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)
