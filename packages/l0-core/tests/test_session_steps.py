@@ -283,3 +283,22 @@ def test_a_fork_asks_anew_for_the_answer_it_was_cut_in(journal: Journal) -> None
     assert play("cut") == TEXT
     assert len(model.attempts) == 2
     assert play("job") == TEXT
+
+
+def test_an_answer_that_is_begun_before_it_is_read_is_given_again_whole(journal: Journal) -> None:
+    model = Model()
+
+    async def source(attempt: Attempt) -> AsyncIterator[Any]:
+        for piece in model(attempt):
+            yield piece
+
+    async def play() -> list[Any]:
+        async with l0_core.run("job", journal=journal):
+            begun = await l0_core.astream(source).begin()
+            return [*l0_core.stream(model).begin(), *[chunk async for chunk in begun]]
+
+    first = asyncio.run(play())
+    again = asyncio.run(play())
+    assert len(first) == len(again) == 2 * len(GIVEN)
+    assert [chunk for chunk in again if isinstance(chunk, str)] == PIECES * 2
+    assert len(model.attempts) == 2

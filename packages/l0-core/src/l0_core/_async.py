@@ -67,6 +67,8 @@ class AsyncStream(Generic[ChunkT]):
 
         Nothing is read before the first chunk is asked for. What a retry could heal is left to the iteration.
         """
+        if self._drive.is_given_again:  # What was recorded needs no opening.
+            return self
         self._runner.begins = True
         await anext(self._chunks)
         return self

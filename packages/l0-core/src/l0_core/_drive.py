@@ -130,6 +130,9 @@ Step = Emit | Open | Close | Queue | Check | Tell | Settle | Pause
 class Drive:
     """One session, on its way through the engine."""
 
+    is_given_again = False
+    """Whether it begins with what was recorded of it."""
+
     def __init__(
         self,
         sources: Sequence[Target],

@@ -288,6 +288,8 @@ class Again(Drive):
         errors: What a framework raises in place of an error of L0.
     """
 
+    is_given_again = True
+
     def __init__(
         self,
         recorded: Recorded,

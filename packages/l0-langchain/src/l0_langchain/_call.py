@@ -93,7 +93,8 @@ class Call:
     @property
     def _options(self) -> dict[str, Any]:
         said = self._protection
-        return {"policy": said.native, "on": said.on, "tenant": said.tenant, "errors": MODEL_ERRORS}
+        given = {"messages": self._messages, "stop": self._stop, **self._kwargs}
+        return {"policy": said.native, "on": said.on, "tenant": said.tenant, "errors": MODEL_ERRORS, "input": given}
 
     def _targets(self, opening: Callable[..., Any], *, whole: bool = False) -> Iterator[Target]:
         """Yield the targets, the wrapped model first."""
