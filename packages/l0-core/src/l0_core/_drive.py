@@ -178,8 +178,8 @@ class Drive:
                         yield Emit(self.fit(self.held.popleft()))
                 case "cut", start, end:
                     yield Emit(self._cut(self.held.popleft(), start, end))
-                case "mask", text:
-                    yield Emit(self._replaced(self.held.popleft(), text))
+                case "mask", text, at:
+                    yield Emit(self._replaced(self.held.popleft(), text, at))
                 case "drop", count:
                     for _ in range(count):
                         self.held.popleft()
@@ -280,12 +280,14 @@ class Drive:
         self.passed = True
         return self._port_of(chunk).cut(chunk, start, end, self)
 
-    def _replaced(self, chunk: Any, text: str) -> Any:
+    def _replaced(self, chunk: Any, text: str, at: int) -> Any:
         self.passed = True
         port = self._port_of(chunk)
         if not isinstance(port, MaskingPort):
             raise PolicyError(f"the policy masks, which chunks of {type(chunk).__name__} cannot be: use severity error")
-        return port.replaced(chunk, text, self)
+        replaced = port.replaced(chunk, text, _Before(self, at))
+        self.seamed |= getattr(port, "grows", False)
+        return replaced
 
     def _port_of(self, chunk: Any) -> ChunkPort[Any]:
         port = self.port
@@ -533,6 +535,21 @@ def failure_of(result: Result, errors: ErrorClasses, status: str | None = None) 
     faults = ", ".join(f"{fault.fault}@{fault.target}" for fault in result.faults[-5:]) or "none"
     head = f"{result.attempts} attempt{'s' if result.attempts != 1 else ''}, last faults: {faults}"
     return kind(f"{what} (session {result.session_id}; {head})", result)
+
+
+class _Before:
+    """What the consumer has before a chunk: others may have been released with it."""
+
+    __slots__ = ("_at", "_drive", "seamed")
+
+    def __init__(self, drive: Drive, at: int) -> None:
+        self._drive = drive
+        self._at = at
+        self.seamed = drive.seamed
+
+    @property
+    def text(self) -> str:
+        return self._drive.text.encode()[: self._at].decode()
 
 
 def _validates(user: object) -> TypeGuard[Validation]:
