@@ -318,6 +318,8 @@ class Drive:
         target, final = self._names[checking.target], checking.at_end
         shown = [(rule, checking.window) for rule in checking.on_window]
         shown += [(rule, checking.whole) for rule in checking.on_whole]
+        if any(rule not in self._users for rule, _ in shown):
+            raise PolicyError("the policy names guards of your own and lacks their functions: make it with Policy")
         asked = [(rule, partial(self._users[rule].ask, Piece(text, final, target))) for rule, text in shown]
         return Check(attempt, number, asked)
 

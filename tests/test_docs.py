@@ -1,0 +1,28 @@
+"""What the pages show runs as it stands."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from l0_core import _clock
+
+DOCS = Path(__file__).parents[1] / "docs"
+SNIPPETS = [
+    pytest.param(page.name, snippet, id=f"{page.stem}-{place}")
+    for page in sorted(DOCS.glob("*.md"))
+    for place, snippet in enumerate(
+        re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    )
+]
+
+
+@pytest.mark.parametrize(("page", "snippet"), SNIPPETS)
+def test_a_snippet_runs(page: str, snippet: str) -> None:
+    names: dict[str, Any] = {"__name__": "snippet"}
+    _clock.run_by(_clock.VirtualClock())
+    try:
+        exec(compile(snippet, page, "exec"), names)  # noqa: S102 - our own pages
+    finally:
+        _clock.run_by(None)
