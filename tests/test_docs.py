@@ -9,12 +9,11 @@ import pytest
 from l0_core import _clock
 
 DOCS = Path(__file__).parents[1] / "docs"
+SNIPPET = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SNIPPETS = [
     pytest.param(page.name, snippet, id=f"{page.stem}-{place}")
     for page in sorted(DOCS.glob("*.md"))
-    for place, snippet in enumerate(
-        re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    )
+    for place, snippet in enumerate(SNIPPET.findall(page.read_text(encoding="utf-8")))
 ]
 
 
