@@ -23,6 +23,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from l0_core import Attempt, Facts, LogProb, Opaque, ToolCall, ToolFragment, Usage
+from l0_core._port import Shown
 from l0_llamaindex._raw import NOTHING, Finish, block_event_of, finish_of, refuses, usage_of
 
 ResponseT = TypeVar("ResponseT", ChatResponse, CompletionResponse)
@@ -98,6 +99,9 @@ def _calls(blocks: Sequence[ContentBlock]) -> list[ToolCallBlock]:
 class _Port:
     """What both kinds of response have in common. One for each session: it remembers what the consumer was given."""
 
+    grows = True
+    """Each response has all of the text so far: after one was altered, all are."""
+
     def __init__(self, *, whole: bool = False) -> None:
         self._whole = whole
         self._shown = ""
@@ -108,6 +112,8 @@ class _Port:
         self._calls = _Calls()
         self._parts = 0
         self._refused = False
+        self._counts = False
+        """Whether `_shown` is all of what the consumer has: from the first chunk of this attempt that was altered."""
 
     def begin(self, attempt: Attempt) -> None:
         """Forget the attempt before this one, but not what the consumer has."""
@@ -119,6 +125,14 @@ class _Port:
         self._calls = _Calls()
         self._parts = 0
         self._refused = False
+        self._counts = False
+
+    def _count(self, text: str, shown: Shown) -> None:
+        """Note a text that is given in the place of another."""
+        if not self._counts:
+            self._shown = shown.text
+            self._counts = True
+        self._shown += text
 
     def final(self, metadata: Mapping[str, object]) -> None:
         """Put the metadata on the last response there was.
@@ -200,6 +214,7 @@ class ChatPort(_Port):
         if chunk.delta is None:
             return chunk
         piece = chunk.delta[start:end]
+        self._counts = True
         self._shown += piece
         message = chunk.message.model_copy(
             update={
@@ -211,6 +226,21 @@ class ChatPort(_Port):
         fitted = chunk.model_copy(update={"message": message, "delta": piece, "additional_kwargs": kwargs})
         self._last = fitted
         return fitted
+
+    def replaced(self, chunk: ChatResponse, text: str, shown: Shown) -> ChatResponse:
+        """Return the chunk with another text. Its raw form, which has its own, goes; so do log-probabilities."""
+        self._count(text, shown)
+        message = chunk.message.model_copy(
+            update={
+                "blocks": self._joined(chunk.message.blocks),
+                "additional_kwargs": self._with_ids(chunk.message.additional_kwargs),
+            }
+        )
+        kwargs = self._summed(chunk.additional_kwargs)
+        delta = None if chunk.delta is None else text
+        changes = {"message": message, "delta": delta, "additional_kwargs": kwargs, "raw": None, "logprobs": None}
+        self._last = replaced = chunk.model_copy(update=changes)
+        return replaced
 
     @property
     def reset(self) -> ChatResponse:
@@ -308,11 +338,21 @@ class CompletionPort(_Port):
         if chunk.delta is None:
             return chunk
         piece = chunk.delta[start:end]
+        self._counts = True
         self._shown += piece
         kwargs = self._summed(chunk.additional_kwargs)
         fitted = chunk.model_copy(update={"text": self._shown, "delta": piece, "additional_kwargs": kwargs})
         self._last = fitted
         return fitted
+
+    def replaced(self, chunk: CompletionResponse, text: str, shown: Shown) -> CompletionResponse:
+        """Return the chunk with another text. Its raw form, which has its own, goes; so do log-probabilities."""
+        self._count(text, shown)
+        delta = None if chunk.delta is None else text
+        kwargs = self._summed(chunk.additional_kwargs)
+        changes = {"text": self._shown, "delta": delta, "additional_kwargs": kwargs, "raw": None, "logprobs": None}
+        self._last = replaced = chunk.model_copy(update=changes)
+        return replaced
 
     @property
     def reset(self) -> CompletionResponse:
