@@ -73,6 +73,11 @@ struct Window {
     folded_anchor: Vec<char>,
     /// What was shown, folded, up to its end: the last part of it that matters.
     folded_shown: Vec<char>,
+    /// Which of its characters are capitals.
+    shown_capitals: Vec<bool>,
+    /// What stands before the anchor in its line, folded, and how many lines are before that, blank ones left out.
+    line_head: Vec<char>,
+    lines_before: usize,
     shown_space: String,
     /// The signs of emphasis it ends with.
     shown_emphasis: String,
@@ -95,11 +100,20 @@ impl Seam {
     /// The target was asked to repeat the anchor of what was shown.
     pub(crate) fn prompt(shown: &str, anchor: &str, rules: &Continuation) -> Self {
         let body = shown.trim_end();
-        let folded_shown: Vec<char> = fold(tail(body, LOOK_BACK_CHARS)).into_iter().map(|(c, _)| c).collect();
+        let recent = tail(body, LOOK_BACK_CHARS);
+        let (folded_shown, shown_capitals) = fold(recent)
+            .into_iter()
+            .map(|(c, end)| (c, recent[..end].chars().next_back().is_some_and(char::is_uppercase)))
+            .unzip();
+        let before = &body[..body.len().saturating_sub(anchor.len())];
+        let line = before.rfind('\n').map_or(0, |at| at + 1);
         let window = Window {
             anchor: anchor.to_owned(),
             folded_anchor: fold(anchor).into_iter().map(|(c, _)| c).collect(),
             folded_shown,
+            shown_capitals,
+            line_head: fold(&before[line..]).into_iter().map(|(c, _)| c).collect(),
+            lines_before: before[..line].lines().filter(|line| !line.trim().is_empty()).count(),
             shown_space: shown[body.len()..].to_owned(),
             shown_emphasis: body[body.trim_end_matches(is_emphasis).len()..].to_owned(),
             in_fence: is_in_fence(shown),
@@ -253,16 +267,16 @@ impl Window {
         let limit = head.char_indices().nth(self.hold_chars).map(|(at, _)| at);
         let view = View { text: &head[..limit.unwrap_or(head.len())], complete: last || limit.is_some() };
         let mut starts = self.starts(view.text);
-        if let Some(look) = starts.next().and_then(|first| self.exactly(view, first)) {
+        if let Some(look) = starts.next().and_then(|first| self.exactly(view, 0, first)) {
             return look;
         }
         if let Some(look) = starts_over(restart, head, last) {
             return look;
         }
-        let mut places = self.starts(view.text);
-        if let Some(look) =
-            places.find_map(|start| self.exactly(view, start).or_else(|| self.loosely(view, start)))
-        {
+        let mut places = self.starts(view.text).enumerate();
+        if let Some(look) = places.find_map(|(lines, start)| {
+            self.exactly(view, lines, start).or_else(|| self.loosely(view, lines, start))
+        }) {
             return look;
         }
         if !view.complete {
@@ -273,8 +287,11 @@ impl Window {
         partly.unwrap_or(Look::Failed(Misfit::AnchorMissing))
     }
 
-    /// The words stand at `start`, letter for letter, or may come to.
-    fn exactly(&self, view: View<'_>, start: usize) -> Option<Look> {
+    /// The words stand at `start`, behind so many lines, letter for letter, or may come to.
+    fn exactly(&self, view: View<'_>, lines: usize, start: usize) -> Option<Look> {
+        if self.may_be_anew(lines, 0) {
+            return None;
+        }
         let lead = opening(&view.text[start..], &self.anchor);
         let text = &view.text[start + lead..];
         if text.starts_with(&self.anchor) {
@@ -285,9 +302,9 @@ impl Window {
     }
 
     /// The words stand at or behind `start`, in other case, spacing, quotes or emphasis.
-    fn loosely(&self, view: View<'_>, start: usize) -> Option<Look> {
+    fn loosely(&self, view: View<'_>, lines: usize, start: usize) -> Option<Look> {
         let lead = opening(&view.text[start..], &self.anchor);
-        let end = start + lead + self.find_loosely(&view.text[start + lead..])?;
+        let end = start + lead + self.find_loosely(&view.text[start + lead..], lines)?;
         Some(self.join_after_emphasis(view, &view.text[start..start + lead], end, Method::AnchorLoosely))
     }
 
@@ -325,7 +342,7 @@ impl Window {
     }
 
     /// The end of the anchor in `text`, where what precedes it there was shown before it as well.
-    fn find_loosely(&self, text: &str) -> Option<usize> {
+    fn find_loosely(&self, text: &str, lines: usize) -> Option<usize> {
         let folded = fold(text);
         let anchor = &self.folded_anchor;
         let before = &self.folded_shown[..self.folded_shown.len().saturating_sub(anchor.len())];
@@ -336,8 +353,15 @@ impl Window {
             }
             let led_in = place <= before.len()
                 && before[before.len() - place..].iter().eq(folded[..place].iter().map(|(c, _)| c));
-            led_in.then(|| folded[place + anchor.len() - 1].1)
+            (led_in && !self.may_be_anew(lines, place)).then(|| folded[place + anchor.len() - 1].1)
         })
+    }
+
+    /// Whether words found behind so many lines, led in by so many characters, may be those of an answer begun anew in
+    /// other words. Its lines are about as many: what is at the start of a line there was so in the text shown.
+    fn may_be_anew(&self, lines: usize, led_in: usize) -> bool {
+        let head = &self.line_head[..self.line_head.len().saturating_sub(led_in)];
+        lines > 0 && (1..=lines + 1).contains(&self.lines_before) && !head.iter().any(|c| c.is_alphabetic())
     }
 
     /// The end of the longest beginning of `text` that the text shown ends with, if it cannot be chance.
@@ -353,7 +377,15 @@ impl Window {
         let words: Vec<char> = found.iter().map(|&(c, _)| c).collect();
         // Words that stand in two places of what was shown do not tell which of them is repeated.
         let tells = || is_aperiodic(&words) && stands_once(&words, &shown.iter().collect::<String>());
-        (length >= self.overlap_chars && tells()).then(|| found.last().map(|&(_, end)| end)).flatten()
+        // A sentence that begins with words shown inside of one is the first of another answer.
+        let begins = || {
+            text.trim_start().starts_with(char::is_uppercase)
+                && !self.shown_capitals[shown.len().saturating_sub(length)..]
+                    .first()
+                    .is_some_and(|capital| *capital)
+        };
+        let repeats = length >= self.overlap_chars && tells() && !begins();
+        repeats.then(|| found.last().map(|&(_, end)| end)).flatten()
     }
 
     /// Where the repeated words may begin: at the start, after one line of preamble, after a fence opened again.

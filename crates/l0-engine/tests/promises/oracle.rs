@@ -127,14 +127,35 @@ pub(crate) fn prompted(shown: &str, anchor: &str, answer: &str) -> Option<String
         return rerun(shown, answer);
     }
     let ends_shown = folded(&last_chars(shown.trim_end(), BACK));
-    for &start in &places {
-        let place = exactly(&held, start, anchor).or_else(|| loosely(&held, start, anchor, &ends_shown));
+    for (lines, &start) in places.iter().enumerate() {
+        let place = [exactly(&held, start, anchor), loosely(&held, start, anchor, &ends_shown)]
+            .into_iter()
+            .flatten()
+            .find(|(lead, end)| !is_anew(lines, &held[start + lead.len()..*end], shown, anchor));
         if let Some((lead, end)) = place {
             return Some(joined(shown, answer, &lead, end));
         }
     }
     let (lead, end) = partly(&held, places[0], anchor, &ends_shown)?;
-    Some(joined(shown, answer, &lead, end))
+    let repeated = &held[places[0] + lead.len()..end];
+    let tails = || shown.trim_end().char_indices().rev().map(|(at, _)| &shown[at..]);
+    let wanted = folded(repeated).len();
+    let same = tails().find(|tail| folded(tail.trim_end()).len() >= wanted)?;
+    let begins =
+        repeated.trim_start().starts_with(char::is_uppercase) && !same.starts_with(char::is_uppercase);
+    (!begins).then(|| joined(shown, answer, &lead, end))
+}
+
+/// Whether what is repeated behind so many lines begins a line of the text shown that has about as many before it: an
+/// answer begun anew in other words has it there, too.
+fn is_anew(lines: usize, repeated: &str, shown: &str, anchor: &str) -> bool {
+    let before = shown.trim_end().strip_suffix(anchor).unwrap_or_default();
+    let (above, head) = before.rsplit_once('\n').unwrap_or(("", before));
+    let above = above.lines().filter(|line| !line.trim().is_empty()).count();
+    let more = folded(repeated).len().saturating_sub(folded(anchor).len());
+    let head = folded(head);
+    let inside = head[..head.len().saturating_sub(more)].iter().any(|c| c.is_alphabetic());
+    lines > 0 && above >= 1 && above <= lines + 1 && !inside
 }
 
 /// Where repeated words may begin: at the start, behind a line, behind a fence that was opened again.
