@@ -29,8 +29,8 @@ SESSIONS: Final = 100_000
 OVER_LOOPBACK: Final = 2_000
 AT_ONCE: Final = 50
 LANES: Final = ("sync", "sync-off", "async")
-# Of 100,000 sessions with three attempts each some would end incomplete, as they should.
-PATIENT: Final = policy(retry={"attempts": 12, "max_retries": 30})
+# With three attempts each, and the usual retry budget, some of 100,000 sessions would end incomplete, as they should.
+PATIENT: Final = policy(retry={"attempts": 12, "max_retries": 30}, budget={"tokens": 1_000_000})
 # What is left of the first sessions is warmth: pools, caches, arenas. After them nothing may grow.
 WARM: Final = SESSIONS // 10
 GROWTH_BYTES_MAX: Final = 8 * 1024 * 1024

@@ -192,6 +192,7 @@ class Drive:
         opening = self.session.opening()
         assert opening is not None, "the engine has just asked for it"  # noqa: S101 - an invariant of the engine
         self.attempt = number
+        self.clock.opens()
         self.seamed = self.passed
         if not self._fixed_port:
             self.port = None
