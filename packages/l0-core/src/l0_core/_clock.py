@@ -69,11 +69,11 @@ class VirtualClock:
     are no silence to another that is reading meanwhile.
 
     Args:
-        stalls: Asked when a read has been pending for a while whether nothing more will come by itself to an attempt
-            that was opened at this real moment: then the clock that runs meanwhile is at its end at once, too.
+        stalls: Asked when a read has been pending for a while whether nothing more will come by itself, as far as is
+            known of what happened between two real moments: then the clock that runs is at its end at once, too.
     """
 
-    def __init__(self, stalls: Callable[[int], bool] = lambda _: False) -> None:
+    def __init__(self, stalls: Callable[[int, int], bool] = lambda _after, _before: False) -> None:
         self.waited = 0
         """Nanoseconds waited for so far, all sessions together."""
         self.stalls = stalls
@@ -147,7 +147,7 @@ class _SessionClock:
         moved = until - self._until
         if not 0 <= moved <= real - self._since:
             self._since, self._until, moved = real, until, 0
-        if real - self._since - moved >= _QUIET and self._time.stalls(self._opened):
+        if real - self._since - moved >= _QUIET and self._time.stalls(self._opened, real - _QUIET):
             self._go_to(until)
         return max(0.0, min((until - self.now()) / SECOND, _GLANCE))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from l0_core.testing.conversation import Ending
 
-__all__ = ["Connection", "Observer", "RawRequest", "Server", "stalls_since"]
+__all__ = ["Connection", "Observer", "RawRequest", "Server", "stalls_between"]
 
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 HEADER_BYTES_MAX: Final = 64 * 1024
@@ -71,12 +71,12 @@ class _Gone(Exception):  # noqa: N818 - no failure: the client left
 _stalls: Final[dict[Connection, int]] = {}
 
 
-def stalls_since(moment: int) -> bool:
-    """Whether some answer of this process stalls without end, and began to after that moment of `time.monotonic_ns`.
+def stalls_between(after: int, before: int) -> bool:
+    """Whether some answer of this process stalls without end, and began to between these `time.monotonic_ns`.
 
-    An older one is none of the caller's: its connection may stay open for long after its client lost interest.
+    One that is older than a request is not its answer: the connection may stay open long after its client gave up.
     """
-    return any(began >= moment for began in tuple(_stalls.values()))
+    return any(after <= began <= before for began in tuple(_stalls.values()))
 
 
 class Server:
