@@ -303,6 +303,7 @@ class Drive:
         self.attempt = number
         self.target = opening.target
         self._reasks += bool(opening.errors)
+        self.clock.opens()
         self.seamed = self.passed
         if self.given is not self._giver[0]:
             self._giver = self.given, self.port

@@ -482,6 +482,9 @@ class _Later:
     def patience(self, until: int) -> float:
         return self._machine.patience(until - self._ahead)
 
+    def opens(self) -> None:
+        self._machine.opens()
+
     def of_session(self) -> Clock:
         return self
 

@@ -16,6 +16,7 @@ def test_the_fixture_is_a_running_provider(faulty_provider: FaultyProvider) -> N
 
 
 def test_a_script_that_cannot_work_fails_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]")
     pytester.makepyfile(
         """
         import urllib.request, urllib.error
