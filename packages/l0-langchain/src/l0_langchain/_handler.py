@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from time import monotonic_ns
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
@@ -182,7 +181,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         call = self._running.get(run_id)
         if call is None:
             return
-        now = monotonic_ns()
+        now = clock().now()
         if call.tokens:
             gap = now - call.last
             if gap > call.gap:  # noqa: PLR1730 - a call of `max` for every token
@@ -383,7 +382,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         self._invocations.pop(run_id, None)
         if call is None:
             return
-        now = monotonic_ns()
+        now = clock().now()
         self.calls.append(
             Measured(
                 kind=call.kind,
@@ -438,7 +437,7 @@ class _Call:
         self.invocation = invocation
         self.is_bounded = is_bounded
         self.is_watched = False
-        self.began = self.first = self.last = monotonic_ns()
+        self.began = self.first = self.last = clock().now()
         self.gap = self.tokens = self.chars = 0
         self.usage = Usage()
         self.shadow: Shadow | None = None
