@@ -228,7 +228,12 @@ def test_a_side_effect_waits_until_its_intent_is_on_disk(
     monkeypatch.setattr(l0_core.Run, "barrier", lambda _: Ticket(events))
     world = World.new()
     do = world.do
-    monkeypatch.setattr(world, "do", lambda what: (events.append(f"done {what}"), do(what))[1])
+
+    def doing(what: object) -> object:
+        events.append(f"done {what}")
+        return do(what)
+
+    monkeypatch.setattr(world, "do", doing)
     play(world, journal)
     done = [place for place, event in enumerate(events) if event.startswith("done")]
     assert len(done) == 7

@@ -103,6 +103,7 @@ def test_it_fails_where_it_connects(story: pytest.Pytester, monkeypatch: pytest.
 
 def test_a_test_that_fails_is_not_kept(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeini("[pytest]")
     pytester.makepyfile(
         """
         import pytest
