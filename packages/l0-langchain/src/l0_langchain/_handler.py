@@ -280,7 +280,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         """Return the invocation a run belongs to."""
         around = self._invocations.get(parent) if parent is not None else None
         if around is None:
-            around = _Invocation(None if self._deadline is None else clock().now() + self._deadline)
+            around = _Invocation(self._deadline)
         self._invocations[run_id] = around
         while len(self._invocations) > RUNS_MAX:
             self._invocations.pop(next(iter(self._invocations)))
@@ -312,13 +312,14 @@ class L0CallbackHandler(BaseCallbackHandler):
     def _judge(self, call: "_Call", token: Any) -> None:
         """Look at a token as far as anybody has asked for that."""
         invocation = call.invocation
-        if invocation.ends_at is not None and clock().now() >= invocation.ends_at:
+        if invocation.ends_at is not None and invocation.now() >= invocation.ends_at:
             self._check_time(invocation)
         if type(token) is not str or not token:
             return
         if call.is_bounded:
             call.chars += len(token)
-            self._check_tokens(invocation, call.chars // _CHARS_PER_TOKEN)
+            if invocation.tokens + call.chars // _CHARS_PER_TOKEN >= self._tokens_max:  # type: ignore[operator]
+                self._check_tokens(invocation, call.chars // _CHARS_PER_TOKEN)
         if self._policy is not None:
             shadow = call.shadow
             if shadow is None:
@@ -399,7 +400,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         )
 
     def _check_time(self, invocation: "_Invocation") -> None:
-        if invocation.ends_at is not None and clock().now() >= invocation.ends_at:
+        if invocation.ends_at is not None and invocation.now() >= invocation.ends_at:
             seconds = (self._deadline or 0) / SECOND
             raise DeadlineError(f"the invocation's {seconds:g} seconds have passed; see L0CallbackHandler")
 
@@ -416,10 +417,11 @@ class L0CallbackHandler(BaseCallbackHandler):
 class _Invocation:
     """What belongs to one call from outside, however deep."""
 
-    __slots__ = ("calls", "ends_at", "tokens")
+    __slots__ = ("calls", "ends_at", "now", "tokens")
 
-    def __init__(self, ends_at: int | None) -> None:
-        self.ends_at = ends_at
+    def __init__(self, nanoseconds: int | None) -> None:
+        self.now = clock().now
+        self.ends_at = None if nanoseconds is None else self.now() + nanoseconds
         self.calls = 0
         self.tokens = 0
 
