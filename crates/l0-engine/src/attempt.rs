@@ -5,11 +5,12 @@ use core::time::Duration;
 use smallvec::SmallVec;
 
 use crate::fleet::Purpose;
-use crate::guards::GuardState;
+use crate::guards::{At, GuardState};
 use crate::instant::Instant;
 use crate::outcome::Finish;
 use crate::policy::Timeouts;
 use crate::protocol::{AttemptId, Mode, Part, TargetId};
+use crate::session::Question;
 use crate::splice::Seam;
 use crate::state::AttemptState;
 use crate::target::{Target, Terminal};
@@ -64,6 +65,10 @@ pub(crate) struct Attempt {
     pub(crate) guard: Option<Box<GuardState>>,
     /// Bytes of that text that the consumer has been given.
     pub(crate) guarded_bytes: usize,
+    /// How far the caller's own guards have seen it.
+    pub(crate) checked: At,
+    /// What they are being asked.
+    pub(crate) question: Option<Question>,
 }
 
 impl Attempt {
@@ -102,6 +107,8 @@ impl Attempt {
             sequence: None,
             guard: None,
             guarded_bytes: 0,
+            checked: At::default(),
+            question: None,
         }
     }
 

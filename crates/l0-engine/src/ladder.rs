@@ -28,6 +28,7 @@ pub(crate) struct Position {
 
 /// What the ladder is told of a fault.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each read in one place")]
 pub(crate) struct Setback {
     pub(crate) target: TargetId,
     pub(crate) class: FaultClass,
@@ -39,6 +40,8 @@ pub(crate) struct Setback {
     pub(crate) misfit: bool,
     /// Who is to blame for an answer that is not acceptable.
     pub(crate) blame: Blame,
+    /// The target is told what to put right.
+    pub(crate) reask: bool,
     /// The prompt does not fit the target's context.
     pub(crate) context_length: bool,
 }
@@ -141,7 +144,9 @@ impl Ladder {
             return Move::Stop;
         }
         let retry = &policy.retry;
-        let wait = if setback.misfit || (setback.class == FaultClass::Request && setback.mode != Mode::Fresh)
+        let wait = if setback.misfit
+            || setback.reask
+            || (setback.class == FaultClass::Request && setback.mode != Mode::Fresh)
         {
             // The target is well; it was asked in a way it could not follow.
             Duration::ZERO

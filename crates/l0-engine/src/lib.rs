@@ -36,15 +36,16 @@ pub use jitter::{GENERATOR, Jitter};
 pub use outcome::{Ending, Finish, Outcome};
 pub use plan::Plan;
 pub use policy::{
-    Breaker, CONTINUATION_PROMPT, Continuation, Delivery, Limits, Policy, PolicyError, Refusal, Retry,
-    RetryBudget, Rung, Timeouts, WorstCase,
+    Breaker, CONTINUATION_PROMPT, Continuation, Delivery, Limits, Policy, PolicyError, REASK_PROMPT, Refusal,
+    Retry, RetryBudget, Rung, Timeouts, WorstCase,
 };
 pub use protocol::{
-    AttemptId, Event, Fault, Input, Misuse, Mode, Objection, Opaque, Output, Part, Signal, Splice, TargetId,
+    AttemptId, Dissent, Event, Fault, Input, Misuse, Mode, Objection, Opaque, Output, Part, Ruling, Signal,
+    Splice, TargetId,
 };
 pub use record::{ENGINE_VERSION, Flags, Header, Record};
 pub use replay::{Divergence, replay};
-pub use session::{Opening, Session, check_inputs};
+pub use session::{Checking, Opening, Session, check_inputs};
 pub use splice::{Method, Misfit};
 pub use state::{
     ATTEMPT_STEPS, AttemptState, AttemptStep, Coverage, SESSION_STEPS, SessionState, SessionStep,

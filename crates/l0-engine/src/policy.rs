@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::guards::{DriftSpec, GuardSet, GuardSpec};
+use crate::guards::{Check, DriftSpec, GuardSet, GuardSpec};
 use crate::jitter::Jitter;
 
 /// How to try again.
@@ -210,6 +210,10 @@ pub struct Continuation {
 pub const CONTINUATION_PROMPT: &str = "Your last message broke off before its end. Begin by repeating exactly these \
     last words of it, then go on from there to its end, and add nothing else:\n{anchor}";
 
+/// What a target is asked whose last answer the caller's own guards would not have; `{errors}` is what they said.
+pub const REASK_PROMPT: &str = "Your last answer cannot be used:\n{errors}\nAnswer again, in full and with that put \
+    right, and give nothing but the answer.";
+
 impl Default for Continuation {
     fn default() -> Self {
         Self {
@@ -403,6 +407,12 @@ impl Policy {
             return Err(refused(
                 "input_guards",
                 "cannot mask: what a model is given is not L0's to change".into(),
+            ));
+        }
+        if self.input_guards.iter().any(|guard| matches!(guard.check, Check::User(_))) {
+            return Err(refused(
+                "input_guards",
+                "cannot be guards of your own: check what a model is given before the call".into(),
             ));
         }
         Ok(())

@@ -107,6 +107,15 @@ pub enum Input {
         /// What was read off its exception.
         facts: Facts,
     },
+    /// The caller's own guards answered [`Output::Check`]. A late or repeated answer is inert.
+    Judged {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The number of the question.
+        check: u32,
+        /// What they say.
+        ruling: Ruling,
+    },
     /// Time has passed. An early or repeated one is inert.
     Timeout {
         /// Nanoseconds the pending read has been pending, if one is.
@@ -116,6 +125,29 @@ pub enum Input {
     Cancel,
     /// The process that ran the session died, and this one goes on with its records.
     Resume,
+}
+
+/// What the caller's own guards say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ruling {
+    /// All of them have been asked, and these object.
+    Objected(Vec<Dissent>),
+    /// One of them could not say.
+    Failed(Facts),
+}
+
+/// What one of the caller's own guards objects to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dissent {
+    /// The guard, by its place in the policy's list.
+    pub guard: u16,
+    /// What it found, in a few words: results and records hold it.
+    pub reason: String,
+    /// What the same target is told if it is asked again; nothing where it is only asked again.
+    #[serde(default)]
+    pub errors: Vec<String>,
 }
 
 /// How an attempt is begun.
@@ -189,6 +221,14 @@ pub enum Output {
     Wait {
         /// Until when.
         until: Instant,
+    },
+    /// Ask the caller's own guards, and answer with [`Input::Judged`]: see
+    /// [`Session::checking`](crate::Session::checking) for which of them, about what.
+    Check {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The number of the question.
+        check: u32,
     },
     /// Close an attempt's stream: it is no longer wanted.
     Cancel {

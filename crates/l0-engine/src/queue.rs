@@ -66,6 +66,8 @@ pub(crate) struct Queue {
     pub(crate) settled: usize,
     /// How many of them, from the front, the guards have seen.
     pub(crate) judged: usize,
+    /// How many of them, from the front, the caller's own guards have nothing against.
+    cleared: usize,
     /// How many, from the front, are complete together with everything that begins in them.
     complete: usize,
     /// Up to which place that has been looked at, and up to which it must hold: what begins before ends there.
@@ -134,6 +136,27 @@ impl Queue {
         true
     }
 
+    /// How many, counted from the attempt's first, the guards have seen.
+    pub(crate) const fn judged_to(&self) -> usize {
+        self.popped + self.judged
+    }
+
+    /// The caller's own guards have nothing against so many, counted from the attempt's first.
+    pub(crate) fn clear_to(&mut self, end: usize) {
+        self.cleared = self.cleared.max(end.saturating_sub(self.popped));
+    }
+
+    /// Whether the caller's own guards have something to say of the first one yet.
+    pub(crate) const fn awaits_word(&self) -> bool {
+        self.cleared == 0
+    }
+
+    /// The new text of those that the guards have seen.
+    pub(crate) fn judged_text(&self) -> String {
+        let items = self.items.iter().enumerate().take(self.judged).filter(|(_, item)| !item.repeated);
+        items.map(|(place, item)| self.text_of(place).get(item.skip..).unwrap_or("")).collect()
+    }
+
     /// The text of the item at `place`.
     pub(crate) fn text_of(&self, place: usize) -> &str {
         let (Some(front), Some(item)) = (self.items.front(), self.items.get(place)) else {
@@ -161,9 +184,14 @@ impl Queue {
         let item = self.items.pop_front()?;
         self.taken += item.bytes;
         self.popped += 1;
-        for count in
-            [&mut self.settled, &mut self.judged, &mut self.complete, &mut self.looked_at, &mut self.reach]
-        {
+        for count in [
+            &mut self.settled,
+            &mut self.judged,
+            &mut self.cleared,
+            &mut self.complete,
+            &mut self.looked_at,
+            &mut self.reach,
+        ] {
             *count = count.saturating_sub(1);
         }
         if self.items.is_empty() {

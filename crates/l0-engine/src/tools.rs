@@ -75,6 +75,11 @@ impl ToolCalls {
         self.calls.iter().any(|open| !open.complete)
     }
 
+    /// The calls that are complete.
+    pub(crate) fn complete(&self) -> impl Iterator<Item = &ToolCall> {
+        self.calls.iter().filter(|open| open.complete).map(|open| &open.call)
+    }
+
     pub(crate) fn get(&self, index: u32) -> Option<&ToolCall> {
         self.calls.iter().find(|open| open.index == index).map(|open| &open.call)
     }

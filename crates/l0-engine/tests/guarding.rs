@@ -1,111 +1,13 @@
 //! Guards inside a session: what they object to is not shown, and what becomes of the answer is what the rule says.
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it expects")]
 
+mod desk;
+
 use std::sync::Arc;
 
-use l0_engine::{
-    Admission, AttemptId, Ending, Event, Instant, Output, Plan, Policy, Session, Signal, replay,
-};
+use desk::Desk;
+use l0_engine::{Ending, Instant, Plan, Policy, Session};
 use serde_json::json;
-
-/// A session and the consumer at its end: keeps chunks as a driver does.
-struct Desk {
-    session: Session,
-    kept: std::collections::VecDeque<String>,
-    shown: Vec<String>,
-    events: Vec<Event>,
-    live: Option<AttemptId>,
-    records: Vec<l0_engine::Record>,
-    policy: Arc<Policy>,
-    now: Instant,
-}
-
-impl Desk {
-    fn new(policy: &serde_json::Value) -> Self {
-        let policy = Arc::new(Policy::from_json(&policy.to_string()).unwrap());
-        let plan = Plan::simple(Arc::clone(&policy));
-        let mut desk = Self {
-            session: Session::new(Arc::new(plan)).unwrap(),
-            kept: std::collections::VecDeque::new(),
-            shown: Vec::new(),
-            events: Vec::new(),
-            live: None,
-            records: Vec::new(),
-            policy,
-            now: Instant(1),
-        };
-        desk.session.handle_start(desk.now).unwrap();
-        desk.drain();
-        desk
-    }
-
-    fn drain(&mut self) {
-        while let Some(output) = self.session.poll_output() {
-            match output {
-                Output::Ask { .. } => self.session.handle_admission(self.now, Admission::Granted).unwrap(),
-                Output::Wait { until } => {
-                    self.now = until;
-                    self.session.handle_timeout(until, None).unwrap();
-                }
-                Output::Open { attempt, .. } => self.live = Some(attempt),
-                Output::Cancel { .. } => self.live = None,
-                Output::Release { chunks } => self.shown.extend(self.kept.drain(..chunks as usize)),
-                Output::Drop { chunks } => drop(self.kept.drain(..chunks as usize)),
-                Output::Cut { start, end } => {
-                    let text = self.kept.pop_front().unwrap();
-                    let cut = text.chars().skip(start as usize).take((end - start) as usize).collect();
-                    self.shown.push(cut);
-                }
-                Output::Mask { text } => {
-                    self.kept.pop_front().unwrap();
-                    self.shown.push(text);
-                }
-                Output::Reset => self.shown.clear(),
-                Output::Event(event) => self.events.push(event),
-                Output::Report { .. } | Output::Done => {}
-            }
-        }
-        self.records.extend(self.session.take_records());
-    }
-
-    /// Sends chunks to the live attempt until it is no longer wanted.
-    fn send(&mut self, chunks: &[&str]) {
-        let Some(attempt) = self.live else { return };
-        for chunk in chunks {
-            match self.session.handle_chunk(self.now, attempt, chunk) {
-                Signal::Pass => self.shown.push((*chunk).to_owned()),
-                Signal::Hold => self.kept.push_back((*chunk).to_owned()),
-                Signal::Drain => {
-                    self.kept.push_back((*chunk).to_owned());
-                    self.drain();
-                }
-                Signal::Skip => {}
-            }
-            if self.live != Some(attempt) {
-                return;
-            }
-        }
-        self.records.extend(self.session.take_records());
-    }
-
-    fn end(&mut self) {
-        if let Some(attempt) = self.live {
-            self.session.handle_ended(self.now, attempt).unwrap();
-            self.drain();
-        }
-    }
-
-    fn ending(&self) -> Option<Ending> {
-        self.session.outcome().map(|outcome| outcome.ending)
-    }
-
-    /// G6: what was decided is decided again.
-    fn replays(&self) {
-        let again = replay(Arc::clone(&self.policy), &self.records).unwrap();
-        assert_eq!(again.outcome(), self.session.outcome());
-        assert_eq!(again.text(), self.session.text());
-    }
-}
 
 fn patterns(severity: &str) -> serde_json::Value {
     json!([{"check": {"patterns": {"literals": ["SECRET WORD"]}}, "severity": severity, "name": "words"}])
@@ -245,6 +147,9 @@ fn a_wrong_guard_is_refused_by_name() {
             json!({"input_guards": [{"check": {"secrets": {}}, "severity": "warn", "mask": "x"}]}),
             "input_guards",
         ),
+        (json!({"guards": [{"check": {"user": {"version": "1"}}}]}), "guards[0].name"),
+        (json!({"guards": [{"check": {"user": {"version": ""}}, "name": "mine"}]}), "guards[0].version"),
+        (json!({"input_guards": [{"check": {"user": {"version": "1"}}, "name": "mine"}]}), "input_guards"),
     ];
     for (policy, field) in cases {
         let error = Policy::from_json(&policy.to_string()).unwrap_err();

@@ -56,7 +56,7 @@ impl Fleet {
         let purpose = self::purpose(purpose);
         self.with(|state| {
             let answer =
-                state.fleet.ask(engine::Instant(now), &key(target, tenant), purpose, force, &policy.0);
+                state.fleet.ask(engine::Instant(now), &key(target, tenant), purpose, force, &policy.engine);
             match answer {
                 engine::Answer::Now(engine::Admission::Granted) => (0, 0),
                 engine::Answer::Now(engine::Admission::OverBudget) => (1, 0),
@@ -84,8 +84,13 @@ impl Fleet {
         self.with(|state| {
             let Some(place) = state.tickets.iter().position(|held| held.0 == ticket) else { return false };
             let held = state.tickets[place].1;
-            let called =
-                state.fleet.is_called(engine::Instant(now), &key(target, tenant), held, purpose, &policy.0);
+            let called = state.fleet.is_called(
+                engine::Instant(now),
+                &key(target, tenant),
+                held,
+                purpose,
+                &policy.engine,
+            );
             if called {
                 state.tickets.swap_remove(place);
             }
@@ -106,7 +111,7 @@ impl Fleet {
     /// What became of an attempt that had been granted; `outcome` is what the session put out.
     fn report(&self, now: u64, target: &str, tenant: &str, outcome: &Report, policy: &Policy) {
         self.with(|state| {
-            state.fleet.report(engine::Instant(now), &key(target, tenant), outcome.0, &policy.0);
+            state.fleet.report(engine::Instant(now), &key(target, tenant), outcome.0, &policy.engine);
         });
     }
 }

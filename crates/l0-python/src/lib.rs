@@ -12,6 +12,7 @@ mod log;
 mod outcome;
 mod policy;
 mod recorder;
+mod schema;
 mod session;
 mod text;
 
@@ -40,5 +41,7 @@ mod _native {
     #[pymodule_export]
     use super::policy::Policy;
     #[pymodule_export]
-    use super::session::{Opening, Session};
+    use super::schema::JsonSchema;
+    #[pymodule_export]
+    use super::session::{Checking, Opening, Session};
 }

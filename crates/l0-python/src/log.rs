@@ -163,7 +163,7 @@ impl SessionLog {
         policy: &Policy,
         until: Option<u64>,
     ) -> (Option<Session>, Option<DivergenceTuple>) {
-        let (log, policy) = (&self.0, Arc::clone(&policy.0));
+        let (log, policy) = (&self.0, Arc::clone(&policy.engine));
         py.detach(|| {
             let count = until
                 .map_or(log.records.len(), |until| log.beside.partition_point(|beside| beside.seq <= until));

@@ -54,10 +54,35 @@ pub(crate) struct Opening {
     anchor: String,
     /// What to ask.
     instruction: String,
+    /// The target's last answer, where it is told what was wrong with it.
+    rejected: String,
+    /// What was wrong with it.
+    errors: Vec<String>,
     /// Tokens the consumer has been given, about.
     tokens_shown: u64,
     /// Seconds left for the whole session.
     time_left: f64,
+}
+
+/// What the caller's own guards are to be asked.
+#[pyclass(frozen, get_all, module = "l0_core._native")]
+pub(crate) struct Checking {
+    /// The attempt.
+    attempt: u32,
+    /// Its target's place in the list.
+    target: u32,
+    /// The number of the question.
+    check: u32,
+    /// Whether the answer is at its end.
+    at_end: bool,
+    /// The guards that are shown `window`, by their place in the policy's list.
+    on_window: Vec<u16>,
+    /// The new text, with some of what stands before it.
+    window: String,
+    /// The guards that are shown `whole`; none before the end.
+    on_whole: Vec<u16>,
+    /// All of the answer's text.
+    whole: String,
 }
 
 fn misuse(misuse: engine::Misuse) -> PyErr {
@@ -213,7 +238,8 @@ struct Fed {
     signal: Option<engine::Signal>,
 }
 
-/// An input that was put in again: when, the engine's answer to a chunk, its attempt, text, object, whether any of it is gone.
+/// An input that was put in again: when, the engine's answer to a chunk, its attempt, text, object; whether it is the
+/// beginning of another process.
 type FedTuple<'py> =
     (u64, Option<u8>, Option<u32>, Option<Bound<'py, PyString>>, Option<Bound<'py, PyBytes>>, bool);
 
@@ -232,7 +258,7 @@ impl Session {
     ) -> PyResult<Self> {
         let targets = targets.into_iter().map(target).collect::<PyResult<_>>()?;
         let deadline = deadline.map(engine::Instant);
-        let policy = Arc::clone(&policy.0);
+        let policy = Arc::clone(&policy.engine);
         let plan = engine::Plan { policy, targets, seed, streamed, deadline, recorded: stream.is_some() };
         match engine::Session::new(Arc::new(plan)) {
             Ok(engine) => {
@@ -249,7 +275,7 @@ impl Session {
     fn again(log: &SessionLog, policy: &Policy) -> (Option<Self>, Option<DivergenceTuple>) {
         let log = Arc::clone(&log.0);
         let first = log.records.get(..1).unwrap_or_default();
-        match engine::replay(Arc::clone(&policy.0), first) {
+        match engine::replay(Arc::clone(&policy.engine), first) {
             Ok(engine) => {
                 let again = Some(Again { log, place: 1 });
                 (Some(Self(Mutex::new(State { engine, recorder: None, again }))), None)
@@ -282,7 +308,8 @@ impl Session {
         let text = text.map(|text| PyString::new(py, text));
         let object = beside.object.as_ref().map(|object| PyBytes::new(py, object));
         let signal = fed.signal.map(|signal| signal as u8);
-        (Some((at.0, signal, attempt.map(|id| id.0), text, object, beside.is_missing)), None)
+        let resumes = matches!(record, engine::Record::Input { input: engine::Input::Resume, .. });
+        (Some((at.0, signal, attempt.map(|id| id.0), text, object, resumes)), None)
     }
 
     /// Goes on being written down, after it was decided again: first what the record lacks.
@@ -334,8 +361,9 @@ impl Session {
 
     /// Checks what the model would be given, before `start`: an objection ends the session as it begins.
     #[expect(clippy::needless_pass_by_value, reason = "what Python's list is read into")]
-    fn inputs(&self, now: u64, texts: Vec<String>) -> PyResult<()> {
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    fn inputs(&self, now: u64, texts: Vec<Bound<'_, PyString>>) -> PyResult<()> {
+        let texts = texts.iter().map(text).collect::<PyResult<Vec<_>>>()?;
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
         let mut state = self.lock();
         let state = &mut *state;
         state.engine.handle_inputs(engine::Instant(now), &texts).map_err(misuse)?;
@@ -453,6 +481,46 @@ impl Session {
         self.apply(now, engine::Input::Failed { attempt, facts }).map(drop)
     }
 
+    /// What the caller's own guards are being asked, if anything.
+    fn checking(&self) -> Option<Checking> {
+        let state = self.lock();
+        let checking = state.engine.checking()?;
+        Some(Checking {
+            attempt: checking.attempt.0,
+            target: checking.target.0,
+            check: checking.check,
+            at_end: checking.at_end,
+            on_window: checking.on_window,
+            window: checking.window,
+            on_whole: checking.on_whole,
+            whole: checking.whole,
+        })
+    }
+
+    /// The caller's own guards have answered: which object, for what reason, and what is to be put right.
+    fn judged(
+        &self,
+        now: u64,
+        attempt: u32,
+        check: u32,
+        dissents: Vec<(u16, Bound<'_, PyString>, Vec<Bound<'_, PyString>>)>,
+    ) -> PyResult<()> {
+        let dissent = |(guard, reason, errors): (u16, Bound<'_, PyString>, Vec<Bound<'_, PyString>>)| {
+            let errors = errors.iter().map(|error| Ok(text(error)?.into_owned())).collect::<PyResult<_>>()?;
+            PyResult::Ok(engine::Dissent { guard, reason: text(&reason)?.into_owned(), errors })
+        };
+        let dissents = dissents.into_iter().map(dissent).collect::<PyResult<_>>()?;
+        let (attempt, ruling) = (engine::AttemptId(attempt), engine::Ruling::Objected(dissents));
+        self.apply(now, engine::Input::Judged { attempt, check, ruling }).map(drop)
+    }
+
+    /// One of the caller's own guards could not say: what was read off its exception.
+    fn unjudged(&self, now: u64, attempt: u32, check: u32, facts_json: &str) -> PyResult<()> {
+        let ruling = engine::Ruling::Failed(fault::facts(facts_json, "")?);
+        let attempt = engine::AttemptId(attempt);
+        self.apply(now, engine::Input::Judged { attempt, check, ruling }).map(drop)
+    }
+
     #[pyo3(signature = (now, waited = None))]
     fn timeout(&self, now: u64, waited: Option<u64>) -> PyResult<()> {
         let waited = waited.map(Duration::from_nanos);
@@ -497,6 +565,8 @@ impl Session {
             shown: opening.shown.to_owned(),
             anchor: opening.anchor.to_owned(),
             instruction: opening.instruction.into_owned(),
+            rejected: opening.rejected.to_owned(),
+            errors: opening.errors.to_vec(),
             tokens_shown: opening.tokens_shown,
             time_left: opening.time_left.as_secs_f64(),
         })
@@ -566,6 +636,7 @@ fn output_tuple(py: Python<'_>, output: engine::Output) -> PyResult<Bound<'_, Py
         O::Open { attempt, target, mode } => {
             ("open", attempt.0, target.0, self::mode(mode)).into_pyobject(py)
         }
+        O::Check { attempt, check } => ("check", attempt.0, check).into_pyobject(py),
         O::Wait { until } => ("wait", until.0).into_pyobject(py),
         O::Cancel { attempt } => ("cancel", attempt.0).into_pyobject(py),
         O::Release { chunks } => ("release", chunks).into_pyobject(py),

@@ -168,6 +168,7 @@ fn alter_input(input: &mut Input) {
         Input::Start => *input = Input::Cancel,
         Input::Cancel | Input::Resume => *input = Input::Start,
         Input::Checked(objections) => objections.clear(),
+        Input::Judged { check, .. } => *check = check.wrapping_add(1),
         Input::Admitted(_) => *input = Input::Admitted(l0_engine::Admission::OverBudget),
     }
 }
@@ -176,6 +177,7 @@ fn alter_output(output: &mut Output) {
     match output {
         Output::Ask { force, .. } => *force = !*force,
         Output::Open { attempt, .. } | Output::Cancel { attempt } => attempt.0 = attempt.0.wrapping_add(1),
+        Output::Check { check, .. } => *check = check.wrapping_add(1),
         Output::Wait { until } => until.0 ^= 1,
         Output::Release { chunks } | Output::Drop { chunks } => *chunks = chunks.wrapping_add(1),
         Output::Cut { start, .. } => *start = start.wrapping_add(1),

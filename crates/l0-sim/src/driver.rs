@@ -360,6 +360,9 @@ impl Driver {
         effects.push(match output {
             Output::Ask { target, purpose, force } => Effect::Ask { target, purpose, force },
             Output::Open { attempt, target, mode } => Effect::Open(self.opening(attempt, target, mode)?),
+            Output::Check { .. } => {
+                return Err(Breach("a guard of the caller's own is asked, and there is none".into()));
+            }
             Output::Wait { until } => Effect::Wait { until },
             Output::Cancel { attempt } => Effect::Close(attempt),
             Output::Release { chunks } => {

@@ -178,6 +178,22 @@ def test_leaving_early_closes_the_source() -> None:
     assert closed.is_set()
 
 
+def test_a_stream_is_closed_and_not_only_its_iterator() -> None:
+    """As the SDKs have them: iterating makes a generator, and closing that leaves the connection to the collector."""
+    closed = threading.Event()
+
+    class Response:
+        def __iter__(self) -> Iterator[str]:
+            yield from ("x " for _ in range(_reader.AHEAD_MAX * 2))
+
+        def close(self) -> None:
+            closed.set()
+
+    for _ in l0_core.stream(lambda _: Response()):
+        break
+    assert closed.wait(5)
+
+
 def test_an_interrupt_reaches_the_consumer_and_closes_the_source() -> None:
     closed = threading.Event()
 

@@ -1,5 +1,6 @@
 """Waits take no time, and no test learns from the failures of another, nor from what another told the dispatcher."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,22 @@ def settings() -> Iterator[Any]:
     yield Settings
     vars(Settings).clear()
     vars(Settings).update(kept)
+
+
+@pytest.fixture(scope="session")
+def loaded() -> Iterator[None]:
+    """Keep what is loaded by now out of every collection: there is a lot, and none of it is garbage."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def left_open(loaded: None) -> Iterator[None]:
+    """Have what LlamaIndex leaves open found in the test that left it, whose warnings are expected."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(params=["sync", "async"])

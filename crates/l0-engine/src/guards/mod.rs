@@ -2,7 +2,8 @@
 //!
 //! A [`GuardSet`] is compiled once from what a policy says and shared by all sessions; a [`GuardState`] follows the
 //! text of one attempt. Feeding it costs the same for each character, wherever in the text and however long the text
-//! is, and nothing is read twice: every guard is an automaton. The same text gives the same hits at the same places
+//! is, and nothing is read twice: every guard is an automaton. (A guard of the caller's own is no automaton: the set
+//! knows that it is there, and the session asks for its word.) The same text gives the same hits at the same places
 //! however it is cut into pieces.
 //!
 //! Guards that look for something (patterns, secrets, personal data) know from where on a match may still be going on:
@@ -49,6 +50,7 @@ mod set;
 mod spec;
 #[cfg(test)]
 mod testing;
+mod user;
 mod watch;
 
 pub use self::drift::{DriftAction, DriftSpec, Drifted, Scores, Signal};
@@ -66,6 +68,7 @@ pub use self::report::Mask;
 pub use self::secrets::{SecretKind, SecretsSpec};
 pub use self::set::{GuardSet, GuardState, check};
 pub use self::spec::{Check, GUARDS_MAX, GuardError, GuardSpec, Problem, Severity};
+pub use self::user::{Scope, UserSpec, WINDOW_CHARS};
 
 /// For how many characters a match may stay undecided before that itself is a hit.
 pub const HOLD_CHARS_MAX: usize = 4_096;

@@ -12,8 +12,8 @@ const WARNINGS_MAX: u16 = 64;
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) name: String,
-    severity: Severity,
-    recoverable: bool,
+    pub(super) severity: Severity,
+    pub(super) recoverable: bool,
     mask: Option<String>,
 }
 

@@ -11,7 +11,8 @@ use super::patterns;
 use super::repetition::{Repetition, RepetitionGuard};
 use super::report::{Mask, Masks, Report, Rule};
 use super::search::{Choice, Needle, Search, Searcher};
-use super::spec::{Check, GUARDS_MAX, GuardError, GuardSpec, Problem};
+use super::spec::{Check, GUARDS_MAX, GuardError, GuardSpec, Problem, Severity};
+use super::user::{Scope, UserSpec};
 use super::watch::{End, Watch, Watcher};
 
 /// The guards of a policy: immutable, and shared by whoever clones it.
@@ -27,6 +28,8 @@ struct Compiled {
     repetitions: SmallVec<[RepetitionGuard; 1]>,
     searcher: Option<Searcher>,
     drift: Option<DriftGuard>,
+    /// The caller's own.
+    users: SmallVec<[(u16, UserSpec); 1]>,
 }
 
 /// What the guards of a set have seen of one text. A clone goes on from there by itself.
@@ -88,6 +91,25 @@ impl GuardSet {
     pub fn name(&self, rule: u16) -> &str {
         let rule = self.compiled.rules.get(usize::from(rule));
         rule.map_or("", |rule| rule.name.as_str())
+    }
+
+    /// The caller's own guards of that scope, by their place in the list.
+    pub(crate) fn users(&self, scope: Scope) -> impl Iterator<Item = u16> {
+        self.compiled.users.iter().filter(move |(_, user)| user.on == scope).map(|(rule, _)| *rule)
+    }
+
+    /// Whether any guard is the caller's own.
+    #[must_use]
+    pub fn has_users(&self) -> bool {
+        !self.compiled.users.is_empty()
+    }
+
+    /// What an objection of the caller's own guard leads to: how grave it is, whether another attempt may do better,
+    /// and how often it may be made to one target. None where no such guard is the caller's own.
+    pub(crate) fn user(&self, rule: u16) -> Option<(Severity, bool, Option<u32>)> {
+        let (_, user) = self.compiled.users.iter().find(|(number, _)| *number == rule)?;
+        let rule = self.compiled.rules.get(usize::from(rule))?;
+        Some((rule.severity, rule.recoverable, user.retries))
     }
 
     /// What a guard puts in the place of what it finds, if it masks.
@@ -263,6 +285,7 @@ struct Compiler {
     watchers: SmallVec<[(u16, Watcher); 4]>,
     repetitions: SmallVec<[RepetitionGuard; 1]>,
     needles: Vec<Needle>,
+    users: SmallVec<[(u16, UserSpec); 1]>,
 }
 
 impl Compiler {
@@ -273,7 +296,7 @@ impl Compiler {
         spec.validate()?;
         self.rules.push(Rule::new(spec));
         // What merely warns or masks can wait for the longest match; what stops the attempt cannot.
-        let choice = if spec.severity == super::Severity::Warn { Choice::Longest } else { Choice::First };
+        let choice = if spec.severity == Severity::Warn { Choice::Longest } else { Choice::First };
         let watcher = match &spec.check {
             Check::Json(json) => Watcher::Json(json.compile()),
             Check::JsonSchema(schema) => Watcher::JsonSchema(schema.compile()?),
@@ -287,6 +310,11 @@ impl Compiler {
             Check::Repetition(repetition) => {
                 repetition.validate()?;
                 self.repetitions.push(RepetitionGuard::new(rule, *repetition));
+                return Ok(());
+            }
+            Check::User(user) => {
+                user.validate(spec.name.as_deref())?;
+                self.users.push((rule, user.clone()));
                 return Ok(());
             }
         };
@@ -327,6 +355,7 @@ impl Compiler {
                 repetitions: self.repetitions,
                 searcher,
                 drift,
+                users: self.users,
             }),
         })
     }

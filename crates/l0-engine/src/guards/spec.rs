@@ -15,6 +15,7 @@ use super::patterns::PatternsSpec;
 use super::pii::PiiSpec;
 use super::repetition::RepetitionSpec;
 use super::secrets::SecretsSpec;
+use super::user::UserSpec;
 
 /// How many guards one set holds at most.
 pub const GUARDS_MAX: usize = 256;
@@ -122,6 +123,8 @@ pub enum Check {
     Pii(PiiSpec),
     /// Nothing is said over and over.
     Repetition(RepetitionSpec),
+    /// Whatever the caller's own guard looks for.
+    User(UserSpec),
 }
 
 impl Check {
@@ -139,6 +142,7 @@ impl Check {
             Self::Secrets(_) => "secrets",
             Self::Pii(_) => "pii",
             Self::Repetition(_) => "repetition",
+            Self::User(_) => "user",
         }
     }
 
@@ -206,7 +210,7 @@ const fn recoverable() -> bool {
     true
 }
 
-fn validate_label(field: &str, label: &str) -> Result<(), Problem> {
+pub(super) fn validate_label(field: &str, label: &str) -> Result<(), Problem> {
     if label.is_empty() || label.chars().count() > LABEL_CHARS_MAX {
         return Err(Problem::new(field, format!("must have 1 to {LABEL_CHARS_MAX} characters")));
     }

@@ -48,7 +48,7 @@ impl Session {
     }
 
     pub(super) fn take_text(&mut self, attempt: AttemptId, text: &str) -> Signal {
-        if !self.is_live(attempt) {
+        if !self.is_live(attempt) || self.is_concluding() {
             return Signal::Skip;
         }
         if self.now >= self.deadline {
@@ -69,7 +69,7 @@ impl Session {
     }
 
     pub(super) fn take_part(&mut self, attempt: AttemptId, waited: Duration, part: &Part) -> Signal {
-        if !self.is_live(attempt) {
+        if !self.is_live(attempt) || self.is_concluding() {
             return Signal::Skip;
         }
         if self.now >= self.deadline {
@@ -296,13 +296,16 @@ impl Session {
         let Some(live) = &self.live else { return };
         let served = live.state == AttemptState::Served;
         let reasons = live.reasoning_shown || self.queue.reasons;
-        let blank = !live.has_content && !reasons && self.queue.len() < LEADING_BLANKS_MAX;
+        let blank = !live.has_content && self.queue.len() < LEADING_BLANKS_MAX;
         // While it has yet to repeat what the consumer has, even white space may belong to another answer.
         let joined = live.seam.is_none() && !live.is_behind();
-        let may_give = served || (!blank && joined && self.delivers_at_once());
+        let may_give = served || (joined && self.delivers_at_once());
         while let Some(item) = self.queue.item(0).filter(|_| self.queue.settled > 0) {
             let held = || self.held_from().is_some_and(|from| item.bytes - item.skip > from);
-            if !item.repeated && (!may_give || (!served && held())) {
+            let awaited = self.asks && self.queue.awaits_word();
+            // Reasoning is not kept waiting for an answer. White space is: that may be all there is of this one.
+            let waits = blank && (!reasons || (item.bytes > 0 && !item.reasoning));
+            if !item.repeated && (!may_give || (!served && (awaited || waits || held()))) {
                 return;
             }
             let Some((item, text, output)) = self.queue.pop() else {

@@ -26,6 +26,8 @@ pub(super) struct Failure {
     pub(super) blame: Blame,
     /// The fault is in what the consumer has been given.
     pub(super) shown: bool,
+    /// The target is told what to put right.
+    pub(super) reask: bool,
     pub(super) origin: Origin,
 }
 
@@ -46,7 +48,8 @@ impl Failure {
     pub(super) fn seen(broken: &Broken, origin: Origin) -> Self {
         let Broken { class, ref code, misfit, blame, shown } = *broken;
         let facts = Facts::default();
-        Self { class, code: Some(code.clone().into_owned()), facts, misfit, blame, shown, origin }
+        let code = Some(code.clone().into_owned());
+        Self { class, code, facts, misfit, blame, shown, reask: false, origin }
     }
 }
 
@@ -68,6 +71,9 @@ impl Session {
         let Some(live) = self.live.as_ref().filter(|live| live.id == attempt) else {
             return;
         };
+        if self.is_concluding() {
+            return;
+        }
         if live.said_it_ended() {
             // Whatever happens to a stream after it said that it has finished is of no consequence.
             self.conclude(false);
@@ -75,8 +81,8 @@ impl Session {
         }
         let class = facts.classify();
         let code = facts.code.clone().or_else(|| facts.kind.clone());
-        let (misfit, shown, blame) = (false, false, Blame::Attempt);
-        self.fail(Failure { class, code, facts, misfit, blame, shown, origin: Origin::Exception });
+        let (misfit, shown, blame, reask) = (false, false, Blame::Attempt, false);
+        self.fail(Failure { class, code, facts, misfit, blame, shown, reask, origin: Origin::Exception });
     }
 
     pub(super) fn timed_out(&mut self, waited: Option<Duration>) {
@@ -113,7 +119,8 @@ impl Session {
 
     /// There is no more time: the answer is taken as it is if it has finished.
     pub(super) fn run_out(&mut self) {
-        if self.live.as_ref().is_some_and(Attempt::said_it_ended) {
+        let asked = self.live.as_ref().is_some_and(|live| live.question.is_some());
+        if !asked && self.live.as_ref().is_some_and(Attempt::said_it_ended) {
             self.conclude(true);
         } else {
             self.finish(Ending::Deadline);
@@ -129,7 +136,8 @@ impl Session {
             SessionState::Waiting => return self.next.is_some_and(|next| now >= next.at),
             SessionState::Opening | SessionState::Reading => {}
         }
-        self.live.as_ref().is_some_and(|live| {
+        // What a guard of the caller's takes is no silence of the target's.
+        self.live.as_ref().filter(|live| live.question.is_none()).is_some_and(|live| {
             let (wait, from_begin) = self.clock(live);
             let passed = if from_begin { Some(now.since(live.began)) } else { waited };
             passed.is_some_and(|passed| passed >= wait)
@@ -159,10 +167,20 @@ impl Session {
 
     /// The live attempt's answer has come to its end; `running` if its stream has not.
     pub(super) fn conclude(&mut self, running: bool) {
+        if self.is_concluding() {
+            return;
+        }
         if let Err(broken) = self.check_answer() {
             self.fail(Failure::seen(&broken, if running { Origin::Engine } else { Origin::Stream }));
             return;
         }
+        if !self.ask_about_whole(running) {
+            self.serve(running);
+        }
+    }
+
+    /// The live attempt's answer is as it must be.
+    pub(super) fn serve(&mut self, running: bool) {
         let Some(live) = &mut self.live else { return };
         live.state = live.state.take(AttemptStep::Serve, &mut self.coverage).unwrap_or(live.state);
         let (attempt, target, purpose) = (live.id, live.target, live.purpose);
@@ -220,7 +238,7 @@ impl Session {
         let Some(mut live) = self.live.take() else {
             return;
         };
-        let Failure { class, code, facts, misfit, blame, shown, origin } = failure;
+        let Failure { class, code, facts, misfit, blame, shown, reask, origin } = failure;
         self.flowing = None;
         live.state = live.state.take(AttemptStep::Fail, &mut self.coverage).unwrap_or(live.state);
         if origin == Origin::Engine {
@@ -270,7 +288,8 @@ impl Session {
             self.broke_in
         };
         let (target, mode) = (live.target, live.mode);
-        let setback = Setback { target, class, mode, throttled, retry_after, misfit, blame, context_length };
+        let setback =
+            Setback { target, class, mode, throttled, retry_after, misfit, blame, reask, context_length };
         let (plan, position, limit) = (Arc::clone(&self.plan), self.position(), self.limit());
         let next = self.ladder.after(setback, &position, &plan.targets, &plan.policy, &mut self.dice, limit);
         self.go(next, Some(target));

@@ -77,7 +77,7 @@ impl Session {
         let (Some(guard), Some(set)) = (&mut live.guard, self.plan.policy.guard_set()) else { return Ok(()) };
         let verdict = guard.feed(set, text);
         let open = self.holds_back && guard.open_from(set).is_some();
-        if open || !verdict.is_clear() {
+        if open || self.asks || !verdict.is_clear() {
             return Err(verdict);
         }
         live.guarded_bytes += text.len();
@@ -97,7 +97,10 @@ impl Session {
         }
         (self.queue.settled, self.queue.judged) = (self.queue.len(), self.queue.len());
         let signal = match self.heed(verdict, false) {
-            Ok(()) => self.let_go(),
+            Ok(()) => {
+                self.ask_about_piece();
+                self.let_go()
+            }
             Err(broken) => self.break_off(&broken),
         };
         if let Some(Record::Chunk { signal: recorded, .. }) = self.records.get_mut(place) {
@@ -106,8 +109,14 @@ impl Session {
         signal
     }
 
-    /// Shows the guards what was joined to the text before it.
+    /// Shows the guards what was joined to the text before it, and the caller's own after them.
     pub(super) fn judge(&mut self) -> Result<(), Broken> {
+        self.judge_settled()?;
+        self.ask_about_piece();
+        Ok(())
+    }
+
+    fn judge_settled(&mut self) -> Result<(), Broken> {
         while self.queue.judged < self.queue.settled {
             let Some(live) = &mut self.live else { return Ok(()) };
             if live.seam.is_some() {
@@ -129,7 +138,7 @@ impl Session {
 
     /// Tells the guards that the answer is at its end.
     pub(super) fn judge_end(&mut self) -> Result<(), Broken> {
-        self.judge()?;
+        self.judge_settled()?;
         let Some(live) = &mut self.live else { return Ok(()) };
         let (Some(guard), Some(set)) = (&mut live.guard, self.plan.policy.guard_set()) else { return Ok(()) };
         let verdict = guard.finish(set);
@@ -212,7 +221,7 @@ impl Session {
         }
     }
 
-    fn note_objection(&mut self, objection: Objection) {
+    pub(super) fn note_objection(&mut self, objection: Objection) {
         if self.objections.len() < OBJECTIONS_MAX {
             self.objections.push(objection.clone());
         }
@@ -220,6 +229,6 @@ impl Session {
     }
 }
 
-const fn objected(guard: String, blame: Blame, shown: bool) -> Broken {
+pub(super) const fn objected(guard: String, blame: Blame, shown: bool) -> Broken {
     Broken { class: FaultClass::Content, code: Cow::Owned(guard), misfit: false, blame, shown }
 }

@@ -11,6 +11,7 @@
 //! - Chunks answered with `Hold` or `Drain` are kept by the driver, first in, first out, until an output names them.
 
 mod arriving;
+mod checking;
 mod ending;
 mod guarding;
 mod trying;
@@ -23,6 +24,9 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use self::checking::Checking;
+pub(crate) use self::checking::Question;
+use self::checking::{Reask, asks_about_pieces};
 use self::guarding::holds_back;
 use crate::attempt::Attempt;
 use crate::fault::Facts;
@@ -33,9 +37,9 @@ use crate::jitter::Dice;
 use crate::ladder::{Ladder, Try};
 use crate::outcome::{Ending, Outcome};
 use crate::plan::Plan;
-use crate::policy::{CONTINUATION_PROMPT, PolicyError};
+use crate::policy::{CONTINUATION_PROMPT, PolicyError, REASK_PROMPT};
 use crate::protocol::{
-    AttemptId, Fault, Input, Misuse, Mode, Objection, Output, Part, Signal, Splice, TargetId,
+    AttemptId, Fault, Input, Misuse, Mode, Objection, Output, Part, Ruling, Signal, Splice, TargetId,
 };
 use crate::queue::Queue;
 use crate::record::{Header, Record};
@@ -52,6 +56,7 @@ const FAULTS_MAX: usize = 1_024;
 
 /// One logical call, one clean stream out.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that arrive one by one and stay")]
 pub struct Session {
     plan: Arc<Plan>,
     state: SessionState,
@@ -84,8 +89,16 @@ pub struct Session {
     condemned: bool,
     /// Whether text is held back while a guard has not decided about it.
     holds_back: bool,
+    /// Whether the caller's own guards are asked about each piece.
+    asks: bool,
     /// What is replaced in text that is kept.
     masks: Vec<Mask>,
+    /// Questions the caller's own guards were asked.
+    questions: u32,
+    /// How often each of them objected to answers of each target.
+    dissents: Vec<(TargetId, u16, u32)>,
+    /// What they said last that its target can put right.
+    reask: Option<Reask>,
     outcome: Option<Outcome>,
 }
 
@@ -114,8 +127,13 @@ pub struct Opening<'a> {
     pub shown: &'a str,
     /// The words to repeat; empty unless the mode is prompt.
     pub anchor: &'a str,
-    /// What to ask; empty unless the mode is prompt.
+    /// What to ask: to repeat the words and go on, or, in a fresh attempt, to put right what was wrong with the last
+    /// answer; empty otherwise.
     pub instruction: Cow<'a, str>,
+    /// The target's last answer, where the caller's own guards would not have it and said what is to be put right.
+    pub rejected: &'a str,
+    /// What is to be put right.
+    pub errors: &'a [String],
     /// Tokens the consumer has been given, about: what a caller's own limit is lowered by.
     pub tokens_shown: u64,
     /// Time left for the whole session.
@@ -155,7 +173,11 @@ impl Session {
             drifts: 0,
             condemned: false,
             holds_back: holds_back(&plan.policy),
+            asks: asks_about_pieces(&plan.policy),
             masks: Vec::new(),
+            questions: 0,
+            dissents: Vec::new(),
+            reask: None,
             outcome: None,
             plan,
         };
@@ -268,6 +290,20 @@ impl Session {
         self.apply(now, Input::Failed { attempt, facts }).map(|_| ())
     }
 
+    /// The caller's own guards have answered question `check`.
+    ///
+    /// # Errors
+    /// If the session has not begun.
+    pub fn handle_judged(
+        &mut self,
+        now: Instant,
+        attempt: AttemptId,
+        check: u32,
+        ruling: Ruling,
+    ) -> Result<(), Misuse> {
+        self.apply(now, Input::Judged { attempt, check, ruling }).map(|_| ())
+    }
+
     /// Time has passed; `waited` is how long the pending read has been pending, if one is.
     ///
     /// # Errors
@@ -327,6 +363,7 @@ impl Session {
             }
             Input::Ended(attempt) => self.ended(attempt),
             Input::Failed { attempt, facts } => self.failed(attempt, facts),
+            Input::Judged { attempt, check, ruling } => self.judged(attempt, check, ruling),
             Input::Timeout { waited } => self.timed_out(waited.map(Duration::from_nanos)),
             Input::Cancel => self.finish(Ending::Cancelled),
             Input::Resume => self.resume(),
@@ -371,6 +408,9 @@ impl Session {
             SessionState::Asking => None,
             SessionState::Waiting => self.next.as_ref().map(|next| next.at),
             SessionState::Opening | SessionState::Reading => self.live.as_ref().and_then(|live| {
+                if live.question.is_some() {
+                    return None;
+                }
                 let (wait, from_begin) = self.clock(live);
                 let began = if from_begin { Some(live.began) } else { reading };
                 began.map(|began| began.after(wait))
@@ -386,9 +426,12 @@ impl Session {
         let shown = self.shown.text();
         let prefix = if live.mode == Mode::Prefill { shown.trim_end() } else { "" };
         let words = if live.mode == Mode::Prompt { anchor(shown).unwrap_or("") } else { "" };
+        let reask = self.reask_of(live).filter(|_| live.mode == Mode::Fresh);
         let instruction = if live.mode == Mode::Prompt {
             let prompt = self.plan.policy.continuation.prompt.as_deref().unwrap_or(CONTINUATION_PROMPT);
             Cow::Owned(prompt.replace("{anchor}", words))
+        } else if let Some(reask) = reask {
+            Cow::Owned(REASK_PROMPT.replace("{errors}", &reask.errors.join("\n")))
         } else {
             Cow::Borrowed("")
         };
@@ -402,6 +445,8 @@ impl Session {
             shown,
             anchor: words,
             instruction,
+            rejected: reask.map_or("", |reask| &reask.answer),
+            errors: reask.map_or(&[], |reask| &reask.errors),
             tokens_shown,
             time_left: self.deadline.since(self.now),
         })

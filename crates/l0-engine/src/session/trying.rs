@@ -142,6 +142,7 @@ impl Session {
         live.began_at = self.shown.size();
         live.guard = self.begin_guards();
         live.guarded_bytes = self.shown.text().len();
+        live.checked = live.guard.as_ref().map_or_else(Default::default, |guard| guard.at());
         self.masks.clear();
         if tried.mode == Mode::Rerun {
             live.marks_to_repeat = self.shown.marks().len();
@@ -211,6 +212,7 @@ impl Session {
                     misfit: false,
                     blame: Blame::Attempt,
                     shown: false,
+                    reask: false,
                     origin: Origin::Death,
                 };
                 self.fail(failure);

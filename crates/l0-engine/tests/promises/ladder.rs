@@ -89,6 +89,19 @@ fn white_space_of_an_answer_that_does_not_fit_is_not_given() {
     assert_eq!((rig.ending(), rig.text()), (Ending::Complete, "\nDone."));
 }
 
+/// G1. White space after reasoning may be all there is of an answer: it waits for the first word, reasoning does not.
+#[test]
+fn white_space_of_an_answer_that_is_none_is_not_given() {
+    let mut rig = Rig::simple(with_rungs(&[Rung::Prefill, Rung::Rerun]));
+    let thought = Part { reasoning: true, ..Part::default() };
+    rig.part(thought.clone()).says(" \n ");
+    assert_eq!((rig.given.len(), rig.text()), (1, ""), "the thought is given at once");
+    rig.ends().waits_out();
+    assert_eq!((rig.last_fault().class, rig.opening().mode), (FaultClass::Empty, Mode::Fresh));
+    rig.part(thought).says(" ").says("Paris.").ends();
+    assert_eq!((rig.ending(), rig.text()), (Ending::Complete, " Paris."));
+}
+
 const STORY: &str = "There was a miller who had three sons, a mill, a donkey and a cat, and nothing ";
 
 /// G4. The best rung first, each failed one never again on that target, then the next target from the top.

@@ -15,22 +15,25 @@ from l0_core._drive import (
     DRAIN,
     HOLD,
     SETTLE,
+    Check,
     Close,
     Drive,
     Emit,
     ErrorClasses,
     NotAStream,
     Open,
+    Pause,
     Queue,
     Settle,
     Step,
     Tell,
+    drive_of,
     sources_of,
 )
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
-from l0_core._settings import PolicyLike, passes_through, policy_of
+from l0_core._settings import PolicyLike, frame_here, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
@@ -53,10 +56,11 @@ _GLANCE = SECOND // 20
 class AsyncStream(Generic[ChunkT]):
     """One clean stream. Iterate it; `aclose` it if you stop early; `result` says how it went."""
 
-    def __init__(self, drive: Drive) -> None:
+    def __init__(self, drive: Drive, follow: Callable[[Any], Any] | None = None) -> None:
         self._drive = drive
         self._runner = _Runner(drive)
-        self._chunks: AsyncGenerator[ChunkT, None] = self._runner.through() if passes_through() else self._runner.run()
+        chunks: AsyncGenerator[ChunkT, None] = self._runner.through() if passes_through() else self._runner.run()
+        self._chunks = chunks if follow is None else follow(chunks)
 
     async def begin(self) -> Self:
         """Open the first attempt now, so that a mistake in the call is raised here and not with the first chunk.
@@ -298,7 +302,7 @@ class _Runner:
         """Whatever way the session is left, nothing stays open."""
         drive = self._drive
         if not drive.is_over:
-            drive.session.cancel(drive.clock.now())
+            drive.cancel()
             for step in drive.steps():
                 if not isinstance(step, Emit):
                     await self._do(step)
@@ -315,12 +319,16 @@ class _Runner:
                 await self._close()
             case Queue():
                 await self._queue(step)
+            case Check():
+                await self._check(step)
             case Tell(event):
                 task = asyncio.ensure_future(heed(event))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             case Settle():
                 await self._settle(step)
+            case Pause(until):
+                await self._drive.clock.wait_async(until)
             case Emit():
                 pass
 
@@ -402,6 +410,25 @@ class _Runner:
                 await answered.wait()
         self._drive.session.settled(step.ticket)
 
+    async def _check(self, step: Check) -> None:
+        drive = self._drive
+        answers: list[object] = []
+        due = drive.session.poll_timeout()
+        left = None if due is None else (due - drive.clock.now()) / SECOND
+        limit = asyncio.timeout(left)
+        try:
+            async with limit:
+                for _, ask in step.asked:
+                    said = ask()
+                    answers.append(await said if inspect.isawaitable(said) else said)
+        except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+            if isinstance(error, TimeoutError) and limit.expired():
+                drive.session.timeout(drive.clock.now())
+            else:
+                drive.unjudged(step, error)
+            return
+        drive.judged(step, answers)
+
     async def _wait(self) -> None:
         drive = self._drive
         due = drive.session.poll_timeout()
@@ -440,6 +467,9 @@ def astream(
     streamed: bool = True,
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
+    input: object = None,  # noqa: A002 - what it is
+    resume: str | None = None,
+    from_offset: int = 0,
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
 
@@ -453,6 +483,12 @@ def astream(
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
+            Inside a run it is the run's.
+        input: What the model is given, in any shape: prompt, tool results, retrieved text. The policy's `input_guards`
+            see every text in it; inside a run it tells the step from others of the same name, as else their order does.
+        resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
+            nothing, it begins under this id. A run does this by itself.
+        from_offset: Where a session is gone on with: how many characters of the answer the consumer has already.
 
     Example:
         >>> import asyncio, l0_core
@@ -465,15 +501,34 @@ def astream(
         ['The capital ', 'is Paris.']
     """
     sources = sources_of(open_, *fallbacks)
-    return AsyncStream(
-        Drive(
+    frame = frame_here()
+    if frame is not None and resume is None:
+        from l0_core._session_step import SessionStep
+
+        step = SessionStep(
+            frame,
             sources,
             policy_of(policy),
+            input=input,
+            from_offset=from_offset,
             streamed=streamed,
             on=on,
             tenant=tenant,
             port=port,
             errors=errors,
-            journal=journal,
         )
+        return AsyncStream(step.drive, follow=step.afollow)
+    drive = drive_of(
+        sources,
+        policy_of(policy),
+        streamed=streamed,
+        on=on,
+        tenant=tenant,
+        port=port,
+        errors=errors,
+        journal=journal,
+        input=input,
+        resume=resume,
+        from_offset=from_offset,
     )
+    return AsyncStream(drive)

@@ -63,14 +63,14 @@ class VirtualClock:
     are no silence to another that is reading meanwhile.
 
     Args:
-        is_silent: Says whether nothing more will come by itself: then a clock that runs while a read is pending is at
-            its end at once, too.
+        outwait: Called when a read has been pending for a moment; says whether nothing more will come by itself: then
+            the clock that runs meanwhile is at its end at once, too.
     """
 
-    def __init__(self, is_silent: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, outwait: Callable[[], bool] = lambda: False) -> None:
         self.waited = 0
         """Nanoseconds waited for so far, all sessions together."""
-        self.is_silent = is_silent
+        self.outwait = outwait
         self._advanced = 0
         self._furthest = 0
         self._lock = threading.Lock()
@@ -137,7 +137,7 @@ class _SessionClock:
         moved = until - self._until
         if not 0 <= moved <= real - self._since:
             self._since, self._until, moved = real, until, 0
-        if real - self._since - moved >= _QUIET and self._time.is_silent():
+        if real - self._since - moved >= _QUIET and self._time.outwait():
             self._go_to(until)
         return max(0.0, min((until - self.now()) / SECOND, _GLANCE))
 

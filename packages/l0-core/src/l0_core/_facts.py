@@ -121,11 +121,12 @@ def _is_own_code(exception: BaseException) -> bool:
     frame = trace.tb_frame
     module = frame.f_globals.get("__name__")
     root = module.partition(".")[0] if isinstance(module, str) else ""
-    return root not in _OURS and not _is_installed(frame.f_code.co_filename)
+    return root not in _OURS and not is_installed(frame.f_code.co_filename)
 
 
 @lru_cache(maxsize=1_024)
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
+    """Return whether a file belongs to Python or to a package, and not to the caller's program."""
     if file.startswith("<frozen "):
         return True
     path = PurePath(file)

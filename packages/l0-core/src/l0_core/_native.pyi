@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, final
 __all__ = [
     "BuildInfo",
     "Change",
+    "Checking",
     "Fault",
     "Fleet",
     "Journal",
@@ -15,6 +16,7 @@ __all__ = [
     "JournalRecord",
     "JournalStream",
     "JournalTicket",
+    "JsonSchema",
     "Objection",
     "Opening",
     "Outcome",
@@ -67,14 +69,20 @@ def version() -> str:
 class Policy:
     """A validated policy, ready to be used by any number of sessions."""
 
-    def __new__(cls, json: str) -> Policy:
+    def __new__(cls, json: str, users: Any = None) -> Policy:
         """Raise `ValueError(field, problem)` for a policy that is wrong."""
     @staticmethod
     def preset(name: str) -> Policy:
         """The preset of that name."""
     @property
+    def guards_inputs(self) -> bool:
+        """Whether it looks at what a model is given."""
+    @property
     def digest(self) -> str:
         """A hash of every field, the same on every machine."""
+    @property
+    def users(self) -> Any:
+        """The functions of guards of the caller's own, as they were given: carried along and not looked at."""
     @property
     def json(self) -> str:
         """Every field, as JSON."""
@@ -189,6 +197,15 @@ class Partial:
     @property
     def status(self) -> str:
         """`empty`, `open`, `complete`, or `invalid` where the reading ended before that: then `repair` the whole."""
+
+@final
+class JsonSchema:
+    """A JSON schema, compiled."""
+
+    def __new__(cls, schema: str) -> JsonSchema:
+        """Raise `ValueError` for what is no schema, or uses a keyword that is not known."""
+    def violations(self, json: str, most: int) -> list[tuple[str, str]]:
+        """Where a document does not fit, as JSON pointers, and in which respect: at most `most` places."""
 
 @final
 class Report:
@@ -355,6 +372,12 @@ class Opening:
     def instruction(self) -> str:
         """What to ask."""
     @property
+    def rejected(self) -> str:
+        """The target's last answer, where it is told what was wrong with it."""
+    @property
+    def errors(self) -> list[str]:
+        """What was wrong with it."""
+    @property
     def tokens_shown(self) -> int:
         """Tokens the consumer has been given, about."""
     @property
@@ -365,7 +388,7 @@ _Divergence: TypeAlias = tuple[int, str | None, str | None]
 """The first record that differs: its place, what is recorded and what is decided now, each as JSON."""
 
 _Fed: TypeAlias = tuple[int, int | None, int | None, str | None, bytes | None, bool]
-"""When, the answer to a chunk, its attempt, text and object, and whether any of it is gone."""
+"""When, the answer to a chunk, its attempt, text and object, and whether another process began with it."""
 
 @final
 class SessionLog:
@@ -392,6 +415,35 @@ class SessionLog:
         """Records from `first` to before `last` of the engine's own: place, JSON, and whether content is missing."""
     def replay(self, policy: Policy, until: int | None = None) -> tuple[Session | None, _Divergence | None]:
         """Decide all again, up to a place in the stream: the session as it stands then, or the first that differs."""
+
+@final
+class Checking:
+    """What the caller's own guards are to be asked."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt."""
+    @property
+    def target(self) -> int:
+        """Its target's place in the list."""
+    @property
+    def check(self) -> int:
+        """The number of the question."""
+    @property
+    def at_end(self) -> bool:
+        """Whether the answer is at its end."""
+    @property
+    def on_window(self) -> list[int]:
+        """The guards that are shown `window`, by their place in the policy's list."""
+    @property
+    def window(self) -> str:
+        """The new text, with some of what stands before it."""
+    @property
+    def on_whole(self) -> list[int]:
+        """The guards that are shown `whole`; none before the end."""
+    @property
+    def whole(self) -> str:
+        """All of the answer's text."""
 
 @final
 class Session:
@@ -462,6 +514,12 @@ class Session:
         """An attempt's stream ended by itself."""
     def failed(self, now: int, attempt: int, facts_json: str, message: str) -> None:
         """An attempt failed: what was read off its exception, and its message, which is looked at and not kept."""
+    def checking(self) -> Checking | None:
+        """What the caller's own guards are being asked, if anything."""
+    def judged(self, now: int, attempt: int, check: int, dissents: list[tuple[int, str, list[str]]]) -> None:
+        """The caller's own guards have answered: which object, for what reason, and what is to be put right."""
+    def unjudged(self, now: int, attempt: int, check: int, facts_json: str) -> None:
+        """One of the caller's own guards could not say: what was read off its exception."""
     def timeout(self, now: int, waited: int | None = None) -> None:
         """Time has passed. Early, late or repeated ones do nothing."""
     def cancel(self, now: int) -> None:

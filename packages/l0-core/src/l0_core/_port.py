@@ -149,8 +149,10 @@ class Attempt:
         prefix: The text to go on from; empty unless the mode is `prefill`.
         shown: The text the consumer has been given.
         anchor: The words to repeat; empty unless the mode is `prompt`.
-        instruction: What to ask; empty unless the mode is `prompt`.
+        instruction: What to ask: to repeat the words and go on, or to put right what was wrong with `rejected`.
         calls: The tool calls the consumer has been given.
+        rejected: The target's last answer, where guards of your own would not have it and said what is to be put right.
+        errors: What is to be put right.
         tokens_shown: About how many tokens were shown: what a limit of your own on the answer's length is lowered by.
         time_left: Seconds left for the whole session.
         idempotency_key: The same for every attempt of a session that starts from nothing; for providers that take one.
@@ -167,6 +169,8 @@ class Attempt:
     time_left: float
     idempotency_key: str
     calls: Sequence["ToolCall"] = ()
+    rejected: str = ""
+    errors: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

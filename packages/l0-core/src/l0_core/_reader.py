@@ -89,6 +89,9 @@ class Reader:
             self.reading = None
             if self._abandoned:
                 close_quietly(iterator)
+                # Its iterator may be another object. Left to the collector, an SDK's stream closes itself in whatever
+                # code runs then: inside its own client's lock it would wait for itself for ever.
+                close_quietly(self._source)
             self.over = True
             self._wake()
 

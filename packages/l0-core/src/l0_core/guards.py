@@ -15,14 +15,21 @@ Example:
 """
 
 import json as _json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib import import_module
+from operator import attrgetter
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from l0_core._check import Asked, Dissent, Piece
 
 __all__ = [
+    "Dissent",
     "Drift",
     "Guard",
+    "UserGuard",
+    "guard",
     "json",
     "json_schema",
     "latex",
@@ -60,6 +67,85 @@ class Guard(BaseModel):
     def title(self) -> str:
         """How results and records call it."""
         return self.name or next(iter(self.check))
+
+
+Verdict = str | Dissent | None
+Judge = Callable[[str, bool], Verdict | Awaitable[Verdict]]
+
+
+class UserGuard(Guard):
+    """A guard of your own: made by `guard`, called like the function it was made of.
+
+    The engine asks it, and records what it says: a replay does not ask again.
+    """
+
+    _judge: Judge = PrivateAttr()
+
+    def __call__(self, text: str, final: bool = True) -> Verdict | Awaitable[Verdict]:  # noqa: FBT001, FBT002 - as the function
+        """Return what the function says."""
+        return self._judge(text, final)
+
+    def ask(self, piece: Piece) -> object:
+        """Return what it says of a piece."""
+        return self._judge(piece.text, piece.final)
+
+    def begin(self) -> Asked:
+        """Return what a session asks: itself, where it remembers nothing."""
+        return self
+
+    def __reduce__(self) -> Any:
+        home, name = self._judge.__module__, self._judge.__qualname__
+        if "<" in name or _at(home, name) is not self:
+            raise TypeError(f"guard {self.title!r} crosses no process: it must be a name at the top of a module")
+        return _at, (home, name)
+
+
+def _at(module: str, name: str) -> Any:
+    return attrgetter(name)(import_module(module))
+
+
+def guard(
+    *,
+    name: str,
+    version: int | str,
+    on: Literal["window", "whole"] = "window",
+    severity: Severity = "error",
+    recoverable: bool = True,
+    retries: int | None = None,
+) -> Callable[[Judge], UserGuard]:
+    """Make a guard of a function, sync or async: `(text, final)` to `None`, or to why it objects.
+
+    It answers with `None`, with a reason in a few words, or with a `Dissent`, whose errors the target is told. What it
+    raises ends the session as a fault of the caller's own. No text is given to the consumer before it has answered.
+
+    Args:
+        name: How results and records call it.
+        version: Which version of it gave the verdicts that a journal holds: another where it judges otherwise.
+        on: `window` shows it each new piece with up to 1,024 characters before it, and the last one once more with
+            `final`; `whole` shows it the answer once, when it is complete.
+        severity: What becomes of an attempt it objects to.
+        recoverable: Whether another attempt on the same target may do better.
+        retries: How often it may object to answers of one target before the next is tried.
+
+    Example:
+        >>> from l0_core import Policy, guards
+        >>> @guards.guard(name="no-shouting", version=1, on="whole")
+        ... def no_shouting(text: str, final: bool) -> str | None:
+        ...     return "shouts" if text.isupper() else None
+        >>> policy = Policy(guards=[no_shouting], delivery="whole")
+        >>> no_shouting("HELLO")
+        'shouts'
+    """
+    said: dict[str, Any] = {"version": str(version), "on": on}
+    if retries is not None:
+        said["retries"] = retries
+
+    def make(judge: Judge) -> UserGuard:
+        made = UserGuard(name=name, check={"user": said}, severity=severity, recoverable=recoverable)
+        made._judge = judge  # noqa: SLF001 - its own
+        return made
+
+    return make
 
 
 class Drift(BaseModel):

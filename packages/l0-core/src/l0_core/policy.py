@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 
 from l0_core import _native
 from l0_core._errors import PolicyError
-from l0_core.guards import Drift, Guard
+from l0_core.guards import Drift, Guard, UserGuard
 
 Jitter = Literal["full", "equal", "decorrelated", "none"]
 Delivery = Literal["live", "guarded", "whole"]
@@ -210,6 +210,9 @@ class Policy(_Part):
     @model_validator(mode="after")
     def _guards_compile(self) -> Self:
         """Ask the engine, which alone knows what an expression may be."""
+        for place, guard in enumerate(self.guards):
+            if "user" in guard.check and not isinstance(guard, UserGuard):
+                raise ValueError(f"guards[{place}]: a guard of your own is a function: make it with guards.guard")
         if self.guards or self.input_guards or self.drift:
             try:
                 _native.Policy(self.model_dump_json(include={"guards", "input_guards", "drift"}))
@@ -288,7 +291,8 @@ class Policy(_Part):
     def native(self) -> _native.Policy:
         """The engine's own copy, which sessions are started with."""
         try:
-            return _native.Policy(self.model_dump_json())
+            users = {place: guard for place, guard in enumerate(self.guards) if isinstance(guard, UserGuard)}
+            return _native.Policy(self.model_dump_json(), users or None)
         except ValueError as error:  # A bound that is not mirrored here: still refused, and by name.
             raise PolicyError(": ".join(map(str, error.args))) from None
 

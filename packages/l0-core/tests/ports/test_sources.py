@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -85,6 +86,20 @@ def messages(client: Any, **request: Any) -> Target:
 
 def responses(client: Any, **request: Any) -> Target:
     return ports.openai_responses(client, **{"model": "m", "input": "The capital of France?", **request})
+
+
+# The answer was objected to -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rejected", ["{}", ""])
+def test_a_target_is_told_what_to_put_right(server: Server, rejected: str) -> None:
+    made = replace(attempt("fresh", ""), instruction="Put it right.", errors=["price: missing"], rejected=rejected)
+    said = [{"role": "assistant", "content": rejected}] if rejected else []
+    asked = {"role": "user", "content": "Put it right."}
+    assert server.sent(chat(server.openai()), made)["messages"] == [USER, *said, asked]
+    assert server.sent(messages(server.anthropic()), made)["messages"] == [USER, *said, asked]
+    sent = server.sent(responses(server.openai(), max_output_tokens=99), made)
+    assert (sent["input"], sent["max_output_tokens"]) == ([USER, *said, asked], 99)
 
 
 # The request as it stands -------------------------------------------------------------------------------------------

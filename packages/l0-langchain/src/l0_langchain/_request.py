@@ -26,6 +26,9 @@ def messages_for(attempt: Attempt, messages: list[BaseMessage], *, is_stranger: 
             return _with_answer(sent, attempt.prefix)
         case "prompt":
             return [*_with_answer(sent, attempt.shown), HumanMessage(attempt.instruction)]
+        case _ if attempt.errors:
+            said = _with_answer(sent, attempt.rejected) if attempt.rejected else sent
+            return [*said, HumanMessage(attempt.instruction)]
         case _:
             return sent
 

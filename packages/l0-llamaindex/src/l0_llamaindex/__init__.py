@@ -2,14 +2,25 @@
 
 from typing import TYPE_CHECKING
 
-__all__ = ["L0LLM", "__version__"]
+__all__ = ["Found", "L0LLM", "ProtectionReport", "__version__", "protect", "unprotect"]
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from l0_llamaindex._llm import L0LLM
+    from l0_llamaindex._protect import protect, unprotect
+    from l0_llamaindex._report import Found, ProtectionReport
 else:  # Hidden from type checkers, which would otherwise let any misspelt name pass.
     from l0_core._lazy import lazy
 
-    __getattr__, __dir__ = lazy(__name__, {"L0LLM": "._llm:L0LLM"})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "Found": "._report:Found",
+            "L0LLM": "._llm:L0LLM",
+            "ProtectionReport": "._report:ProtectionReport",
+            "protect": "._protect:protect",
+            "unprotect": "._protect:unprotect",
+        },
+    )
     del lazy

@@ -150,13 +150,13 @@ class Question:
 
         def stream(attempt: Attempt) -> Iterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), _unsent(sent):
+            with _tagged(attempt), unsent(sent):
                 chunks = ask(*args, **keywords)
             return _watched(chunks, sent) if sent.told else chunks
 
         async def stream_async(attempt: Attempt) -> AsyncIterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), _unsent(sent):
+            with _tagged(attempt), unsent(sent):
                 chunks = await ask(*args, **keywords)
             return _watched_async(chunks, sent) if sent.told else chunks
 
@@ -165,13 +165,13 @@ class Question:
         def whole() -> Any:
             attempt = _fresh(next(numbers))
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), _unsent(sent):
+            with _tagged(attempt), unsent(sent):
                 return ask(*args, **keywords)
 
         async def whole_async() -> Any:
             attempt = _fresh(next(numbers))
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), _unsent(sent):
+            with _tagged(attempt), unsent(sent):
                 return await ask(*args, **keywords)
 
         if entry.streams:
@@ -206,7 +206,7 @@ class Question:
             kwargs.pop("formatted", None)  # Messages need no formatting.
             messages = [ChatMessage(role=MessageRole.USER, content=given), *goes_on]
             return _completing(llm, awaits=entry.awaits), (messages,), kwargs
-        tail = attempt.prefix or f"{attempt.shown}\n\n{attempt.instruction}\n"
+        tail = attempt.prefix or f"{attempt.shown or attempt.rejected}\n\n{attempt.instruction}\n"
         return ask, (f"{given}{tail}", *rest), kwargs
 
 
@@ -240,8 +240,9 @@ def _goes_on(attempt: Attempt) -> list[ChatMessage]:
     if attempt.prefix:
         return [ChatMessage(role=MessageRole.ASSISTANT, content=attempt.prefix)]
     if attempt.instruction:
+        said = attempt.shown or attempt.rejected
         return [
-            ChatMessage(role=MessageRole.ASSISTANT, content=attempt.shown),
+            *([ChatMessage(role=MessageRole.ASSISTANT, content=said)] if said else ()),
             ChatMessage(role=MessageRole.USER, content=attempt.instruction),
         ]
     return []
@@ -285,7 +286,7 @@ def _tagged(attempt: Attempt) -> Iterator[None]:
 
 
 @contextmanager
-def _unsent(sent: Sent) -> Iterator[None]:
+def unsent(sent: Sent) -> Iterator[None]:
     """Let what any code can raise be the caller's where the request had not gone out: no provider can be behind it."""
     try:
         yield
@@ -296,12 +297,12 @@ def _unsent(sent: Sent) -> Iterator[None]:
 
 
 def _watched(chunks: Iterator[Any], sent: Sent) -> Iterator[Any]:
-    with _unsent(sent):
+    with unsent(sent):
         yield from chunks
 
 
 async def _watched_async(chunks: Any, sent: Sent) -> AsyncIterator[Any]:
-    with _unsent(sent):
+    with unsent(sent):
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk

@@ -21,9 +21,12 @@ import l0_core
 from l0_core import Lifecycle
 from l0_core._settings import PolicyLike, policy_of
 from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
+from l0_llamaindex._journal import journal_of
 
 if TYPE_CHECKING:
     from llama_index.core.base.llms.types import LLMMetadata
+
+    from l0_core._journal import JournalLike
 
 StallGuard = Literal["thread", "off"]
 
@@ -38,6 +41,7 @@ class Protection:
     on: Lifecycle | None = None
     tenant: str | None = None
     stall_guard: StallGuard = "thread"
+    journal: "JournalLike" = None
     candidates: tuple[Candidate, ...] = field(init=False, repr=False, compare=False)
     _options: dict[str, Any] = field(init=False, repr=False, compare=False)
 
@@ -46,10 +50,20 @@ class Protection:
         # A policy that is wrong is refused here; one that is not named may still come from the environment, per call.
         policy = None if self.policy is None else policy_of(self.policy)
         object.__setattr__(self, "candidates", candidates)
-        object.__setattr__(self, "_options", {"policy": policy, "on": self.on, "tenant": self.tenant})
+        # So is a journal: one file is one journal, however many share it.
+        options = {"policy": policy, "on": self.on, "tenant": self.tenant, "journal": journal_of(self.journal)}
+        object.__setattr__(self, "_options", options)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return Protection, (self.inner, self.fallbacks, self.policy, self.on, self.tenant, self.stall_guard)
+        return Protection, (
+            self.inner,
+            self.fallbacks,
+            self.policy,
+            self.on,
+            self.tenant,
+            self.stall_guard,
+            self.journal,
+        )
 
     def ask(self, question: Question) -> Any:
         """Ask the candidates, as the policy allows, in the way of the question's entry point."""
@@ -100,6 +114,7 @@ class L0LLM(LLM, metaclass=_Meta):
             on: Lifecycle | None = None,
             tenant: str | None = None,
             stall_guard: StallGuard = "thread",
+            journal: "JournalLike" = None,
         ) -> None:
             """Protect an LLM.
 
@@ -112,6 +127,8 @@ class L0LLM(LLM, metaclass=_Meta):
                 tenant: Whose budgets and breakers it counts against.
                 stall_guard: `thread` reads streams in a thread, so that a silent provider can be left; `off` reads
                     directly.
+                journal: Where every call is written down: a `Journal`, or a file; that of `L0_JOURNAL` where nothing is
+                    said.
             """
 
         _l0: Protection
@@ -148,6 +165,7 @@ def _wrapped(
     on: Lifecycle | None = None,
     tenant: str | None = None,
     stall_guard: StallGuard = "thread",
+    journal: "JournalLike" = None,
 ) -> LLM:
     for what, given in (
         ("llm", llm),
@@ -155,7 +173,7 @@ def _wrapped(
     ):
         if not isinstance(given, LLM):
             raise TypeError(f"{what} must be an LLM of LlamaIndex, not {type(given).__name__}")
-    protection = Protection(unwrap(llm), tuple(map(unwrap, fallbacks)), policy, on, tenant, stall_guard)
+    protection = Protection(unwrap(llm), tuple(map(unwrap, fallbacks)), policy, on, tenant, stall_guard, journal)
     return wrap(protection)
 
 
@@ -196,7 +214,7 @@ def _made_view_class(kind: type[LLM]) -> type[LLM]:
         "__module__": kind.__module__,
         "__qualname__": kind.__qualname__,
         "__doc__": kind.__doc__,
-        "__slots__": ("_l0",),
+        "__slots__": ("_l0", "l0_report"),
         "__copy__": _copy,
         "__deepcopy__": _deepcopy,
         "__reduce_ex__": _reduce_ex,

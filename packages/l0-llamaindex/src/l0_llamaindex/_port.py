@@ -23,11 +23,13 @@ from llama_index.core.base.llms.types import (
 )
 
 from l0_core import Attempt, Facts, LogProb, Opaque, ToolCall, ToolFragment, Usage
-from l0_llamaindex._raw import NOTHING, block_event_of, finish_of, usage_of
+from l0_llamaindex._raw import NOTHING, Finish, block_event_of, finish_of, refuses, usage_of
 
 ResponseT = TypeVar("ResponseT", ChatResponse, CompletionResponse)
 
 _KNOWN = (TextBlock, ThinkingBlock, ToolCallBlock, CachePoint)
+_LIMITS = ("length", "max_tokens", "MAX_TOKENS")
+"""Why an answer ends that is longer than it may be: one that ends with a whole call says so instead."""
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -105,6 +107,7 @@ class _Port:
         self._before = Usage()
         self._calls = _Calls()
         self._parts = 0
+        self._refused = False
 
     def begin(self, attempt: Attempt) -> None:
         """Forget the attempt before this one, but not what the consumer has."""
@@ -115,6 +118,7 @@ class _Port:
         self._usage = None
         self._calls = _Calls()
         self._parts = 0
+        self._refused = False
 
     def final(self, metadata: Mapping[str, object]) -> None:
         """Put the metadata on the last response there was.
@@ -123,6 +127,12 @@ class _Port:
         """
         if self._last is not None:
             self._last.additional_kwargs.update(metadata)
+
+    def _ending(self, raw: Any) -> Finish:
+        """Return why the answer ends, where the chunk says so. One that was declined ends like any other."""
+        self._refused = self._refused or refuses(raw)
+        finish, status = finish_of(raw)
+        return ("refusal" if self._refused and (finish == "stop" or status) else finish), status
 
     def _counted(self, usage: Usage | None) -> Usage | None:
         if usage is not None:
@@ -159,11 +169,13 @@ class ChatPort(_Port):
         self._last = chunk
         message, raw = chunk.message, chunk.raw
         blocks = message.blocks
-        finish, status = finish_of(raw)
+        finish, status = self._ending(raw)
         usage = self._counted(usage_of(chunk.additional_kwargs, raw) or usage_of(message.additional_kwargs, None))
         if self._whole:
             text = message.content or ""
             told = self._calls.of_blocks(blocks, ended=True) or _legacy_calls(message)
+            if finish in _LIMITS and blocks and type(blocks[-1]) is ToolCallBlock:
+                told = [*told[:-1], _cut_off(told[-1], blocks[-1])]
             tools = tuple(fragment._replace(last=True) for fragment in told)
         elif chunk.delta is None:
             # Whole objects, one after another, as structured models stream them: not text that grows.
@@ -283,7 +295,7 @@ class CompletionPort(_Port):
     def facts(self, chunk: CompletionResponse) -> Facts:
         """Return all that the chunk holds."""
         self._last = chunk
-        finish, status = finish_of(chunk.raw)
+        finish, status = self._ending(chunk.raw)
         usage = self._counted(usage_of(chunk.additional_kwargs, chunk.raw))
         if chunk.delta is None and not self._whole:
             opaque = Opaque(_digest(chunk.text)) if chunk.text else None
@@ -321,6 +333,11 @@ class CompletionPort(_Port):
             self._shown += chunk.delta
             chunk.text = self._shown
         return chunk
+
+
+def _cut_off(fragment: ToolFragment, block: ToolCallBlock) -> ToolFragment:
+    """Return a call that a limit cut off: an SDK that parses arguments makes a whole object of what there was."""
+    return fragment if isinstance(block.tool_kwargs, str) else fragment._replace(args=fragment.args[:-1] or "{")
 
 
 def _legacy_calls(message: ChatMessage) -> list[ToolFragment]:

@@ -3,7 +3,7 @@
 `raw` may be an SDK's object or a dict, of any provider. Which of the shapes below it has is found out once per class.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from l0_core import Usage
@@ -27,6 +27,26 @@ def finish_of(raw: Any) -> Finish:
     if reader is None:
         reader = _READERS[kind] = _reader_for(raw)
     return reader(raw)
+
+
+def refuses(raw: Any) -> bool:
+    """Return whether a chunk says, in the field its provider has for it, that the model declines to answer.
+
+    LlamaIndex passes such a field over, and has an answer of nothing.
+    """
+    kind = _get(raw, "type")
+    if isinstance(kind, str) and kind.startswith("response.refusal."):
+        return True
+    for choice in _get(raw, "choices") or ():
+        said = _get(choice, "delta") or _get(choice, "message")
+        return bool(_get(said, "refusal"))
+    return any(_get(part, "type") == "refusal" for item in _items(raw) for part in _get(item, "content") or ())
+
+
+def _items(raw: Any) -> Sequence[Any]:
+    """Return the items of a whole response, which is told from others by what became of it."""
+    output = _get(raw, "output") if _get(raw, "incomplete_details") is not None or _get(raw, "status") else None
+    return output if isinstance(output, list) else ()
 
 
 def usage_of(kwargs: Mapping[str, Any], raw: Any) -> Usage | None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any
 
-from llama_index.core.llms import LLM
+from pydantic import BaseModel
 
 
 class Sent:
@@ -31,12 +31,12 @@ class Sent:
 class Twins:
     """Makes the twins of one wrapped LLM, and keeps the clients that its class makes at the first call."""
 
-    def __init__(self, inner: LLM) -> None:
+    def __init__(self, inner: BaseModel) -> None:
         self.inner = inner
         self._made: dict[str, Any] = {}
         self._last: tuple[dict[str, Any], dict[str, Any]] | None = None
 
-    def twin(self, fields: Mapping[str, Any], sent: Sent, *, awaits: bool) -> LLM:
+    def twin(self, fields: Mapping[str, Any], sent: Sent, *, awaits: bool) -> Any:
         """Return what an attempt is made on.
 
         Args:
@@ -84,7 +84,7 @@ class Twins:
 _MAKERS = {"_client": "_get_client", "_aclient": "_get_aclient"}
 
 
-def _makers(inner: LLM, private: Mapping[str, Any]) -> dict[str, str]:
+def _makers(inner: Any, private: Mapping[str, Any]) -> dict[str, str]:
     """Return which clients the class makes by itself, at its first call and for good."""
     if not _retries(inner) or not getattr(inner, "reuse_client", True):
         return {}
@@ -95,7 +95,7 @@ def _makers(inner: LLM, private: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _retries(inner: LLM) -> bool:
+def _retries(inner: BaseModel) -> bool:
     """Return whether the class itself retries, and makes clients that do, as its field says."""
     return "max_retries" in type(inner).model_fields and hasattr(type(inner), "_get_client")
 
@@ -106,9 +106,9 @@ def _is_client(value: object, *, awaits: bool) -> bool:
     return prepare is not None and hasattr(value, "with_options") and iscoroutinefunction(prepare) == awaits
 
 
-def _like(inner: LLM, fields: Mapping[str, Any], private: dict[str, Any]) -> LLM:
+def _like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
     """Return an object of the same class with the same state but for `fields`, without running any `__init__`."""
-    twin: LLM = object.__new__(type(inner))
+    twin: Any = object.__new__(type(inner))
     known = type(inner).model_fields
     state = {**inner.__dict__, **{name: value for name, value in fields.items() if name in known}}
     object.__setattr__(twin, "__dict__", state)

@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import demo, doctor, export, fork, policy, prune, runs, sessions, verify
+from l0_core.cli import chaos, demo, doctor, export, fork, policy, prune, runs, sessions, verify
 
 app = typer.Typer(
     name="l0",
@@ -12,6 +12,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("chaos")(chaos.command)
 app.command("demo")(demo.command)
 app.command("runs")(runs.command)
 app.command("sessions")(sessions.command)

@@ -176,11 +176,14 @@ def _reasons(request: Mapping[str, Any]) -> bool:
 
 def _continued(api: _Api, form: Form, request: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
     """Return the request that an attempt sends. The request itself is left as it is."""
+    turns = request[api.turns]
+    turns = [{"role": "user", "content": turns}] if isinstance(turns, str) else turns
+    if attempt.errors:
+        said = _with_answer(api, turns, attempt.rejected) if attempt.rejected else turns
+        return {**request, api.turns: [*said, {"role": "user", "content": attempt.instruction}]}
     if attempt.mode not in {"prefill", "prompt"}:
         return dict(request)
     changed = {**request, **_lowered(api, request, attempt.tokens_shown)}
-    turns = request[api.turns]
-    turns = [{"role": "user", "content": turns}] if isinstance(turns, str) else turns
     if attempt.mode == "prompt":
         changed[api.turns] = [
             *_with_answer(api, turns, attempt.shown),

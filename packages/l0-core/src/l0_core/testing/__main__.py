@@ -1,9 +1,10 @@
-"""`python -m l0_core.testing`: the faulty provider as a server, and the table of faults."""
+"""`python -m l0_core.testing`: the faulty provider as a server, the table of faults, the measure of recovery."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -26,10 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serve.add_argument("--host", default="127.0.0.1", help="where to listen (loopback)")
     serve.add_argument("--port", type=int, default=0, help="which port (a free one)")
     commands.add_parser("faults", help="print the table of faults as Markdown")
+    recovery = commands.add_parser(
+        "measure", help="send every fault that passes through the SDKs and L0, count how it ends"
+    )
+    recovery.add_argument("--rounds", type=int, default=1, help="how often each fault is met (1)")
+    recovery.add_argument("--seed", type=int, default=0, help="of every draw (0)")
+    recovery.add_argument("--details", action="store_true", help="print how each fault ended, too")
     given = parser.parse_args(arguments)
     if given.command == "faults":
         sys.stdout.write(markdown())
         return 0
+    if given.command == "measure":
+        return _measure(given.rounds, given.seed, details=given.details)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with contextlib.suppress(KeyboardInterrupt):
@@ -38,6 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _measure(rounds: int, seed: int, *, details: bool) -> int:
+    """Print one line for every mix, program, runner and wording; 1 if anything wrong was returned, or raised."""
+    from l0_core.testing import proof  # the only command that needs the SDKs
+
+    logging.getLogger("l0").setLevel(logging.ERROR)  # one line a fault is of no interest here: all of them are meant
+    _say(f"{'answer':9}  {'asked for':15}  {'runner':6}  {'wording':9}  calls  " + proof.HEADER)
+    fine = True
+    for case in proof.CASES:
+        report = proof.prove(case, rounds=rounds, seed=seed)
+        fine = fine and not report.outcomes["wrong"] and not report.outcomes["raised"]
+        runner = "async" if case.is_async else "sync"
+        _say(f"{case.mix:9}  {case.program:15}  {runner:6}  {case.wording:9}  {report.calls:5}  {proof.line(report)}")
+        for told in (*report.wrongs, *report.errors) if details else ():
+            _say(f"    {told}")
+    return 0 if fine else 1
 
 
 def _say(line: str) -> None:

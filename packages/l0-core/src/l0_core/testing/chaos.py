@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import tomllib
 from dataclasses import dataclass, field
@@ -117,6 +118,7 @@ def chaos(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
+    as_json: bool = False,
     say: Callable[[str], object] = print,
     stop: threading.Event | None = None,
 ) -> None:
@@ -126,16 +128,40 @@ def chaos(
         scenario: What to answer and how to fail; without one, everything is answered well.
         host: Where to listen; anything but loopback lets other machines in.
         port: 0 takes a free one.
+        as_json: Whether each line is a JSON object: first where it listens, then one for every request.
         say: Takes each line.
         stop: Ends it when set; without one, an interrupt does.
     """
     chosen = Scenario.load(scenario) if scenario is not None else Scenario()
     with FaultyProvider(host=host, port=port, **chosen.provider) as provider:
         chosen.apply(provider)
-        provider.on_request = lambda request: say(line(request))
-        say(f"OpenAI     {provider.openai_url}")
-        say(f"Anthropic  {provider.anthropic_url}")
+        if as_json:
+            provider.on_request = lambda request: say(json.dumps(facts(request)))
+            say(json.dumps({"openai": provider.openai_url, "anthropic": provider.anthropic_url}))
+        else:
+            provider.on_request = lambda request: say(line(request))
+            say(f"OpenAI     {provider.openai_url}")
+            say(f"Anthropic  {provider.anthropic_url}")
         (stop or threading.Event()).wait()
+
+
+def facts(request: Request) -> dict[str, Any]:
+    """What became of one request, for programs: no prompt, no answer, no key."""
+    resumption = request.resumption
+    return {
+        "number": request.number,
+        "method": request.method,
+        "path": request.path,
+        "dialect": request.dialect,
+        "model": request.model,
+        "stream": request.stream,
+        "resumption": {"kind": resumption.kind, "manner": resumption.manner} if resumption else None,
+        "fault": request.fault,
+        "chunks": request.sent_chunks,
+        "bytes": request.sent_bytes,
+        "ms": round(request.duration * 1000),
+        "ending": request.ending,
+    }
 
 
 def line(request: Request) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from l0_core._clock import SECOND, clock
 from l0_core.testing import faults
 from l0_core.testing.phrasing import Template, dice
 from l0_core.testing.provider import FaultyProvider
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Report", "Wrong", "ameasure", "measure"]
 
 Outcome = Literal["exact", "complete", "degraded", "incomplete", "raised", "wrong"]
+Calls = list[tuple[str, str]]
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 WARM_UP_CALLS: Final = 5
@@ -60,7 +62,7 @@ class Report:
     errors: list[str] = field(default_factory=list)
     """The first few exceptions: which call, after which fault, what they said."""
     delays: list[float] = field(default_factory=list)
-    """Seconds each call took longer than one without a fault."""
+    """Seconds each call took longer than one without a fault; in virtual time, with what was waited for in it."""
     extra_calls: int = 0
     extra_tokens: int = 0
 
@@ -113,7 +115,7 @@ def measure(
     continuations: Mapping[str, float] | None = None,
     fallback: FaultyProvider | None = None,
 ) -> Report:
-    """Make `n` calls, each through a fault drawn from `mix`, and report how they ended.
+    """Make `n` calls, each through a fault of `mix`, and report how they ended.
 
     ```python
     report = measure(lambda provider: chain(provider).invoke("…"), {faults.reset_after(chunks=4): 1}, n=50)
@@ -122,11 +124,12 @@ def measure(
 
     What `call` returns is a text, or has one as `text` or `content`. It is known to be degraded or incomplete by what
     it carries: `degraded` or a finish reason, on itself, on its `l0`, or in the `l0` of its `response_metadata` or
-    `additional_kwargs`. An exception is `incomplete` if a class in its ancestry is called `IncompleteError`.
+    `additional_kwargs`. Where it has `tool_calls`, they are judged as well: every call that was to be made, with its
+    arguments, once, and no other. An exception is `incomplete` if a class in its ancestry is called `IncompleteError`.
 
     Args:
         call: The program; it is given a running provider to talk to.
-        mix: Faults with weights, or faults alone.
+        mix: Faults with weights, of which each call draws one, or faults alone, which are met in turn.
         n: How many calls.
         seed: Of the faults drawn and of everything the provider draws.
         times: How many requests of a call are hit, from its first: 1 is a fault that passes, None one that stays.
@@ -215,7 +218,9 @@ class _Meter:
         if times is not None and times < 1:
             raise ValueError(f"times is how many requests of a call are hit, at least 1, or None for all; got {times}")
         weights = dict(mix) if isinstance(mix, Mapping) else dict.fromkeys(mix, 1.0)
-        self._schedule = faults.mix(weights, dice("measure", seed).getrandbits(32))
+        in_turn = tuple(weights)
+        drawn = faults.mix(weights, dice("measure", seed).getrandbits(32))
+        self._pick = drawn.pick if isinstance(mix, Mapping) else lambda number: in_turn[number % len(in_turn)]
         self._n = n
         self._times = times
         self._provider = provider
@@ -228,13 +233,13 @@ class _Meter:
         return range(-WARM_UP_CALLS, self._n)
 
     def begin(self, number: int) -> _Call:
-        fault = faults.ok() if number < 0 else self._schedule.pick(number)
+        fault = faults.ok() if number < 0 else self._pick(number)
         self._provider.script(fault if self._times is None else faults.flaky(fault, self._times))
         seen = len(self._fallback.requests) if self._fallback else 0
-        return _Call(number, fault, self._provider.request_count, seen, time.monotonic())
+        return _Call(number, fault, self._provider.request_count, seen, clock().now() / SECOND)
 
     def end(self, call: _Call, result: object) -> None:
-        took = time.monotonic() - call.started
+        took = clock().now() / SECOND - call.started
         requests = self._provider.requests_from(call.first_request)
         spare = self._fallback.requests[call.fallback_requests :] if self._fallback else []
         if not requests:
@@ -271,21 +276,51 @@ class _Meter:
             ancestry = {kind.__name__ for kind in type(result).__mro__}
             return "incomplete" if "IncompleteError" in ancestry else "raised"
         text = text_of(result)
-        mine = _right_for(text, requests, self._provider)
-        if (mine or _right_for(text, spare, self._fallback)) and _marked(result, "degraded"):
+        calls = calls_of(result)
+        mine = _right_for(text, calls, requests, self._provider)
+        if (mine or _right_for(text, calls, spare, self._fallback)) and _marked(result, "degraded"):
             return "degraded"
         if mine:
             return "exact" if text == mine[0].whole else "complete"
         if _marked(result, "incomplete") or _finish(result) in TOLD:
             return "incomplete"
-        return "complete" if _right_for(text, spare, self._fallback) else "wrong"
+        return "complete" if _right_for(text, calls, spare, self._fallback) else "wrong"
 
 
-def _right_for(text: str, requests: Sequence[Request], provider: FaultyProvider | None) -> list[Request]:
-    """The requests this text is a whole answer to."""
+def _right_for(
+    text: str, calls: Calls | None, requests: Sequence[Request], provider: FaultyProvider | None
+) -> list[Request]:
+    """The requests this text, with these calls if they can be seen, is a whole answer to."""
     if provider is None:
         return []
-    return [one for one in requests if one.reply is not None and one.reply.is_right(text, provider.wording)]
+    return [
+        one
+        for one in requests
+        if one.reply is not None
+        and one.reply.is_right(text, provider.wording)
+        and (calls is None or calls == _calls((call.name, call.args) for call in one.reply.tool_calls))
+    ]
+
+
+def calls_of(result: object) -> Calls | None:
+    """The tool calls of whatever a program returns, in an order of their own; None where it has no place for them."""
+    calls = getattr(result, "tool_calls", None)
+    if not isinstance(calls, Sequence):
+        return None
+    return _calls((_look(call, "name"), _look(call, "args")) for call in calls)
+
+
+def _calls(calls: Iterable[tuple[object, object]]) -> Calls:
+    return sorted((str(name), json.dumps(_parsed(args), sort_keys=True)) for name, args in calls)
+
+
+def _parsed(args: object) -> object:
+    if not isinstance(args, str):
+        return args
+    try:
+        return json.loads(args)
+    except ValueError:
+        return args
 
 
 def text_of(result: object) -> str:

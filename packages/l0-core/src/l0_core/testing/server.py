@@ -11,6 +11,7 @@ import struct
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from l0_core.testing.conversation import Ending
 
-__all__ = ["Connection", "Observer", "RawRequest", "Server", "stands_still"]
+__all__ = ["Connection", "Observer", "RawRequest", "Server", "outwait"]
 
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 HEADER_BYTES_MAX: Final = 64 * 1024
@@ -68,12 +69,19 @@ class _Gone(Exception):  # noqa: N818 - no failure: the client left
     """The client left, or the server is closing."""
 
 
-_still: Final[set[Connection]] = set()
+_stalls: Final[deque[Connection]] = deque()
 
 
-def stands_still() -> bool:
-    """Whether some answer of this process stalls without end."""
-    return bool(_still)
+def outwait() -> bool:
+    """Whether some answer of this process stalls without end and nobody gave up on it yet; if so, now somebody has.
+
+    Each stall is given up on once: its connection may stay open for long after the client lost interest.
+    """
+    try:
+        _stalls.popleft()
+    except IndexError:
+        return False
+    return True
 
 
 class Server:
@@ -373,11 +381,12 @@ class Connection:
             self._pause(pause, chunked=chunked)
             return
         observer.stalled()
-        _still.add(self)
+        _stalls.append(self)
         try:
             self._pause(pause, chunked=chunked)
         finally:
-            _still.discard(self)
+            with contextlib.suppress(ValueError):  # it was given up on
+                _stalls.remove(self)
 
     def _pause(self, pause: Pause, *, chunked: bool) -> None:
         ends = math.inf if pause.seconds is None else time.monotonic() + pause.seconds

@@ -1,0 +1,65 @@
+"""Where calls are written down, and how what LlamaIndex's steps return is."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.schema import (
+    BaseComponent,
+    Document,
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    Node,
+    NodeWithScore,
+    TextNode,
+)
+
+from l0_core._codec import Codec, register_codec
+
+if TYPE_CHECKING:
+    from l0_core._journal import Journal, JournalLike
+
+
+def journal_of(journal: "JournalLike") -> "Journal | None":
+    """Return what was said as a journal. One that is no journal is refused here, and not with the first call."""
+    if journal is None:
+        return None
+    from l0_core._journal import for_session
+
+    return for_session(journal)
+
+
+_NODES: Mapping[str, Any] = {
+    kind.class_name(): kind for kind in (Node, TextNode, ImageNode, IndexNode, Document, ImageDocument)
+}
+_PLAIN: Mapping[str, Any] = {
+    kind.__name__: kind for kind in (ChatMessage, ChatResponse, CompletionResponse, ToolSelection)
+}
+
+
+def _encode(value: Any) -> Any:
+    kind = type(value)
+    if kind is NodeWithScore:
+        return [kind.__name__, _encode(value.node), value.score]
+    if kind.__name__ in _PLAIN:
+        return [kind.__name__, value.model_dump(mode="json", serialize_as_any=True)]
+    return [kind.class_name(), value.model_dump(mode="json", serialize_as_any=True)]
+
+
+def _decode(written: Any) -> Any:
+    name, said, *more = written
+    if name == NodeWithScore.__name__:
+        return NodeWithScore(node=_decode(said), score=more[0])
+    return (_PLAIN.get(name) or _NODES[name]).model_validate(said)
+
+
+def _knows(value: Any) -> bool:
+    kind = type(value)
+    if kind is NodeWithScore:
+        return _knows(value.node)
+    return _PLAIN.get(kind.__name__) is kind or (issubclass(kind, BaseComponent) and kind in _NODES.values())
+
+
+register_codec(Codec("llama_index", _knows, _encode, _decode))
