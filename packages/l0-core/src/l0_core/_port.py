@@ -129,6 +129,14 @@ class MaskingPort(Protocol[ChunkT]):
         """Return the chunk with `text` in the place of its own."""
 
 
+@runtime_checkable
+class BeginningPort(Protocol):
+    """What a port can do besides, where it keeps count of what an attempt's chunks belong to."""
+
+    def begin(self, attempt: "Attempt") -> None:
+        """Get ready for the chunks of another attempt: when it is opened, and when that is given again."""
+
+
 class Unsent(Exception):  # noqa: N818 - it says what became of the call
     """A source raises this, from the actual error, where nothing was sent yet: the call itself is wrong.
 

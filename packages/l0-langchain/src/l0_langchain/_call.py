@@ -126,7 +126,6 @@ class Call:
         """Return what an attempt is made on, and what it sends."""
         candidate = self._candidates[place]
         shown = attempt.tokens_shown if attempt.mode in {"prefill", "prompt"} else 0
-        self._port.begin(attempt)
         self._tokens.begin()
         return (
             twin_of(candidate.model, candidate.kind, is_async=is_async, tokens_shown=shown),
