@@ -314,8 +314,9 @@ class Drive:
             rejected=opening.rejected,
             errors=opening.errors,
         )
-        if isinstance(self.port, BeginningPort):
-            self.port.begin(attempt)
+        port: object = self.port
+        if isinstance(port, BeginningPort):
+            port.begin(attempt)
         return attempt
 
     def _calls(self) -> tuple[ToolCall, ...]:

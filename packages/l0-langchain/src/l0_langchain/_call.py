@@ -86,14 +86,21 @@ class Call:
 
     def _begin(self, start: Callable[..., Any], opening: Callable[..., Any], *, whole: bool = False) -> Any:
         """Start a session over the wrapped model and its fallbacks."""
-        first, *fallbacks = self._targets(opening, whole=whole)
-        port = RESULTS if whole else self._port
-        return start(first, fallbacks=fallbacks, port=port, streamed=not whole, **self._options)
-
-    @property
-    def _options(self) -> dict[str, Any]:
         said = self._protection
-        return {"policy": said.native, "on": said.on, "tenant": said.tenant, "errors": MODEL_ERRORS}
+        first, *fallbacks = self._targets(opening, whole=whole)
+        with said.filed():
+            return start(
+                first,
+                fallbacks=fallbacks,
+                port=RESULTS if whole else self._port,
+                streamed=not whole,
+                policy=said.native,
+                on=said.on,
+                tenant=said.tenant,
+                errors=MODEL_ERRORS,
+                journal=said.journal,
+                input=[self._messages, self._stop, self._kwargs],
+            )
 
     def _targets(self, opening: Callable[..., Any], *, whole: bool = False) -> Iterator[Target]:
         """Yield the targets, the wrapped model first."""
