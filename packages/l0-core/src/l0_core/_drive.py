@@ -31,7 +31,7 @@ from l0_core._errors import (
 from l0_core._facts import Stage, read
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, BeginningPort, ChunkPort, LogProb, MaskingPort, Unsent, Usage
+from l0_core._port import Attempt, BeginningPort, ChunkPort, FollowingPort, LogProb, MaskingPort, Unsent, Usage
 from l0_core._result import Fault, Objection, Result, Splice, ToolCall
 from l0_core._settings import passes_through
 from l0_core._target import Target
@@ -155,6 +155,10 @@ class Drive:
         """The place of its target."""
         self.passed = False
         """Whether the consumer has been given any chunk."""
+        self.given: Any = None
+        """The last chunk the consumer has been given."""
+        self._giver: tuple[Any, ChunkPort[Any] | None] = (None, None)
+        self._followed: str | None = None
         self.seamed = False
         """Whether chunks must be fitted to those the consumer has from an earlier attempt."""
         self.held: deque[Any] = deque()
@@ -297,6 +301,9 @@ class Drive:
         self.target = opening.target
         self._reasks += bool(opening.errors)
         self.seamed = self.passed
+        if self.given is not self._giver[0]:
+            self._giver = self.given, self.port
+        self._followed = opening.shown if self.seamed else None
         if not self._fixed_port:
             self.port = None
         attempt = Attempt(
@@ -373,21 +380,32 @@ class Drive:
     def fit(self, chunk: Any) -> Any:
         """Return the chunk as it must read after those the consumer has."""
         if not self.seamed:
-            self.passed = True
+            self.passed, self.given = True, chunk
             return chunk
         text = chunk if isinstance(chunk, str) else self._port_of(chunk).facts(chunk).text
         return self._cut(chunk, 0, len(text))
 
     def _cut(self, chunk: Any, start: int, end: int) -> Any:
-        self.passed = True
-        return self._port_of(chunk).cut(chunk, start, end, self)
+        port = self._followed_port(chunk)
+        self.passed, self.given = True, port.cut(chunk, start, end, self)
+        return self.given
 
     def _replaced(self, chunk: Any, text: str) -> Any:
-        self.passed = True
-        port = self._port_of(chunk)
+        port = self._followed_port(chunk)
         if not isinstance(port, MaskingPort):
             raise PolicyError(f"the policy masks, which chunks of {type(chunk).__name__} cannot be: use severity error")
-        return port.replaced(chunk, text, self)
+        self.passed, self.given = True, port.replaced(chunk, text, self)
+        return self.given
+
+    def _followed_port(self, chunk: Any) -> ChunkPort[Any]:
+        """Return the port, once it knows what it goes on from."""
+        port, shown = self._port_of(chunk), self._followed
+        if shown is not None:
+            self._followed = None
+            last, giver = self._giver
+            if giver is not None and isinstance(port, FollowingPort):
+                port.follow(giver, last, shown)
+        return port
 
     def _port_of(self, chunk: Any) -> ChunkPort[Any]:
         port = self.port

@@ -137,6 +137,14 @@ class BeginningPort(Protocol):
         """Get ready for the chunks of another attempt: when it is opened, and when that is given again."""
 
 
+@runtime_checkable
+class FollowingPort(Protocol[ChunkT]):
+    """What a port can do besides, whose chunks have an identity that an answer keeps across its seams."""
+
+    def follow(self, before: ChunkPort[ChunkT], last: ChunkT, text: str) -> None:
+        """Go on from what the consumer has been given: `last` of `before`'s chunks, and `text` in all."""
+
+
 class Unsent(Exception):  # noqa: N818 - it says what became of the call
     """A source raises this, from the actual error, where nothing was sent yet: the call itself is wrong.
 

@@ -333,6 +333,7 @@ class _Runner:
             if not signal:
                 if not passed:
                     drive.passed = passed = True
+                drive.given = chunk
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)
@@ -419,6 +420,7 @@ class _Runner:
             if not signal:
                 if not passed:
                     drive.passed = passed = True
+                drive.given = chunk
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)
