@@ -49,20 +49,20 @@ class Call:
 
     def stream(self, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         """Return one clean stream."""
-        opening = partial(self._open_stream, manager and HeldTokens(manager, self._tokens))
+        opening = partial(self._open_stream, self._held(manager))
         stream: Stream[ChatGenerationChunk] = self._begin(l0_core.stream, opening)
         return iter(stream) if manager is None else self._telling(stream, manager)
 
     def astream(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncIterator[ChatGenerationChunk]:
         """Return one clean stream, to be awaited."""
-        opening = partial(self._aopen_stream, manager and AsyncHeldTokens(manager, self._tokens))
+        opening = partial(self._aopen_stream, self._aheld(manager))
         stream: AsyncStream[ChatGenerationChunk]
         stream = self._begin(l0_core.astream, opening)
         return aiter(stream) if manager is None else self._atelling(stream, manager)
 
     def generate(self, manager: CallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer."""
-        opening = partial(self._open_result, manager and HeldTokens(manager, self._tokens))
+        opening = partial(self._open_result, self._held(manager))
         stream: Stream[ChatResult]
         stream = self._begin(l0_core.stream, opening, whole=True)
         (result,) = stream
@@ -73,7 +73,7 @@ class Call:
 
     async def agenerate(self, manager: AsyncCallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer, awaited."""
-        opening = partial(self._aopen_result, manager and AsyncHeldTokens(manager, self._tokens))
+        opening = partial(self._aopen_result, self._aheld(manager))
         stream: AsyncStream[ChatResult]
         stream = self._begin(l0_core.astream, opening, whole=True)
         (result,) = [result async for result in stream]
@@ -81,6 +81,13 @@ class Call:
             for token, chunk, keywords in self._tokens.told:
                 await manager.on_llm_new_token(token, chunk=chunk, **keywords)
         return self._marked(result, stream.result)
+
+    def _held(self, manager: CallbackManagerForLLMRun | None) -> HeldTokens | None:
+        """Return the run manager of an attempt, where there is one of the call."""
+        return None if manager is None else HeldTokens(manager, self._tokens)
+
+    def _aheld(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncHeldTokens | None:
+        return None if manager is None else AsyncHeldTokens(manager, self._tokens)
 
     # What they share -------------------------------------------------------------------------------------------------
 

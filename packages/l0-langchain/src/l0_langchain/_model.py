@@ -38,7 +38,7 @@ _BEFORE = "_l0_before"
 """Where an object that was protected in place keeps what it had before: its protection, or nothing."""
 
 if TYPE_CHECKING:
-    from abc import ABCMeta as _ModelMeta
+    from pydantic._internal._model_construction import ModelMetaclass as _ModelMeta
 else:
     _ModelMeta = type(BaseChatModel)
 
