@@ -129,7 +129,6 @@ class MaskingPort(Protocol[ChunkT]):
         """Return the chunk with `text` in the place of its own."""
 
 
-@runtime_checkable
 class BeginningPort(Protocol):
     """What a port can do besides, where it keeps count of what an attempt's chunks belong to."""
 

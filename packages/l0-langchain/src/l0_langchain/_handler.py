@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from time import monotonic_ns
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 import l0_core
 from l0_core import Lifecycle, Objection, Policy, Result, Usage
-from l0_core._clock import SECOND, clock
+from l0_core._clock import SECOND, RealClock, clock
 from l0_core._lifecycle import heed
 from l0_core._native import Policy as NativePolicy
 from l0_core._reader import run_aside
@@ -33,6 +32,8 @@ from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._shadow import Shadow, watching
 
 _log = logging.getLogger("l0")
+_now = RealClock.now
+"""What measures are taken by; bounds go by the clock that sessions go by."""
 
 RUNS_MAX: Final = 10_000
 """Runs kept in mind at most: one whose end is never told is forgotten when so many others have begun."""
@@ -182,7 +183,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         call = self._running.get(run_id)
         if call is None:
             return
-        now = monotonic_ns()
+        now = _now()
         if call.tokens:
             gap = now - call.last
             if gap > call.gap:  # noqa: PLR1730 - a call of `max` for every token
@@ -384,7 +385,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         self._invocations.pop(run_id, None)
         if call is None:
             return
-        now = monotonic_ns()
+        now = _now()
         self.calls.append(
             Measured(
                 kind=call.kind,
@@ -440,7 +441,7 @@ class _Call:
         self.invocation = invocation
         self.is_bounded = is_bounded
         self.is_watched = False
-        self.began = self.first = self.last = monotonic_ns()
+        self.began = self.first = self.last = _now()
         self.gap = self.tokens = self.chars = 0
         self.usage = Usage()
         self.shadow: Shadow | None = None

@@ -56,8 +56,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
     """A chat model that is reliable, and otherwise the one it was made from.
 
     `L0ChatModel(model=m)` is an object of a class made for `type(m)`: a subclass of it and of this one, with its name,
-    its
-    serialization and its traces. It shares the state of `m`; only what reaches the provider is done otherwise.
+    its serialization and its traces. It shares the state of `m`; only what reaches the provider is done otherwise.
 
     Args:
         model: The model.
