@@ -310,7 +310,7 @@ class Drive:
         self._followed = opening.shown if self.seamed else None
         if not self._fixed_port:
             self.port = None
-        return Attempt(
+        attempt = Attempt(
             target=self._names[opening.target],
             number=number,
             mode=opening.mode,
@@ -325,6 +325,10 @@ class Drive:
             rejected=opening.rejected,
             errors=opening.errors,
         )
+        begin = getattr(self.port, "begin", None)  # A `BeginningPort`: asking the protocol itself takes 20 us.
+        if begin is not None:
+            begin(attempt)
+        return attempt
 
     def _calls(self) -> tuple[ToolCall, ...]:
         """Return the tool calls the consumer has been given."""

@@ -137,6 +137,13 @@ class MaskingPort(Protocol[ChunkT]):
         """Return the chunk with `text` in the place of its own; `shown` is what the consumer has before it."""
 
 
+class BeginningPort(Protocol):
+    """What a port can do besides, where it keeps count of what an attempt's chunks belong to."""
+
+    def begin(self, attempt: "Attempt") -> None:
+        """Get ready for the chunks of another attempt: when it is opened, and when that is given again."""
+
+
 @runtime_checkable
 class FollowingPort(Protocol[ChunkT]):
     """What a port can do besides, whose chunks have an identity that an answer keeps across its seams."""
