@@ -1,6 +1,7 @@
 """Everything the documentation shows is run: snippets against the faulty provider, commands against what there is."""
 
 import gc
+import inspect
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from l0_core.testing import FaultyProvider, Reply
+from l0_core.testing import FaultyProvider, Reply, virtual_time
 from l0_core.testing.conversation import Request
 
 ROOT = Path(__file__).parent.parent
@@ -66,8 +67,9 @@ def test_a_page_runs_from_top_to_bottom(page: Path) -> None:
             exec(compile("\n" * line + source, str(page), "exec"), names)  # noqa: S102 - that is the point
     for name, test in list(names.items()):
         if name.startswith("test_") and callable(test):  # what a page shows of a reader's own tests
-            with FaultyProvider() as provider:
-                test(provider)
+            with FaultyProvider() as provider, virtual_time() as time:
+                fixtures = {"faulty_provider": provider, "l0_time": time}
+                test(**{wanted: fixtures[wanted] for wanted in inspect.signature(test).parameters})
     names.clear()
     gc.collect()
 

@@ -10,9 +10,10 @@ from typing import Final
 
 import pytest
 
-from l0_core.testing import Report, faults, samples
+import l0_core
+from l0_core.testing import FaultyProvider, Report, faults, samples, virtual_time
 from l0_core.testing.fault_table import TABLE
-from l0_core.testing.proof import CASES, Case, passing, prove, reply_of
+from l0_core.testing.proof import CASES, Case, Mix, Program, passing, program, prove, reply_of
 
 # What always can be healed, and what may be told incomplete instead where the model words it differently.
 CERTAIN: Final = ("chat-prefix", "chat-reset", "messages-prefill")
@@ -63,14 +64,33 @@ def test_every_fault_that_heals_is_met_in_some_mix() -> None:
     assert met == {row.fault.partition("(")[0] for row in TABLE if row.heals}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a table that is begun again in other words is joined where its first line repeats what was shown",
-)
 def test_an_answer_begun_again_in_other_words_is_never_joined_to_the_first() -> None:
     cuts = [faults.reset_after(chunks=count) for count in range(1, 8)]
     case = Case("chat", "text", "varied", is_async=False)
     for sample in (samples.TABLE, samples.PROSE, samples.LIST, samples.CODE):
         report = prove(case, cuts, rounds=3, seed=5, reply=reply_of("text", sample), continuations={"diverge": 1})
         assert report.outcomes["wrong"] == 0, report.wrongs
+
+
+@pytest.mark.parametrize("name", ["chat-prefix", pytest.param("messages-prefill", marks=pytest.mark.matrix)])
+def test_a_fault_is_what_the_table_says_and_healed_by_what_it_says(name: Program) -> None:
+    """One fault of the row's class and a second request; or none of either; and a seam where something was shown."""
+    seen: dict[str, tuple[list[str], str]] = {}
+    told: dict[str, tuple[list[str], str]] = {}
+    with FaultyProvider() as provider, virtual_time(), program(name) as call:
+        for row in TABLE:
+            streamed = row.fault_class.partition(",")[0].partition(";")[0].partition(":")[0]
+            told[row.fault] = ([] if streamed == "none" else [streamed], row.healing)
+            endless = row.fault.partition("(")[0] if row.fault.startswith("keep_alive") else row.fault
+            mix: Mix = "tools" if "tool_args" in row.fault else "reasoning" if "reasoning" in row.fault else "text"
+            provider.reply(reply_of(mix))
+            provider.script(faults.parse(endless), faults.ok())
+            try:
+                result = call(provider)
+            except Exception as error:  # noqa: BLE001 - what the caller is told, which carries how it went
+                result = error.result if isinstance(error, l0_core.L0Error) else error.l0  # type: ignore[attr-defined,assignment]
+            healing = "ladder" if result.splices else "retry" if result.attempts == 2 else "-"
+            if result.status != "complete" or (row.healing == "no" and result.attempts == 1):
+                healing = "no"  # told, or nobody can know
+            seen[row.fault] = ([fault.fault for fault in result.faults], healing)
+    assert seen == told

@@ -12,6 +12,7 @@ mod log;
 mod outcome;
 mod policy;
 mod recorder;
+mod schema;
 mod session;
 mod text;
 
@@ -39,6 +40,8 @@ mod _native {
     use super::outcome::{Objection, Outcome, Splice, ToolCall};
     #[pymodule_export]
     use super::policy::Policy;
+    #[pymodule_export]
+    use super::schema::JsonSchema;
     #[pymodule_export]
     use super::session::{Checking, Opening, Session};
 }

@@ -30,6 +30,12 @@ impl Policy {
         self.engine.digest()
     }
 
+    /// Whether it looks at what a model is given.
+    #[getter]
+    fn guards_inputs(&self) -> bool {
+        !self.engine.input_guards.is_empty()
+    }
+
     #[getter]
     fn users(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.users.as_ref().map(|users| users.clone_ref(py))

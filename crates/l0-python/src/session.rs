@@ -238,7 +238,8 @@ struct Fed {
     signal: Option<engine::Signal>,
 }
 
-/// An input that was put in again: when, the engine's answer to a chunk, its attempt, text, object, whether any of it is gone.
+/// An input that was put in again: when, the engine's answer to a chunk, its attempt, text, object; whether it is the
+/// beginning of another process.
 type FedTuple<'py> =
     (u64, Option<u8>, Option<u32>, Option<Bound<'py, PyString>>, Option<Bound<'py, PyBytes>>, bool);
 
@@ -307,7 +308,8 @@ impl Session {
         let text = text.map(|text| PyString::new(py, text));
         let object = beside.object.as_ref().map(|object| PyBytes::new(py, object));
         let signal = fed.signal.map(|signal| signal as u8);
-        (Some((at.0, signal, attempt.map(|id| id.0), text, object, beside.is_missing)), None)
+        let resumes = matches!(record, engine::Record::Input { input: engine::Input::Resume, .. });
+        (Some((at.0, signal, attempt.map(|id| id.0), text, object, resumes)), None)
     }
 
     /// Goes on being written down, after it was decided again: first what the record lacks.

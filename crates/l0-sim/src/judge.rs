@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use l0_engine::{
-    AttemptId, Ending, Event, Fault, FaultClass, Finish, Input, Instant, Mode, Output, Part, Plan, Purpose,
-    Record, Rung, Signal, TargetId, Usage,
+    AttemptId, Delivery, Ending, Event, Fault, FaultClass, Finish, Input, Instant, Mode, Output, Part, Plan,
+    Purpose, Record, Rung, Signal, TargetId, Usage,
 };
 
 use crate::driver::{Chunk, Driver, Opening, Piece};
@@ -508,6 +508,7 @@ impl Judge {
                 return Err(broken(Promise::G1, what));
             }
         }
+        self.check_at_once(piece, stream, tally)?;
         self.making.take(piece.attempt, part);
         self.given.push(piece.clone());
         Ok(())
@@ -720,6 +721,29 @@ impl Judge {
         let said = driver.session().outcome().and_then(|outcome| outcome.finish.clone());
         if word != said && !cut_short {
             return Err(broken(Promise::G8, format!("finished with {word:?}, reported {said:?}")));
+        }
+        Ok(())
+    }
+
+    /// Where nothing has gone wrong, text is given when it is read, from the first word on.
+    fn check_at_once(&self, piece: &Piece, stream: &Stream, tally: &mut Tally) -> Verdict {
+        let waits = self.is_whole(stream.target) || self.plan.policy.delivery == Delivery::Whole;
+        if waits || self.attempts.len() > 1 || self.faults > 0 || self.died {
+            return Ok(());
+        }
+        let number = piece.chunk.number;
+        let read = || stream.script.steps.iter().take(stream.read).map(|(_, chunk)| &chunk.part);
+        let begun = read().take(number.saturating_add(1)).any(|part| !part.text.trim().is_empty());
+        let plain = read().all(|part| part.tools.is_empty() && part.opaque.is_none());
+        if !begun || !plain || number == usize::MAX {
+            return Ok(());
+        }
+        tally.checked(Promise::G7);
+        if number + 1 < stream.read {
+            return Err(broken(
+                Promise::G7,
+                format!("{piece:?} was given after {} chunks were read", stream.read),
+            ));
         }
         Ok(())
     }

@@ -20,5 +20,6 @@ pub mod swarm;
 pub mod tally;
 pub mod upstream;
 mod world;
+pub mod wrong;
 
 pub use world::World;

@@ -11,6 +11,7 @@ use l0_engine::Coverage;
 use crate::World;
 use crate::swarm::Trouble;
 use crate::tally::{Promise, Tally, Violation};
+use crate::wrong;
 
 /// Failing seeds that are kept. One is enough to begin with.
 const FAILURES_MAX: usize = 20;
@@ -61,7 +62,12 @@ pub fn seeds(range: Range<u64>, threads: usize) -> Run {
 /// # Errors
 /// The promise.
 pub fn play(seed: u64) -> Result<Tally, Violation> {
-    catch_unwind(AssertUnwindSafe(|| World::play(seed))).unwrap_or_else(|panic| {
+    let both = || {
+        let mut tally = World::play(seed)?;
+        wrong::play(seed, &mut tally)?;
+        Ok(tally)
+    };
+    catch_unwind(AssertUnwindSafe(both)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();
         let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let what = format!("a panic: {}", said.unwrap_or_default());
@@ -84,7 +90,9 @@ impl Run {
         let unchecked = Promise::ALL.iter().filter(|promise| !checks.contains_key(promise));
         let unseen = Trouble::ALL.iter().filter(|trouble| !troubles.contains_key(trouble.name()));
         let unchecked = unchecked.map(|promise| format!("{promise:?} was never checked"));
-        let unseen = unseen.map(|trouble| format!("{} never happened", trouble.name()));
+        let unsaid = wrong::WRONGS.iter().filter(|what| !troubles.contains_key(*what));
+        let unseen = unseen.map(|trouble| trouble.name()).chain(unsaid.copied());
+        let unseen = unseen.map(|trouble| format!("{trouble} never happened"));
         let untaken = coverage.missing().into_iter().map(|row| format!("{row} was never taken"));
         unchecked.chain(unseen).chain(untaken).collect()
     }

@@ -365,9 +365,14 @@ fn careless(shown: &str, anchor: &str, dice: &mut Dice) -> Option<(String, bool)
     let swap = |from: &[char], to: &str| -> Option<String> {
         anchor.contains(from).then(|| anchor.replace(from, to))
     };
+    // Behind a line or two of its own, an answer may as well have started over in other words, where what was shown
+    // has no more than that before the words to repeat.
+    let before = &shown[..shown.trim_end().len() - anchor.len()];
+    let tells = before.lines().filter(|line| !line.trim().is_empty()).count() != 1;
+    let tells = tells && !before.trim_end().ends_with("```");
     let lead = match dice.below(11) {
-        0 => (format!("Sure, continuing where I left off:\n{anchor}"), true),
-        1 => (format!("Of course! Here is the rest.\n\n{anchor}"), true),
+        0 => (format!("Sure, continuing where I left off:\n{anchor}"), tells),
+        1 => (format!("Of course! Here is the rest.\n\n{anchor}"), tells),
         2 => {
             let loud = anchor.to_uppercase();
             let same = loud.to_lowercase() == anchor.to_lowercase();
@@ -392,7 +397,7 @@ fn careless(shown: &str, anchor: &str, dice: &mut Dice) -> Option<(String, bool)
             let word = half + anchor[half..].find(' ')? + 1;
             (anchor[word..].to_owned(), false)
         }
-        10 if in_fence(shown) && !anchor.contains("```") => (format!("```python\n{anchor}"), true),
+        10 if in_fence(shown) && !anchor.contains("```") => (format!("```python\n{anchor}"), tells),
         _ => return None,
     };
     Some(lead)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from driving import Driver
+from watching import Watching
 
 from l0_core import _clock, _fleet
 
@@ -21,3 +22,10 @@ def virtual_clock() -> Iterator[_clock.VirtualClock]:
     _fleet.renew()
     yield clock
     _clock.run_by(None)
+
+
+@pytest.fixture
+def server() -> Iterator[Watching]:
+    server = Watching()
+    yield server
+    server.close()

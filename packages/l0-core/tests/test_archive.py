@@ -11,7 +11,10 @@ from l0_core._archive import export, import_
 
 
 def filled(journal: Journal) -> Journal:
-    double = l0_core.step(name="double")(lambda n: 2 * n)
+    @l0_core.step
+    def double(n: int) -> int:
+        return 2 * n
+
     for name in ("one", "two"):
         with l0_core.run(name, journal=journal, user="ada"):
             double(21)
@@ -35,9 +38,14 @@ def test_what_is_exported_and_taken_in_is_the_same(journal: Journal) -> None:
     taken = import_(other, lines)
     assert taken.streams == 3
     assert sorted(export(other)) == sorted(lines)
+
+    @l0_core.step
+    def double(n: int) -> int:
+        raise AssertionError("a replay calls nothing")
+
     for name in ("one", "two"):
         with l0_core.run(name, journal=other, mode="replay"):
-            assert l0_core.step(name="double")(lambda n: n)(21) == 42
+            assert double(21) == 42
     assert import_(other, lines) == (0, 0, 3), "what is there already is left as it is"
     assert sorted(export(other)) == sorted(lines)
 

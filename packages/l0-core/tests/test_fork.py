@@ -78,7 +78,10 @@ def test_an_unknown_side_effect_is_unknown_in_the_fork_as_well(journal: Journal)
 
 
 def test_a_change_that_diverges_can_be_forked_from_where_it_did(journal: Journal) -> None:
-    say = l0_core.step(name="say")(lambda text: text)
+    @l0_core.step
+    def say(text: str) -> str:
+        return text
+
     with l0_core.run("job", journal=journal):
         say("a")
         say("b")

@@ -137,6 +137,7 @@ def test_a_call_is_the_same_input_however_it_is_written() -> None:
         arguments(Client.fetch, (client,), {"limit": 10, "query": "q"}),
     ]
     assert written == [{"query": "q", "limit": 10}] * 3
+    assert arguments(min, (1, 2), {"key": abs}) == {"args": [1, 2], "kwargs": {"key": abs}}
 
 
 # Frameworks ----------------------------------------------------------------------------------------------------------

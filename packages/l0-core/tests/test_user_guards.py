@@ -224,7 +224,7 @@ def test_what_the_model_would_be_given_is_checked_first(drive: Driver, severity:
         yield "ok"
 
     policy = Policy(input_guards=[guards.secrets(severity=severity)])
-    run = drive(source, policy=policy, inputs=["harmless", f"my key is {SECRET}"])
+    run = drive(source, policy=policy, input=["harmless", f"my key is {SECRET}"])
     assert run.result is not None
     assert [(said.guard, said.start) for said in run.result.objections] == [("secrets", 10)]
     if severity == "warn":
@@ -239,11 +239,11 @@ def test_what_the_model_would_be_given_is_checked_first(drive: Driver, severity:
 async def test_calls_check_what_they_are_told_they_send() -> None:
     policy = Policy(input_guards=[guards.secrets()])
     with pytest.raises(l0_core.ContentError):
-        l0_core.call(lambda: 1, policy=policy, inputs=[SECRET])
+        l0_core.call(lambda: 1, policy=policy, input=[SECRET])
 
     async def two() -> int:
         return 2
 
     with pytest.raises(l0_core.ContentError):
-        await l0_core.acall(two, policy=policy, inputs=[SECRET])
-    assert l0_core.call(lambda: 1, policy=policy, inputs=["fine", "\ud800"]) == 1
+        await l0_core.acall(two, policy=policy, input=[SECRET])
+    assert l0_core.call(lambda: 1, policy=policy, input=["fine", "\ud800"]) == 1

@@ -114,6 +114,17 @@ fn an_answer_without_a_fault_passes_chunk_by_chunk() {
     assert_eq!((outcome.attempts, outcome.waste.bytes), (1, 0));
 }
 
+/// G7. What came before the first word is given with it, each chunk as it came.
+#[test]
+fn what_waits_for_the_first_word_is_given_as_it_came() {
+    let mut rig = Rig::simple(Policy::default());
+    rig.part(Part::default()).says("\n").says(" ");
+    assert!(rig.given.is_empty());
+    rig.says("The sea");
+    let given: Vec<(usize, bool)> = rig.given.iter().map(|piece| (piece.chunk.number, piece.cut)).collect();
+    assert_eq!(given, [(0, false), (1, false), (2, false), (3, false)]);
+}
+
 /// G7. What comes before the first word is kept until there is one, so that a plain retry stays possible.
 #[test]
 fn nothing_shown_is_a_plain_retry() {

@@ -100,6 +100,7 @@ fn white_space_of_an_answer_that_is_none_is_not_given() {
     assert_eq!((rig.last_fault().class, rig.opening().mode), (FaultClass::Empty, Mode::Fresh));
     rig.part(thought).says(" ").says("Paris.").ends();
     assert_eq!((rig.ending(), rig.text()), (Ending::Complete, " Paris."));
+}
 
 const STORY: &str = "There was a miller who had three sons, a mill, a donkey and a cat, and nothing ";
 

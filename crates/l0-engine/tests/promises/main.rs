@@ -7,6 +7,7 @@ mod rig;
 mod clocks;
 mod contract;
 mod faults;
+mod guards;
 mod ladder;
 mod properties;
 mod replay;

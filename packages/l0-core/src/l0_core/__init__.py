@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "AsyncStream",
+    "AsyncStructured",
     "Attempt",
     "Breaker",
     "BuildInfo",
@@ -32,6 +33,7 @@ __all__ = [
     "RESET",
     "RefusedOutput",
     "ReplayDivergence",
+    "ReplayReport",
     "Result",
     "Retry",
     "RetryBudget",
@@ -41,6 +43,7 @@ __all__ = [
     "StepNotSerializable",
     "Store",
     "Stream",
+    "Structured",
     "Target",
     "Timeouts",
     "ToolCall",
@@ -50,7 +53,9 @@ __all__ = [
     "Usage",
     "__version__",
     "acall",
+    "areplay_stream",
     "astream",
+    "astructured",
     "build_info",
     "call",
     "deadline",
@@ -59,9 +64,12 @@ __all__ = [
     "idempotency_key",
     "json",
     "remember",
+    "replay",
+    "replay_stream",
     "run",
     "step",
     "stream",
+    "structured",
 ]
 
 if TYPE_CHECKING:
@@ -91,9 +99,11 @@ if TYPE_CHECKING:
     from l0_core._lifecycle import Lifecycle
     from l0_core._native import BuildInfo, build_info
     from l0_core._port import Attempt, Chunk, ChunkPort, Facts, LogProb, Opaque, ToolFragment, Unsent, Usage
+    from l0_core._replay import ReplayReport, areplay_stream, replay, replay_stream
     from l0_core._result import Fault, Objection, Result, Splice, ToolCall
     from l0_core._run import Doubt, Run, run
     from l0_core._step import step
+    from l0_core._structured import AsyncStructured, Structured, astructured, structured
     from l0_core._sync import Stream, stream
     from l0_core._target import Target
     from l0_core._version import __version__
@@ -115,9 +125,11 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         "._lifecycle": ["Lifecycle"],
         "._native": ["BuildInfo", "build_info"],
         "._port": ["Attempt", "Chunk", "ChunkPort", "Facts", "LogProb", "Opaque", "ToolFragment", "Unsent", "Usage"],
+        "._replay": ["ReplayReport", "areplay_stream", "replay", "replay_stream"],
         "._result": ["Fault", "Objection", "Result", "Splice", "ToolCall"],
         "._run": ["Doubt", "Run", "run"],
         "._step": ["step"],
+        "._structured": ["AsyncStructured", "Structured", "astructured", "structured"],
         "._sync": ["Stream", "stream"],
         "._target": ["Target"],
         "._version": ["__version__"],

@@ -22,16 +22,18 @@ from l0_core._drive import (
     ErrorClasses,
     NotAStream,
     Open,
+    Pause,
     Queue,
     Settle,
     Step,
     Tell,
+    drive_of,
     sources_of,
 )
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
-from l0_core._settings import PolicyLike, passes_through, policy_of
+from l0_core._settings import PolicyLike, frame_here, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
@@ -54,10 +56,11 @@ _GLANCE = SECOND // 20
 class AsyncStream(Generic[ChunkT]):
     """One clean stream. Iterate it; `aclose` it if you stop early; `result` says how it went."""
 
-    def __init__(self, drive: Drive) -> None:
+    def __init__(self, drive: Drive, follow: Callable[[Any], Any] | None = None) -> None:
         self._drive = drive
         self._runner = _Runner(drive)
-        self._chunks: AsyncGenerator[ChunkT, None] = self._runner.through() if passes_through() else self._runner.run()
+        chunks: AsyncGenerator[ChunkT, None] = self._runner.through() if passes_through() else self._runner.run()
+        self._chunks = chunks if follow is None else follow(chunks)
 
     async def begin(self) -> Self:
         """Open the first attempt now, so that a mistake in the call is raised here and not with the first chunk.
@@ -299,7 +302,7 @@ class _Runner:
         """Whatever way the session is left, nothing stays open."""
         drive = self._drive
         if not drive.is_over:
-            drive.session.cancel(drive.clock.now())
+            drive.cancel()
             for step in drive.steps():
                 if not isinstance(step, Emit):
                     await self._do(step)
@@ -324,6 +327,8 @@ class _Runner:
                 task.add_done_callback(self._tasks.discard)
             case Settle():
                 await self._settle(step)
+            case Pause(until):
+                await self._drive.clock.wait_async(until)
             case Emit():
                 pass
 
@@ -462,7 +467,9 @@ def astream(
     streamed: bool = True,
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
-    inputs: Sequence[str] = (),
+    input: object = None,  # noqa: A002 - what it is
+    resume: str | None = None,
+    from_offset: int = 0,
 ) -> AsyncStream[Any]:
     """Return one clean stream, whatever fails on the way: the async twin of `stream`.
 
@@ -476,7 +483,12 @@ def astream(
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
-        inputs: What the model is given, prompt, tool results and retrieved text, for the policy's `input_guards`.
+            Inside a run it is the run's.
+        input: What the model is given, in any shape: prompt, tool results, retrieved text. The policy's `input_guards`
+            see every text in it; inside a run it tells the step from others of the same name, as else their order does.
+        resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
+            nothing, it begins under this id. A run does this by itself.
+        from_offset: Where a session is gone on with: how many characters of the answer the consumer has already.
 
     Example:
         >>> import asyncio, l0_core
@@ -489,7 +501,24 @@ def astream(
         ['The capital ', 'is Paris.']
     """
     sources = sources_of(open_, *fallbacks)
-    drive = Drive(
+    frame = frame_here()
+    if frame is not None and resume is None:
+        from l0_core._session_step import SessionStep
+
+        step = SessionStep(
+            frame,
+            sources,
+            policy_of(policy),
+            input=input,
+            from_offset=from_offset,
+            streamed=streamed,
+            on=on,
+            tenant=tenant,
+            port=port,
+            errors=errors,
+        )
+        return AsyncStream(step.drive, follow=step.afollow)
+    drive = drive_of(
         sources,
         policy_of(policy),
         streamed=streamed,
@@ -498,6 +527,8 @@ def astream(
         port=port,
         errors=errors,
         journal=journal,
-        inputs=inputs,
+        input=input,
+        resume=resume,
+        from_offset=from_offset,
     )
     return AsyncStream(drive)

@@ -1,20 +1,23 @@
 """Calls that are not streams: retrieval, tools, any callable."""
 # ruff: noqa: ARG002 - a port is given what every port is given
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from l0_core._async import AsyncStream
-from l0_core._drive import Drive, ErrorClasses, sources_of
+from l0_core._drive import Drive, ErrorClasses, NotAStream, sources_of
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, Facts, Opaque
-from l0_core._settings import PolicyLike, policy_of
+from l0_core._port import Attempt, ChunkPort, Facts, Opaque, Unsent
+from l0_core._settings import PolicyLike, frame_here, policy_of
 from l0_core._sync import Stream
 from l0_core._target import Target
 
 if TYPE_CHECKING:
+    from l0_core._codec import Results
     from l0_core._journal import JournalLike
+    from l0_core._run import Frame, Taken
 
 T = TypeVar("T")
 
@@ -63,10 +66,29 @@ def _targets(
     ]
 
 
-def _plan(
-    on: Lifecycle | None, tenant: str | None, port: ChunkPort[Any] | None, inputs: Sequence[str]
-) -> dict[str, Any]:
-    return {"streamed": False, "on": on, "tenant": tenant, "port": _PORT if port is None else port, "inputs": inputs}
+class _Options(TypedDict):
+    """What a session is given, whichever way it is read."""
+
+    streamed: bool
+    on: Lifecycle | None
+    tenant: str | None
+    port: ChunkPort[Any]
+    errors: ErrorClasses | None
+    input: object
+
+
+def _called(fn: Callable[[], T]) -> T:
+    """Call what takes no arguments; if it takes some, that is the caller's mistake and no fault."""
+    try:
+        return fn()
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            raise Unsent from error
+        raise
+
+
+def _name(fn: Callable[..., Any]) -> str:
+    return getattr(fn, "__qualname__", type(fn).__name__)
 
 
 def call(
@@ -79,7 +101,7 @@ def call(
     errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
     journal: "JournalLike" = None,
-    inputs: Sequence[str] = (),
+    input: object = None,  # noqa: A002 - what it is
 ) -> T:
     """Call `fn`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns.
 
@@ -91,8 +113,9 @@ def call(
         tenant: Whose budgets and breakers it counts against.
         port: What knows the value, where it is an answer to be looked at: then an empty one is a fault.
         errors: Classes of a framework's own, raised in the place of L0's.
-        journal: Where it is written down; that of `L0_JOURNAL` where nothing is said.
-        inputs: What is sent, where the policy's `input_guards` are to see it.
+        journal: Where it is written down; that of `L0_JOURNAL` where nothing is said. Inside a run it is the run's.
+        input: What it is given, in any shape. The policy's `input_guards` see every text in it; inside a run it tells
+            the step from others of the same name, as else their order does.
 
     Example:
         >>> import l0_core
@@ -102,14 +125,34 @@ def call(
 
     def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], Iterator[_Value]]:
         def open_(_: Attempt) -> Iterator[Any]:
-            yield _Value(fn()) if port is None else fn()
+            value = _called(fn)
+            if inspect.iscoroutine(value):
+                value.close()
+                raise NotAStream(f"{_name(fn)} is a coroutine function: use acall")
+            yield _Value(value) if port is None else value
 
         return open_
 
-    said = _plan(on, tenant, port, inputs)
-    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **said, errors=errors, journal=journal)
-    (value,) = Stream[Any](drive)
-    return value.value if port is None else value  # type: ignore[no-any-return]
+    sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
+    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors, input=input)
+    frame = frame_here()
+    if frame is None:
+        (value,) = Stream[Any](Drive(sources, rules, **options, journal=journal))
+        return value.value if port is None else value  # type: ignore[no-any-return]
+    if port is not None:
+        from l0_core._session_step import SessionStep
+
+        step = SessionStep(frame, sources, rules, **options, from_offset=0)
+        (value,) = Stream[Any](step.drive, follow=step.follow)
+        return value  # type: ignore[no-any-return]
+
+    from l0_core._step import perform
+
+    def do() -> T:
+        (value,) = Stream[Any](Drive(sources, rules, **options))
+        return value.value  # type: ignore[no-any-return]
+
+    return perform(*_step(frame, sources[0].label(0), fn, input), do)
 
 
 async def acall(
@@ -122,17 +165,45 @@ async def acall(
     errors: ErrorClasses | None = None,
     port: ChunkPort[T] | None = None,
     journal: "JournalLike" = None,
-    inputs: Sequence[str] = (),
+    input: object = None,  # noqa: A002 - what it is
 ) -> T:
     """Await `fn()`, and again, and its fallbacks, as the policy allows; return what the first that succeeds returns."""
 
     def wrap(fn: Callable[..., Any]) -> Callable[[Attempt], AsyncIterator[_Value]]:
         async def open_(_: Attempt) -> AsyncIterator[Any]:
-            yield _Value(await fn()) if port is None else await fn()
+            value = _called(fn)
+            if not inspect.isawaitable(value):
+                raise NotAStream(f"{_name(fn)} must return an awaitable, not {type(value).__name__}: use call")
+            yield _Value(await value) if port is None else await value
 
         return open_
 
-    said = _plan(on, tenant, port, inputs)
-    drive = Drive(_targets([fn, *fallbacks], wrap), policy_of(policy), **said, errors=errors, journal=journal)
-    (value,) = [value async for value in AsyncStream[Any](drive)]
-    return value.value if port is None else value  # type: ignore[no-any-return]
+    sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
+    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors, input=input)
+    frame = frame_here()
+    if frame is None:
+        (value,) = [value async for value in AsyncStream[Any](Drive(sources, rules, **options, journal=journal))]
+        return value.value if port is None else value  # type: ignore[no-any-return]
+    if port is not None:
+        from l0_core._session_step import SessionStep
+
+        step = SessionStep(frame, sources, rules, **options, from_offset=0)
+        (value,) = [value async for value in AsyncStream[Any](step.drive, follow=step.afollow)]
+        return value  # type: ignore[no-any-return]
+
+    from l0_core._step import aperform
+
+    async def do() -> T:
+        (value,) = [value async for value in AsyncStream[Any](Drive(sources, rules, **options))]
+        return value.value  # type: ignore[no-any-return]
+
+    return await aperform(*_step(frame, sources[0].label(0), fn, input), do)
+
+
+def _step(frame: "Frame", name: str, fn: Any, given: object) -> "tuple[Taken, Results]":
+    """Return the step that a call inside a run is, and what writes and reads its result."""
+    from l0_core._codec import Results
+    from l0_core._keys import form_of
+
+    taken = frame.run.take(frame, name, form_of(given), kind="function", side_effect=True)
+    return taken, Results(name, fn.open if isinstance(fn, Target) else fn)

@@ -1,7 +1,7 @@
 """What a guard of the caller's own is shown, and what it says."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 
 class Piece(NamedTuple):
@@ -28,3 +28,28 @@ class Dissent(NamedTuple):
 
     reason: str
     errors: Sequence[str] = ()
+
+
+class Asked(Protocol):
+    """A guard, as one session asks it."""
+
+    @property
+    def title(self) -> str:
+        """How results and records call it."""
+
+    def ask(self, piece: Piece) -> object:
+        """Return nothing, or why it objects: a reason or a `Dissent`; or what is awaited for that."""
+
+
+class Validation(Asked, Protocol):
+    """A guard that makes of an answer what the caller wants.
+
+    If it objects to all there is, the model is taken to have refused.
+    """
+
+    repaired: Sequence[str]
+    """What had to be put right in the answer it accepted."""
+    invalid: Mapping[str, Mapping[str, int]]
+    """How often answers of each target did not fit, by field."""
+    misfit: Sequence[str]
+    """The fields in which the last one did not."""

@@ -232,10 +232,15 @@ class Results:
             if self._named is None:
                 self._named = _classes_of(self._fn) if self._fn is not None else {}
             found = self._named.get(name)
+        if found is None and name.startswith(_MAIN):
+            # The program was run itself then, and is imported now.
+            alike = [kind for known, kind in (self._named or {}).items() if known.endswith(name[len(_MAIN) - 1 :])]
+            found = alike[0] if len(alike) == 1 else None
         return found
 
 
 _TAG = "$"
+_MAIN = "__main__."
 
 
 class _Scalar(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l0_core._clock import SECOND, clock
@@ -123,11 +123,6 @@ def keyed(key: str) -> Iterator[None]:
         _idempotency_key.reset(token)
 
 
-def idempotency_key_is(key: str) -> "Token[str | None]":
-    """Let code that runs in this context from now on see this key."""
-    return _idempotency_key.set(key)
-
-
 _frame: "ContextVar[Frame | None]" = ContextVar("l0_frame", default=None)
 
 
@@ -136,6 +131,11 @@ def current_frame() -> "Frame | None":
     return _frame.get()
 
 
-def frame_is(frame: "Frame | None") -> "Token[Frame | None]":
-    """Nest the steps that begin in this context from now on in `frame`."""
-    return _frame.set(frame)
+@contextmanager
+def nested(frame: "Frame") -> Iterator[None]:
+    """Nest the steps that begin in this block in `frame`."""
+    token = _frame.set(frame)
+    try:
+        yield
+    finally:
+        _frame.reset(token)

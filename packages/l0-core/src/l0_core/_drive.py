@@ -11,10 +11,10 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from l0_core import _native
-from l0_core._check import Dissent, Piece
+from l0_core._check import Asked, Dissent, Piece, Validation
 from l0_core._clock import SECOND, clock
 from l0_core._context import inherited_deadline, scope
 from l0_core._errors import (
@@ -22,6 +22,7 @@ from l0_core._errors import (
     DeadlineError,
     ExhaustedError,
     IncompleteError,
+    JournalError,
     L0Error,
     LimitError,
     PolicyError,
@@ -46,6 +47,9 @@ _log = logging.getLogger("l0")
 
 PASS, HOLD, DRAIN, SKIP, SETTLE = range(5)
 """What is answered to a chunk: the engine's four, and to pass it on when what was written of it is settled."""
+
+_NOWHERE = _native.JournalStream.to(bytes(16), lambda *_: 0)
+"""Where the end of a session is written that is to stay open."""
 
 _SETTLE_SECONDS_MAX = 30.0
 """How long a disk is waited for, at most, before the session goes on without its journal."""
@@ -111,10 +115,16 @@ class Settle(NamedTuple):
     seconds: float
 
 
+class Pause(NamedTuple):
+    """Wait until a moment, or until the consumer leaves."""
+
+    until: int
+
+
 ErrorClasses = Mapping[type[L0Error], type[L0Error]]
 """What a framework raises in place of an error of L0: a child of both."""
 
-Step = Emit | Open | Close | Queue | Check | Tell | Settle
+Step = Emit | Open | Close | Queue | Check | Tell | Settle | Pause
 
 
 class Drive:
@@ -131,15 +141,18 @@ class Drive:
         port: ChunkPort[Any] | None = None,
         errors: ErrorClasses | None = None,
         journal: "JournalLike" = None,
-        inputs: Sequence[str] = (),
+        input: object = None,  # noqa: A002 - what it is
+        session_id: str | None = None,
     ) -> None:
         self.clock = clock().of_session()
-        name = uuid.uuid4()
+        name = uuid.uuid4() if session_id is None else uuid.UUID(hex=session_id)
         self.session_id = name.hex
         self.sources = sources
         self.port = port
         self.attempt = -1
         """The attempt that was opened last."""
+        self.target = 0
+        """The place of its target."""
         self.passed = False
         """Whether the consumer has been given any chunk."""
         self.seamed = False
@@ -149,8 +162,12 @@ class Drive:
         self.exceptions: dict[int, Exception] = {}
         self._on = on or Lifecycle()
         self._errors = errors or {}
-        self._inputs = inputs
-        self._users: Mapping[int, UserGuard] = policy.users or {}
+        self._input = input
+        users: Mapping[int, UserGuard] = policy.users or {}
+        self._users: Mapping[int, Asked] = {rule: guard.begin() for rule, guard in users.items()}
+        self.validation: Validation | None = next((user for user in self._users.values() if _validates(user)), None)
+        """What makes of the answer what the caller wants, if anything does."""
+        self._reasks = 0
         self._tenant = tenant or ""
         self.policy = policy
         self._names = [target.label(place) for place, target in enumerate(sources)]
@@ -159,21 +176,30 @@ class Drive:
         self._outcome: _native.Outcome | None = None
         self._through: list[str] | None = None
         self._through_status = "running"
-        self.recording = self._recording(journal)
-        declared = [target.declared(place) for place, target in enumerate(sources)]
+        self.stays_open = False
+        """Whether a consumer that leaves ends it for this process only: a run goes on with it when it is taken up."""
+        self.recording, self.session = self._begun(name, journal, streamed=streamed)
+
+    def _begun(
+        self, name: uuid.UUID, journal: "JournalLike", *, streamed: bool
+    ) -> "tuple[Recording | None, _native.Session]":
+        """Return the session, and what writes it down."""
+        recording = self._recording(journal)
+        declared = [target.declared(place) for place, target in enumerate(self.sources)]
         try:
-            self.session = _native.Session(
-                policy,
+            session = _native.Session(
+                self.policy,
                 declared,
                 seed=name.int >> 64,
                 streamed=streamed,
                 deadline=inherited_deadline(),
-                stream=self.recording.stream if self.recording else None,
-                closes=self.recording is not None and self.recording.closes,
+                stream=recording.stream if recording else None,
+                closes=recording is not None and recording.closes,
             )
         except ValueError as error:
             field, problem = error.args
             raise PolicyError(f"{field}: {problem}") from None
+        return recording, session
 
     def _recording(self, journal: "JournalLike") -> "Recording | None":
         """Return what writes the session down, if anything does."""
@@ -196,8 +222,10 @@ class Drive:
         self._began = self.clock.now()
         if self.recording is not None:
             self.recording.begin(self._began)
-        if self._inputs:
-            self.session.inputs(self._began, list(self._inputs))
+        if self._input is not None and self.policy.guards_inputs:
+            from l0_core._keys import texts_in
+
+            self.session.inputs(self._began, texts_in(self._input))
         self.session.start(self._began)
         if self.recording is not None:
             self.session.start_barrier()
@@ -236,7 +264,7 @@ class Drive:
                 case "cancel", _:
                     yield Close()
                 case "report", target, outcome:
-                    fleet().report(self._key(target), outcome, self.policy)
+                    self._report(target, outcome)
                 case "event", *event:
                     yield from self._event(event)
                 case ("reset",):
@@ -256,6 +284,9 @@ class Drive:
         else:
             self.session.admitted(self.clock.now(), kind, value)
 
+    def _report(self, target: int, outcome: _native.Report) -> None:
+        fleet().report(self._key(target), outcome, self.policy)
+
     def _key(self, target: int) -> tuple[str, str]:
         return self._names[target], self._tenant
 
@@ -263,6 +294,8 @@ class Drive:
         opening = self.session.opening()
         assert opening is not None, "the engine has just asked for it"  # noqa: S101 - an invariant of the engine
         self.attempt = number
+        self.target = opening.target
+        self._reasks += bool(opening.errors)
         self.seamed = self.passed
         if not self._fixed_port:
             self.port = None
@@ -357,6 +390,13 @@ class Drive:
         if port is None:
             port = self.port = port_for(chunk)
         return port
+
+    def cancel(self) -> None:
+        """End it, because the consumer has left."""
+        now = self.clock.now()
+        if self.stays_open and self.recording is not None:
+            self.session.attach(now, _NOWHERE)
+        self.session.cancel(now)
 
     @property
     def text(self) -> str:
@@ -454,12 +494,17 @@ class Drive:
         outcome = self._outcome
         cause = self.exceptions[max(self.exceptions)] if self.exceptions else None
         if outcome is not None and outcome.raised_by is not None:
-            error = self.exceptions[outcome.raised_by]
+            error = self.exceptions.get(outcome.raised_by)
+            if error is None:  # It was raised in another process, of which only the facts are left.
+                return failure_of(result, self._errors), cause
             try:
                 error.l0 = result  # type: ignore[attr-defined]
             except AttributeError:  # an exception with slots: it is raised all the same
                 _log.debug("session=%s: %s takes no attributes", self.session_id, type(error).__name__)
             return error, error.__cause__
+        last = next((fault.code for fault in reversed(result.faults) if fault.fault != "limited"), None)
+        if self.validation is not None and last == self.validation.title:
+            return failure_of(result, self._errors, "unfit"), cause
         return failure_of(result, self._errors), cause
 
     @property
@@ -505,6 +550,9 @@ class Drive:
             waste_bytes=outcome.waste_bytes,
             logprob=LogProb(*outcome.logprob) if outcome.logprob else None,
             journal=self._journal_state,
+            repaired=self.validation.repaired if self.validation else (),
+            invalid=self.validation.invalid if self.validation else {},
+            reasks=self._reasks,
         )
 
     @property
@@ -549,6 +597,8 @@ class Drive:
                 yield from self._tell("splice", _splice(native))
             case "guard", native:
                 yield from self._tell("guard", _objection(native))
+                if self.validation is not None and native.guard == self.validation.title:
+                    yield from self._tell("invalid", self._names[self.target], self.validation.misfit)
             case "drift", signal, permille:
                 yield from self._tell("drift", signal, permille / 1_000)
             case "tool_call", number:
@@ -588,20 +638,50 @@ _FAILURES: dict[str, tuple[type[L0Error], str]] = {
         "a retry budget or a breaker allowed no call; see .result.faults, and wait or add a fallback",
     ),
     "content": (ContentError, "what arrived was not acceptable; see .result.faults"),
+    "unfit": (
+        RefusedOutput,
+        "no answer fits the schema; .result.invalid names the fields: make the schema simpler, or add a fallback",
+    ),
     "refused": (RefusedOutput, "the model declined to answer; see .result.finish_reason and Policy.refusal"),
     "cancelled": (L0Error, "the session was cancelled"),
+    "raise": (L0Error, "the call failed when it was recorded, with an exception that was not; see .result.faults"),
 }
 
 
-def failure_of(result: Result, errors: ErrorClasses) -> L0Error:
+def failure_of(result: Result, errors: ErrorClasses, status: str | None = None) -> L0Error:
     """Return the error that says how a session ended. It names what to do, and holds no prompt, output or key."""
-    kind, what = _FAILURES[result.status]
+    kind, what = _FAILURES[status or result.status]
     if result.status == "content" and not result.attempts:
         what = "what the model would have been given is not acceptable; see .result.objections"
     kind = errors.get(kind, kind)
     faults = ", ".join(f"{fault.fault}@{fault.target}" for fault in result.faults[-5:]) or "none"
     head = f"{result.attempts} attempt{'s' if result.attempts != 1 else ''}, last faults: {faults}"
     return kind(f"{what} (session {result.session_id}; {head})", result)
+
+
+def drive_of(
+    sources: Sequence[Target],
+    policy: _native.Policy,
+    *,
+    journal: "JournalLike",
+    resume: str | None,
+    from_offset: int,
+    **options: Any,
+) -> Drive:
+    """Return the drive of a new session, or of one that may have been begun before."""
+    if resume is not None and not passes_through():
+        from l0_core._replay import gone_on_with
+
+        return gone_on_with(sources, policy, journal, resume, from_offset=from_offset, **options)
+    if from_offset and resume is None:
+        raise JournalError(
+            "from_offset goes on with an answer: there is no run here, and no resume= that says which", reason="invalid"
+        )
+    return Drive(sources, policy, journal=journal, **options)
+
+
+def _validates(user: object) -> TypeGuard[Validation]:
+    return hasattr(user, "misfit")
 
 
 def sources_of(*sources: Target | Callable[..., Any]) -> list[Target]:

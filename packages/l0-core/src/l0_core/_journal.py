@@ -11,10 +11,13 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 from l0_core import _native
 from l0_core._errors import JournalError
+
+if TYPE_CHECKING:
+    from l0_core._replay import SessionRecord, State
 
 Durability = Literal["off", "fast", "safe", "paranoid"]
 Level = Literal["full", "hashed", "none"]
@@ -316,6 +319,18 @@ class Journal:
     def load(self, stream: str | bytes, from_: int = 0, limit: int = 1_000_000) -> Sequence[Stored]:
         """Return the records of a run, step or session as they are stored."""
         return self.native.load(id_of(stream), from_, limit)
+
+    def records(self, session_id: str) -> "list[SessionRecord]":
+        """Return every record of a session, readable."""
+        from l0_core._replay import records_of
+
+        return records_of(self, session_id)
+
+    def state_at(self, session_id: str, seq: int) -> "State":
+        """Return a session as it stood after record `seq`: what the consumer had, what the engine was about to do."""
+        from l0_core._replay import state_at
+
+        return state_at(self, session_id, seq)
 
     def verify(self, head: str | None = None) -> Verification:
         """Look at every block and say what is not as it was written.

@@ -86,7 +86,11 @@ def arguments(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, 
 
     The object a method is called on is left out if it has no form of its own.
     """
-    bound = inspect.signature(fn).bind(*args, **kwargs)
+    try:
+        signature = inspect.signature(fn)
+    except ValueError:  # some functions of other languages do not say
+        return {"args": list(args), "kwargs": dict(kwargs)}
+    bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     given = dict(bound.arguments)
     first = next(iter(given), None)
@@ -129,6 +133,23 @@ def form_of(value: object) -> Json:
     return _Forming().of(value, 0)
 
 
+def texts_in(value: object) -> list[str]:
+    """Return every text in a value of any shape, in order."""
+    found: list[str] = []
+    waiting: list[Json] = [form_of(value)]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                found.append(text)
+            case list() as items:
+                waiting.extend(reversed(items))
+            case dict() as fields:
+                waiting.extend(reversed(list(fields.values())))
+            case _:
+                pass
+    return found
+
+
 class _Forming:
     """One input on its way to its form."""
 
@@ -148,7 +169,7 @@ class _Forming:
         if isinstance(value, Reference):
             return {_TAG: "reference", "value": self._references.setdefault(value.id, len(self._references))}
         if depth >= DEPTH_MAX or id(value) in self._path:
-            return {_TAG: _name(kind)}
+            return {_TAG: _called(kind)}
         self._path.add(id(value))
         try:
             return self._whole(value, depth + 1)
@@ -158,10 +179,10 @@ class _Forming:
     def _whole(self, value: Any, depth: int) -> Json:  # noqa: PLR0911 - one return for each sort of value
         kind = type(value)
         if isinstance(value, enum.Enum):
-            return {_TAG: _name(kind), "value": value.name}
+            return {_TAG: _called(kind), "value": value.name}
         known = _known(kind)
         if known is not None:
-            return {_TAG: _name(kind), "value": self.of(known(value), depth)}
+            return {_TAG: _called(kind), "value": self.of(known(value), depth)}
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
         if isinstance(value, list | tuple):
@@ -173,7 +194,7 @@ class _Forming:
             return self.of(base(value), depth)
         fields = _fields(value)
         if fields is not None:
-            return {_TAG: _name(kind), "value": self._mapping(fields, depth)}
+            return {_TAG: _called(kind), "value": self._mapping(fields, depth)}
         return self._opaque(value, depth)
 
     def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> Json:
@@ -189,13 +210,13 @@ class _Forming:
         if isinstance(value, MethodType):
             return {_TAG: "method", "value": [value.__func__.__qualname__, self.of(value.__self__, depth)]}
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
-            return {_TAG: "code", "value": _name(value)}
+            return {_TAG: "code", "value": _called(value)}
         if isinstance(value, ModuleType):
             return {_TAG: "code", "value": value.__name__}
         if hasattr(value, "dtype") and hasattr(value, "shape") and callable(getattr(value, "tobytes", None)):
             data = [str(value.dtype), list(value.shape), _bytes(value.tobytes())]
             return {_TAG: "array", "value": data}
-        return {_TAG: _name(type(value))}
+        return {_TAG: _called(type(value))}
 
 
 _TAG = "$"
@@ -251,6 +272,11 @@ def _has_form(value: object) -> bool:
     """Return whether more is known of an object than the name of its class."""
     kind = type(value)
     return isinstance(value, type) or _known(kind) is not None or _fields(value) is not None or kind in _SCALARS
+
+
+def _called(thing: Any) -> str:
+    """Return what a form calls a class or a function: without its module, which a program may be moved to and from."""
+    return str(getattr(thing, "__qualname__", type(thing).__name__))
 
 
 def _name(kind: Any) -> str:

@@ -25,6 +25,7 @@ class Lifecycle:
         on_fallback: `(session_id, from_target, to_target)`: another target is tried.
         on_splice: `(session_id, splice)`: the answer was put together; `splice` is a `Splice`.
         on_guard: `(session_id, objection)`: a guard objected; `objection` is an `Objection`.
+        on_invalid: `(session_id, target, fields)`: an answer did not fit the schema asked for; names of fields only.
         on_drift: `(session_id, signal, score)`: the answer goes astray; the score is from 0 to 1.
         on_tool_call: `(session_id, number)`: a complete tool call was given to the consumer.
         on_complete: `(session_id, result)`: the answer is complete.
@@ -38,6 +39,7 @@ class Lifecycle:
     on_fallback: Listener | None = None
     on_splice: Listener | None = None
     on_guard: Listener | None = None
+    on_invalid: Listener | None = None
     on_drift: Listener | None = None
     on_tool_call: Listener | None = None
     on_complete: Listener | None = None

@@ -16,6 +16,7 @@ __all__ = [
     "JournalRecord",
     "JournalStream",
     "JournalTicket",
+    "JsonSchema",
     "Objection",
     "Opening",
     "Outcome",
@@ -73,6 +74,9 @@ class Policy:
     @staticmethod
     def preset(name: str) -> Policy:
         """The preset of that name."""
+    @property
+    def guards_inputs(self) -> bool:
+        """Whether it looks at what a model is given."""
     @property
     def digest(self) -> str:
         """A hash of every field, the same on every machine."""
@@ -193,6 +197,15 @@ class Partial:
     @property
     def status(self) -> str:
         """`empty`, `open`, `complete`, or `invalid` where the reading ended before that: then `repair` the whole."""
+
+@final
+class JsonSchema:
+    """A JSON schema, compiled."""
+
+    def __new__(cls, schema: str) -> JsonSchema:
+        """Raise `ValueError` for what is no schema, or uses a keyword that is not known."""
+    def violations(self, json: str, most: int) -> list[tuple[str, str]]:
+        """Where a document does not fit, as JSON pointers, and in which respect: at most `most` places."""
 
 @final
 class Report:
@@ -375,7 +388,7 @@ _Divergence: TypeAlias = tuple[int, str | None, str | None]
 """The first record that differs: its place, what is recorded and what is decided now, each as JSON."""
 
 _Fed: TypeAlias = tuple[int, int | None, int | None, str | None, bytes | None, bool]
-"""When, the answer to a chunk, its attempt, text and object, and whether any of it is gone."""
+"""When, the answer to a chunk, its attempt, text and object, and whether another process began with it."""
 
 @final
 class SessionLog:

@@ -1,6 +1,6 @@
 """How a session went."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -99,6 +99,9 @@ class Result:
         faults: What went wrong on the way.
         objections: What guards found, warnings and masks included.
         drifts: How often the answer went astray past its threshold.
+        repaired: What had to be put right in its JSON, by fixed words, where a schema was asked for.
+        reasks: How often a target was told what to put right in its answer.
+        invalid: How often answers of each target did not fit the schema asked for, by field.
         usage: Tokens of all attempts.
         waste: Tokens of the attempts that failed.
         waste_bytes: Bytes of text that arrived and were dropped.
@@ -122,6 +125,9 @@ class Result:
     faults: Sequence[Fault] = ()
     objections: Sequence[Objection] = ()
     drifts: int = 0
+    repaired: Sequence[str] = ()
+    reasks: int = 0
+    invalid: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     waste: Usage = field(default_factory=Usage)
     waste_bytes: int = 0

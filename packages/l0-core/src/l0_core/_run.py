@@ -11,8 +11,8 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from contextvars import ContextVar, Token
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, NoReturn, Self
@@ -20,17 +20,10 @@ from typing import Any, Final, Literal, NoReturn, Self
 from l0_core import _native
 from l0_core._clock import clock
 from l0_core._codec import read_exception, written_exception
-from l0_core._context import (
-    current_frame,
-    frame_is,
-    idempotency_key_is,
-    inherited_deadline,
-)
-from l0_core._context import (
-    deadline as deadline_,
-)
+from l0_core._context import Scope, current_frame, inherited_deadline, keyed, nested, within
+from l0_core._context import deadline as deadline_
 from l0_core._divergence import MISSING, diverged
-from l0_core._errors import DeadlineError, JournalError, L0Error, ReplayDivergence, UnknownOutcome
+from l0_core._errors import DeadlineError, JournalError, L0Error, UnknownOutcome
 from l0_core._history import BEGAN, ENDED, STEP_BEGAN, STEP_ENDED, VERSION, WENT_LIVE, History, Step
 from l0_core._journal import Journal, JournalLike, run_id
 from l0_core._keys import Counts, Json, StepKey, digest_of, text_of
@@ -110,7 +103,8 @@ class Run:
         self._lock = threading.Lock()
         self._lease: Any = None
         self._stream: _native.JournalStream | None = None
-        self._token: Token[Any] | None = None
+        self._inside = ExitStack()
+        self._entered = False
         self._began_ns = 0
         self._over = False
 
@@ -147,8 +141,9 @@ class Run:
         await asyncio.to_thread(self._close, error)
 
     def _open(self) -> None:
-        if self._token is not None or self._over:
+        if self._entered:
             raise L0Error(f"run {self.id} was entered before: make another with l0_core.run")
+        self._entered = True
         try:
             if self.mode != "replay":
                 self._lease = self._leased()
@@ -202,18 +197,20 @@ class Run:
         native.put_run(**columns)
 
     def _enter(self) -> Self:
-        self._token = frame_is(Frame(self, ""))
+        self._inside.enter_context(nested(Frame(self, "")))
+        self._inside.enter_context(within(self.scope()))
         if self._limit is not None:
-            self._limit.__enter__()
+            self._inside.enter_context(self._limit)
         return self
+
+    def scope(self, step: bytes | None = None) -> Scope:
+        """Return what sessions are written down under."""
+        return Scope(self.journal, self._id, step, self._user, self._lease)
 
     def _leave(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._limit is not None:
-            self._limit.__exit__(kind, error, trace)
-        if self._token is not None:
-            self._token.var.reset(self._token)
+        self._inside.__exit__(kind, error, trace)
         self._over = True
 
     def _close(self, error: BaseException | None) -> None:
@@ -417,6 +414,8 @@ class Taken:
         step = self.step
         if step is None:
             return False
+        if self.run.mode == "replay" and step.status == "open" and step.session is not None:
+            return True  # as far as it was recorded: its consumer may have left there
         if self.run.mode == "replay" and step.status == "open":
             raise diverged(
                 f"the recording of run {self.run.id} broke off in the step {self.key.name}", step.seq, None, MISSING
@@ -489,12 +488,13 @@ class Taken:
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Let steps be nested in this one, and what it calls know its idempotency key."""
-        frame, key = frame_is(Frame(self.run, self.key.id)), idempotency_key_is(self.idempotency_key)
-        try:
+        with nested(Frame(self.run, self.key.id)), within(self.scope), keyed(self.idempotency_key):
             yield
-        finally:
-            key.var.reset(key)
-            frame.var.reset(frame)
+
+    @property
+    def scope(self) -> Scope:
+        """What sessions in it are written down under."""
+        return self.run.scope(self.row_id)
 
     def finish(self, result: str) -> None:
         """Write down what it returned."""
@@ -542,10 +542,10 @@ async def settled(ticket: _native.JournalTicket) -> None:
     await answered
 
 
-# Scopes --------------------------------------------------------------------------------------------------------------
+# Parts ---------------------------------------------------------------------------------------------------------------
 
 
-class Scope:
+class Part:
     """A run inside another of the same journal: a step of that one, in which its own steps are nested."""
 
     def __init__(self, id_: str, outer: Frame, limit: AbstractContextManager[None] | None) -> None:
@@ -611,7 +611,7 @@ def run(
     ask: Ask | None = None,
     tenant: str | None = None,
     user: str | None = None,
-) -> Run | Scope:
+) -> Run | Part:
     """Return a run: inside it, what was done is remembered, and is not done again.
 
     Inside another run of the same journal it is a part of that one. Sync and async: `with` and `async with`.
@@ -655,11 +655,8 @@ def run(
     if found is None:
         raise JournalError(f"run {id} needs a journal: pass journal=, or name a file in L0_JOURNAL", reason="invalid")
     if outer is not None and found is outer.run.journal and mode == "auto":
-        return Scope(id, outer, limit)
+        return Part(id, outer, limit)
     return Run(id, found, mode=mode, on_change=on_change, wait=wait, limit=limit, ask=ask, tenant=tenant, user=user)
-
-
-__all__ = ["Doubt", "ReplayDivergence", "Run", "Scope", "run", "settled"]
 
 
 def answered_by(run_: Run, taken: Taken) -> Any | Awaitable[Any]:

@@ -5,11 +5,12 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from l0_core import _native
-from l0_core._context import in_attempt
+from l0_core._context import current_frame, in_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from l0_core._run import Frame
     from l0_core.policy import Policy
 
 PRESETS = ("standard", "interactive", "batch", "strict")
@@ -44,3 +45,9 @@ def is_disabled() -> bool:
 def passes_through() -> bool:
     """Return whether a session that begins here has nothing to do: inside an attempt, or where `L0_DISABLE` is set."""
     return in_attempt() or is_disabled()
+
+
+def frame_here() -> "Frame | None":
+    """Return what a session that begins here is a step of, if it is one."""
+    frame = current_frame()
+    return None if frame is None or passes_through() else frame

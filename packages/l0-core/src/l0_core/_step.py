@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 from l0_core._codec import Results
@@ -12,6 +12,7 @@ from l0_core._keys import arguments, form_of
 from l0_core._run import Taken, Unknown, answered_by, settled
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 @overload
@@ -59,9 +60,7 @@ def step(
     return _step(fn, name=name, side_effect=side_effect, unknown=unknown)
 
 
-def _step(  # noqa: C901 - the same step twice, by calling and by awaiting
-    fn: Callable[..., Any], *, name: str | None, side_effect: bool, unknown: Unknown
-) -> Callable[..., Any]:
+def _step(fn: Callable[..., Any], *, name: str | None, side_effect: bool, unknown: Unknown) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise L0Error("a step returns one value: a stream is a step by itself, opened with l0_core.stream inside a run")
     known_as = name or fn.__qualname__.rpartition("<locals>.")[2]
@@ -78,49 +77,57 @@ def _step(  # noqa: C901 - the same step twice, by calling and by awaiting
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
         taken = take(args, kwargs)
-        if taken is None:
-            return fn(*args, **kwargs)
-        if taken.is_remembered:
-            return results.decode(taken.result())
-        if taken.is_unknown and unknown != "retry":
-            _decide(taken, answered_by(taken.run, taken) if unknown == "ask" else "fail")
-        ticket = taken.intend()
-        if ticket is not None:
-            ticket.wait()
-        try:
-            with taken.inside():
-                value = fn(*args, **kwargs)
-            written = results.encode(value)
-        except Exception as error:
-            taken.fail(error)
-            raise
-        taken.finish(written)
-        return value
+        return fn(*args, **kwargs) if taken is None else perform(taken, results, lambda: fn(*args, **kwargs), unknown)
 
     @functools.wraps(fn)
     async def acall(*args: Any, **kwargs: Any) -> Any:
         taken = take(args, kwargs)
         if taken is None:
             return await fn(*args, **kwargs)
-        if taken.is_remembered:
-            return results.decode(taken.result())
-        if taken.is_unknown and unknown != "retry":
-            answer = answered_by(taken.run, taken) if unknown == "ask" else "fail"
-            _decide(taken, await answer if inspect.isawaitable(answer) else answer)
-        ticket = taken.intend()
-        if ticket is not None:
-            await settled(ticket)
-        try:
-            with taken.inside():
-                value = await fn(*args, **kwargs)
-            written = results.encode(value)
-        except Exception as error:
-            taken.fail(error)
-            raise
-        taken.finish(written)
-        return value
+        return await aperform(taken, results, lambda: fn(*args, **kwargs), unknown)
 
     return acall if inspect.iscoroutinefunction(fn) else call
+
+
+def perform(taken: Taken, results: Results, do: Callable[[], T], unknown: Unknown = "retry") -> T:
+    """Return what `do` returns, or what it returned when it was recorded."""
+    if taken.is_remembered:
+        return results.decode(taken.result())  # type: ignore[no-any-return]
+    if taken.is_unknown and unknown != "retry":
+        _decide(taken, answered_by(taken.run, taken) if unknown == "ask" else "fail")
+    ticket = taken.intend()
+    if ticket is not None:
+        ticket.wait()
+    try:
+        with taken.inside():
+            value = do()
+        written = results.encode(value)
+    except Exception as error:
+        taken.fail(error)
+        raise
+    taken.finish(written)
+    return value
+
+
+async def aperform(taken: Taken, results: Results, do: Callable[[], Awaitable[T]], unknown: Unknown = "retry") -> T:
+    """Return what `do` returns, or what it returned when it was recorded: the async twin of `perform`."""
+    if taken.is_remembered:
+        return results.decode(taken.result())  # type: ignore[no-any-return]
+    if taken.is_unknown and unknown != "retry":
+        answer = answered_by(taken.run, taken) if unknown == "ask" else "fail"
+        _decide(taken, await answer if inspect.isawaitable(answer) else answer)
+    ticket = taken.intend()
+    if ticket is not None:
+        await settled(ticket)
+    try:
+        with taken.inside():
+            value = await do()
+        written = results.encode(value)
+    except Exception as error:
+        taken.fail(error)
+        raise
+    taken.finish(written)
+    return value
 
 
 def _decide(taken: Taken, answer: object) -> None:

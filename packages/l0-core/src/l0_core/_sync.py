@@ -22,17 +22,19 @@ from l0_core._drive import (
     Emit,
     ErrorClasses,
     Open,
+    Pause,
     Queue,
     Settle,
     Step,
     Tell,
+    drive_of,
     sources_of,
 )
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
 from l0_core._reader import Reader, Timed, close_quietly, iterator_of, run_aside
-from l0_core._settings import PolicyLike, passes_through, policy_of
+from l0_core._settings import PolicyLike, frame_here, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
@@ -49,10 +51,13 @@ StallGuard = Literal["thread", "off"]
 class Stream(Generic[ChunkT]):
     """One clean stream. Iterate it; `close` it if you stop early; `result` says how it went."""
 
-    def __init__(self, drive: Drive, stall_guard: StallGuard = "thread") -> None:
+    def __init__(
+        self, drive: Drive, stall_guard: StallGuard = "thread", follow: Callable[[Any], Any] | None = None
+    ) -> None:
         self._drive = drive
         self._runner = _Runner(drive, stall_guard)
-        self._chunks: Generator[ChunkT, None, None] = self._runner.through() if passes_through() else self._runner.run()
+        chunks: Generator[ChunkT, None, None] = self._runner.through() if passes_through() else self._runner.run()
+        self._chunks = chunks if follow is None else follow(chunks)
 
     def begin(self) -> Self:
         """Open the first attempt now, so that a mistake in the call is raised here and not with the first chunk.
@@ -171,7 +176,7 @@ class _Runner:
         """Whatever way the session is left, nothing stays open."""
         drive = self._drive
         if not drive.is_over:
-            drive.session.cancel(drive.clock.now())
+            drive.cancel()
             for step in drive.steps():
                 if not isinstance(step, Emit):
                     self._do(step)
@@ -193,6 +198,8 @@ class _Runner:
                 _heed(event)
             case Settle():
                 self._settle(step)
+            case Pause(until):
+                self._drive.clock.wait(until, self._closing)
             case Emit():
                 pass
 
@@ -279,11 +286,10 @@ class _Runner:
         return None
 
     def _cancel_or_time_out(self) -> None:
-        session, now = self._drive.session, self._drive.clock.now()
         if self._closing.is_set():
-            session.cancel(now)
+            self._drive.cancel()
         else:
-            session.timeout(now)
+            self._drive.session.timeout(self._drive.clock.now())
 
     def _wait(self) -> None:
         drive = self._drive
@@ -304,14 +310,14 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        take, hold, passed, encode = reader.items.popleft, drive.held.append, drive.passed, drive.encode
+        items, hold, passed, encode = reader.items, drive.held.append, drive.passed, drive.encode
+        take = items.popleft
         while True:
-            try:
-                chunk = take()
-            except IndexError:
+            if not items:
                 if self._starved(reader):
                     return
                 continue
+            chunk = take()
             if reader.paused:
                 reader.resume()
             try:
@@ -367,7 +373,7 @@ class _Runner:
         if reader.items or reader.over:
             return False
         if self._closing.is_set():
-            session.cancel(now())
+            drive.cancel()
         else:
             moment, reading = now(), reader.reading
             session.timeout(moment, max(0, moment - reading) if reading is not None else None)
@@ -439,7 +445,9 @@ def stream(
     streamed: bool = True,
     errors: ErrorClasses | None = None,
     journal: "JournalLike" = None,
-    inputs: Sequence[str] = (),
+    input: object = None,  # noqa: A002 - what it is
+    resume: str | None = None,
+    from_offset: int = 0,
     stall_guard: StallGuard = "thread",
 ) -> Stream[Any]:
     """Return one clean stream, whatever fails on the way.
@@ -454,7 +462,12 @@ def stream(
         streamed: Whether chunks are given as they come; if not, none is before the answer is complete.
         errors: What a framework raises in place of an error of L0: a child of both.
         journal: Where it is written down: a `Journal`, a file or a `Store`; that of `L0_JOURNAL` where nothing is said.
-        inputs: What the model is given, prompt, tool results and retrieved text, for the policy's `input_guards`.
+            Inside a run it is the run's.
+        input: What the model is given, in any shape: prompt, tool results, retrieved text. The policy's `input_guards`
+            see every text in it; inside a run it tells the step from others of the same name, as else their order does.
+        resume: The id of a session: what the journal has of it is given again, and it goes on from there; where it has
+            nothing, it begins under this id. A run does this by itself.
+        from_offset: Where a session is gone on with: how many characters of the answer the consumer has already.
         stall_guard: `thread` reads in a thread, so that a silent provider can be left; `off` reads directly.
 
     Example:
@@ -464,7 +477,24 @@ def stream(
         ('The capital is Paris.', 1)
     """
     sources = sources_of(open_, *fallbacks)
-    drive = Drive(
+    frame = frame_here()
+    if frame is not None and resume is None:
+        from l0_core._session_step import SessionStep
+
+        step = SessionStep(
+            frame,
+            sources,
+            policy_of(policy),
+            input=input,
+            from_offset=from_offset,
+            streamed=streamed,
+            on=on,
+            tenant=tenant,
+            port=port,
+            errors=errors,
+        )
+        return Stream(step.drive, stall_guard, follow=step.follow)
+    drive = drive_of(
         sources,
         policy_of(policy),
         streamed=streamed,
@@ -473,6 +503,8 @@ def stream(
         port=port,
         errors=errors,
         journal=journal,
-        inputs=inputs,
+        input=input,
+        resume=resume,
+        from_offset=from_offset,
     )
     return Stream(drive, stall_guard)

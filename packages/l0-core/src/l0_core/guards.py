@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from l0_core._check import Dissent, Piece
+from l0_core._check import Asked, Dissent, Piece
 
 __all__ = [
     "Dissent",
@@ -88,6 +88,10 @@ class UserGuard(Guard):
     def ask(self, piece: Piece) -> object:
         """Return what it says of a piece."""
         return self._judge(piece.text, piece.final)
+
+    def begin(self) -> Asked:
+        """Return what a session asks: itself, where it remembers nothing."""
+        return self
 
     def __reduce__(self) -> Any:
         home, name = self._judge.__module__, self._judge.__qualname__

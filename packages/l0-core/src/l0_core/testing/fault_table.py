@@ -7,7 +7,7 @@ that is no longer true is noticed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from l0_core.testing import faults
 from l0_core.testing.continuation import MANNERS
@@ -16,7 +16,9 @@ from l0_core.testing.vocabulary import meaning, signature
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Row", "TABLE", "markdown"]
+__all__ = ["Healing", "Row", "TABLE", "markdown"]
+
+Healing = Literal["-", "retry", "ladder", "no"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,83 +32,107 @@ class Row:
     fault: str
     fault_class: str
     """Of the engine's classes; `none` where nothing is wrong, or nothing can be told."""
-    heals: bool
-    """Whether the same request, made again, succeeds once the fault is over."""
+    healing: Healing
+    """By what the same request, made again, heals it once it is over: nothing need be healed, a retry of which nobody
+    knows, or the recovery ladder, because something was shown; or that it does not."""
     openai_stream: str
     openai_call: str
     anthropic_stream: str
     anthropic_call: str
 
+    @property
+    def heals(self) -> bool:
+        """Whether the same request, made again, succeeds once the fault is over."""
+        return self.healing != "no"
 
-# fault | class | heals | OpenAI streamed | OpenAI called | Anthropic streamed | Anthropic called; `=` is what it says
-# for the streamed answer.
+    @property
+    def healed_by(self) -> str:
+        """The same in words, and who can help where that does not."""
+        if self.healing != "no":
+            return _HEALINGS[self.healing]
+        return _HOPELESS[self.fault_class]
+
+
+_HEALINGS: Final = {"-": "nothing to heal", "retry": "a retry", "ladder": "the recovery ladder"}
+_HOPELESS: Final = {
+    "request": "nobody: raised as it is",
+    "auth": "another target, with other credentials",
+    "quota": "another target",
+    "refused": "nobody: told, unless the policy says another target",
+    "none: surfaced": "nobody: told by the finish reason",
+    "none: its own word": "nobody: it cannot be told from an answer",
+}
+
+
+# fault | class | healed by | OpenAI streamed | OpenAI called | Anthropic streamed | Anthropic called; `=` is what it
+# says for the streamed answer.
 _TABLE: Final = """
-ok() | none | yes | right [stop] | = | right [end_turn] | =
+ok() | none | - | right [stop] | = | right [end_turn] | =
 status(code=400) | request | no | OpenAIInvalidRequestError | = | AnthropicInvalidRequestError | =
 context_overflow() | request | no | OpenAIContextOverflowError | = | AnthropicContextOverflowError | =
 blocked() | refused | no | OpenAIInvalidRequestError | = | AnthropicInvalidRequestError | =
 status(code=401) | auth | no | OpenAIAuthenticationError | = | AnthropicAuthenticationError | =
 status(code=403) | auth | no | OpenAIPermissionDeniedError | = | AnthropicPermissionDeniedError | =
 status(code=404) | request | no | OpenAIModelNotFoundError | = | AnthropicModelNotFoundError | =
-status(code=408) | overload | yes | openai.APIStatusError | = | anthropic.RequestTimeoutError | =
-status(code=409) | overload | yes | openai.ConflictError | = | anthropic.ConflictError | =
+status(code=408) | overload | retry | openai.APIStatusError | = | anthropic.RequestTimeoutError | =
+status(code=409) | overload | retry | openai.ConflictError | = | anthropic.ConflictError | =
 status(code=413) | request | no | openai.APIStatusError | = | anthropic.ContentTooLargeError | =
 status(code=422) | request | no | openai.UnprocessableEntityError | = | anthropic.UnprocessableEntityError | =
-rate_limit() | overload | yes | OpenAIRateLimitError | = | AnthropicRateLimitError | =
-rate_limit(retry_after=0.2) | overload | yes | OpenAIRateLimitError | = | AnthropicRateLimitError | =
-rate_limit(retry_after=0.2, form='ms') | overload | yes | OpenAIRateLimitError | = | AnthropicRateLimitError | =
-rate_limit(retry_after=2, form='date') | overload | yes | OpenAIRateLimitError | = | AnthropicRateLimitError | =
+rate_limit() | overload | retry | OpenAIRateLimitError | = | AnthropicRateLimitError | =
+rate_limit(retry_after=0.2) | overload | retry | OpenAIRateLimitError | = | AnthropicRateLimitError | =
+rate_limit(retry_after=0.2, form='ms') | overload | retry | OpenAIRateLimitError | = | AnthropicRateLimitError | =
+rate_limit(retry_after=2, form='date') | overload | retry | OpenAIRateLimitError | = | AnthropicRateLimitError | =
 quota() | quota | no | OpenAIRateLimitError | = | anthropic.PaymentRequiredError | =
-status(code=500) | overload | yes | OpenAIAPIError | = | AnthropicAPIError | =
-status(code=502, body='html') | overload | yes | OpenAIAPIError | = | AnthropicAPIError | =
-status(code=503) | overload | yes | OpenAIAPIError | = | AnthropicAPIError | =
-status(code=504, body='empty') | overload | yes | OpenAIAPIError | = | AnthropicAPIError | =
-overloaded() | overload | yes | OpenAIAPIError | = | AnthropicOverloadedError | =
-refused() | network | yes | OpenAIConnectionError | = | AnthropicConnectionError | =
-reset_before_headers() | network | yes | OpenAIConnectionError | = | AnthropicConnectionError | =
-close_before_headers() | network | yes | OpenAIConnectionError | = | AnthropicConnectionError | =
-reset_after_headers() | network | yes | httpx.ReadError | OpenAIConnectionError | httpx2.ReadError | AnthropicConnectionError
-close_after_headers() | network | yes | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
-reset_after(chunks=4) | network | yes | httpx.ReadError | OpenAIConnectionError | httpx2.ReadError | AnthropicConnectionError
-reset_after(bytes=300) | network | yes | httpx.ReadError | OpenAIConnectionError | httpx2.ReadError | AnthropicConnectionError
-close_after(chunks=4) | network | yes | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
-half_close_after(chunks=4) | network | yes | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
-eof_after(chunks=4) | network, called: protocol | yes | cut [None] | json.JSONDecodeError | cut [None] | json.JSONDecodeError
-cut_utf8(chunks=4) | network | yes | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
-cut_utf8(how='end') | protocol | yes | UnicodeDecodeError | = | UnicodeDecodeError | =
-cut_json(chunks=4) | network | yes | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
-cut_json(how='end') | network, called: protocol | yes | cut [None] | json.JSONDecodeError | cut [None] | json.JSONDecodeError
-stall(phase='open') | stall | yes | OpenAITimeoutError | = | AnthropicTimeoutError | =
-stall(phase='first') | stall | yes | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
-stall(phase='text') | stall | yes | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
-stall(phase='reasoning') | stall | yes | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
-stall(phase='tool_args') | stall | yes | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
-stall(phase='end') | stall | yes | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
-keep_alive_only(seconds=0.4) | stall | yes | right [stop] | = | right [end_turn] | =
-keep_alive_after(seconds=0.4) | stall | yes | right [stop] | = | right [end_turn] | =
-drip() | none | yes | right [stop] | = | right [end_turn] | =
-drip(bytes=200) | none | yes | right [stop] | = | right [end_turn] | =
-malformed_event() | protocol | yes | json.JSONDecodeError | = | json.JSONDecodeError | =
-bad_utf8() | protocol | yes | UnicodeDecodeError | = | UnicodeDecodeError | =
-corrupt(byte=0) | none, called: protocol | yes | right [stop] | json.JSONDecodeError | right [end_turn] | json.JSONDecodeError
-error_event() | overload, called: protocol | yes | openai.APIError | ValueError | anthropic.APIStatusError | TypeError
-error_event(chunks=0) | overload, called: protocol | yes | openai.APIError | ValueError | anthropic.APIStatusError | TypeError
-html_200() | empty, called: protocol | yes | ValueError | = | ValueError | AttributeError
-json_200() | empty, called: protocol | yes | ValueError | TypeError | ValueError | TypeError
-empty_200() | empty, called: protocol | yes | ValueError | json.JSONDecodeError | ValueError | json.JSONDecodeError
-done_only() | empty, called: protocol | yes | ValueError | IndexError | ValueError | empty [None]
-role_only() | empty | yes | empty [stop] | = | empty [end_turn] | =
-blank() | empty | yes | blank [stop] | = | blank [end_turn] | =
-null_choices() | none; protocol where it raises | yes | right [stop] | TypeError | AttributeError | TypeError
-no_done() | none | yes | right [stop] | = | right [end_turn] | =
-no_finish() | network | yes | cut [None] | = | cut [None] | =
-no_finish(chunks=None) | network | yes | right [None] | = | right [None] | =
+status(code=500) | overload | retry | OpenAIAPIError | = | AnthropicAPIError | =
+status(code=502, body='html') | overload | retry | OpenAIAPIError | = | AnthropicAPIError | =
+status(code=503) | overload | retry | OpenAIAPIError | = | AnthropicAPIError | =
+status(code=504, body='empty') | overload | retry | OpenAIAPIError | = | AnthropicAPIError | =
+overloaded() | overload | retry | OpenAIAPIError | = | AnthropicOverloadedError | =
+refused() | network | retry | OpenAIConnectionError | = | AnthropicConnectionError | =
+reset_before_headers() | network | retry | OpenAIConnectionError | = | AnthropicConnectionError | =
+close_before_headers() | network | retry | OpenAIConnectionError | = | AnthropicConnectionError | =
+reset_after_headers() | network | retry | httpx.ReadError | OpenAIConnectionError | httpx2.ReadError | AnthropicConnectionError
+close_after_headers() | network | retry | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
+reset_after(chunks=4) | network | ladder | httpx.ReadError | OpenAIConnectionError | httpx2.ReadError | AnthropicConnectionError
+reset_after(bytes=300) | network | retry | httpx.ReadError | OpenAIConnectionError | httpx2.ReadError | AnthropicConnectionError
+close_after(chunks=4) | network | ladder | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
+half_close_after(chunks=4) | network | ladder | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
+eof_after(chunks=4) | network, called: protocol | ladder | cut [None] | json.JSONDecodeError | cut [None] | json.JSONDecodeError
+cut_utf8(chunks=4) | network | ladder | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
+cut_utf8(how='end') | protocol | ladder | UnicodeDecodeError | = | UnicodeDecodeError | =
+cut_json(chunks=4) | network | ladder | httpx.RemoteProtocolError | OpenAIConnectionError | httpx2.RemoteProtocolError | AnthropicConnectionError
+cut_json(how='end') | network, called: protocol | ladder | cut [None] | json.JSONDecodeError | cut [None] | json.JSONDecodeError
+stall(phase='open') | stall | retry | OpenAITimeoutError | = | AnthropicTimeoutError | =
+stall(phase='first') | stall | retry | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
+stall(phase='text') | stall | ladder | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
+stall(phase='reasoning') | stall | retry | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
+stall(phase='tool_args') | stall | ladder | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
+stall(phase='end') | stall | ladder | httpx.ReadTimeout | OpenAITimeoutError | httpx2.ReadTimeout | AnthropicTimeoutError
+keep_alive_only(seconds=0.4) | stall | retry | right [stop] | = | right [end_turn] | =
+keep_alive_after(seconds=0.4) | stall | ladder | right [stop] | = | right [end_turn] | =
+drip() | none | - | right [stop] | = | right [end_turn] | =
+drip(bytes=200) | none | - | right [stop] | = | right [end_turn] | =
+malformed_event() | protocol | ladder | json.JSONDecodeError | = | json.JSONDecodeError | =
+bad_utf8() | protocol | ladder | UnicodeDecodeError | = | UnicodeDecodeError | =
+corrupt(byte=0) | none, called: protocol | - | right [stop] | json.JSONDecodeError | right [end_turn] | json.JSONDecodeError
+error_event() | overload, called: protocol | ladder | openai.APIError | ValueError | anthropic.APIStatusError | TypeError
+error_event(chunks=0) | overload, called: protocol | retry | openai.APIError | ValueError | anthropic.APIStatusError | TypeError
+html_200() | network, called: protocol | retry | ValueError | = | ValueError | AttributeError
+json_200() | network, called: protocol | retry | ValueError | TypeError | ValueError | TypeError
+empty_200() | network, called: protocol | retry | ValueError | json.JSONDecodeError | ValueError | json.JSONDecodeError
+done_only() | network, called: protocol | retry | ValueError | IndexError | ValueError | empty [None]
+role_only() | empty | retry | empty [stop] | = | empty [end_turn] | =
+blank() | empty | retry | blank [stop] | = | blank [end_turn] | =
+null_choices() | none; protocol where it raises | - | right [stop] | TypeError | AttributeError | TypeError
+no_done() | none | - | right [stop] | = | right [end_turn] | =
+no_finish() | network | ladder | cut [None] | = | cut [None] | =
+no_finish(chunks=None) | network | ladder | right [None] | = | right [None] | =
 finish_length() | none: surfaced | no | cut [length] | = | cut [max_tokens] | =
 finish_content_filter() | refused | no | cut [content_filter] | = | cut [refusal] | =
 refusal() | refused | no | empty [stop] | = | empty [refusal] | =
-tool_args_cut() | content | yes | cut call [length] | no call [length] | cut call [max_tokens] | =
-tool_args_cut(how='end') | network, called: protocol | yes | cut call [None] | json.JSONDecodeError | cut call [None] | json.JSONDecodeError
-tool_args_cut(how='reset') | network | yes | httpx.ReadError | OpenAIConnectionError | httpx2.ReadError | AnthropicConnectionError
+tool_args_cut() | content | ladder | cut call [length] | no call [length] | cut call [max_tokens] | =
+tool_args_cut(how='end') | network, called: protocol | ladder | cut call [None] | json.JSONDecodeError | cut call [None] | json.JSONDecodeError
+tool_args_cut(how='reset') | network | ladder | httpx.ReadError | OpenAIConnectionError | httpx2.ReadError | AnthropicConnectionError
 duplicate_tail() | none: its own word | no | wrong [stop] | = | wrong [end_turn] | =
 lost_chunk() | none: its own word | no | wrong [stop] | right [stop] | wrong [end_turn] | right [end_turn]
 repeated_chunk() | none: its own word | no | wrong [stop] | right [stop] | wrong [end_turn] | right [end_turn]
@@ -114,17 +140,17 @@ swapped_chunks() | none: its own word | no | wrong [stop] | right [stop] | wrong
 restart() | none: its own word | no | wrong [stop] | = | wrong [end_turn] | =
 diverging_restart() | none: its own word | no | wrong [stop] | = | wrong [end_turn] | =
 preamble() | none: its own word | no | wrong [stop] | = | wrong [end_turn] | =
-two_message_starts() | none | yes | right [stop] | = | right [end_turn] | =
+two_message_starts() | none | - | right [stop] | = | right [end_turn] | =
 """  # noqa: E501 - a table is read by its columns
 
 
 def _row(line: str) -> Row:
-    fault, fault_class, heals, *outcomes = (cell.strip() for cell in line.split(" | "))
+    fault, fault_class, healing, *outcomes = (cell.strip() for cell in line.split(" | "))
     openai_stream, openai_call, anthropic_stream, anthropic_call = outcomes
     return Row(
         fault,
         fault_class,
-        heals == "yes",
+        next(known for known in get_args(Healing) if known == healing),
         openai_stream,
         openai_stream if openai_call == "=" else openai_call,
         anthropic_stream,
@@ -136,11 +162,11 @@ TABLE: Final = tuple(map(_row, _TABLE.strip().splitlines()))
 
 
 def markdown() -> str:
-    """The page: the vocabulary, what clients make of it, the manners of going on."""
-    return "\n".join([*_vocabulary(), "", *_behaviour(), "", *_manners(), ""])
+    """The page: every fault with what becomes of it, and the manners of going on."""
+    return "\n".join([*_faults(), "", *_manners(), ""])
 
 
-def _vocabulary() -> Iterator[str]:
+def _faults() -> Iterator[str]:
     yield "# Faults"
     yield ""
     yield "<!-- Written by `python -m l0_core.testing faults`. -->"
@@ -150,29 +176,26 @@ def _vocabulary() -> Iterator[str]:
     yield "`mix({a: 3, b: 1}, seed)` draws. A scenario file and `faults.parse` spell them as they stand here. Chunks"
     yield "are pieces of content (text, reasoning, tool arguments); where nothing is streamed, slices of the document."
     yield ""
-    yield "| fault | what happens |"
-    yield "|---|---|"
-    for name in faults.names():
-        yield f"| `{name}{signature(name)}` | {_cell(meaning(name))} |"
-
-
-def _behaviour() -> Iterator[str]:
-    yield "## What the bare clients make of them"
-    yield ""
+    yield "*Class* is what L0 takes the fault for, if it can be told. *Healed by* says what helps once it is over: a"
+    yield "retry nobody knows of, or, where something was shown, the recovery ladder. The last four columns are"
     yield "`ChatOpenAI` and `ChatAnthropic` without L0, their own retries off, a read timeout shorter than a stall;"
-    yield "sync and async agree. *Class* is what the fault is, if it can be told. *Heals* says whether the same request"
-    yield "succeeds when it is made again. What is returned is `right`, `cut`, `wrong`, `empty` or `blank` text, or the"
-    yield "`cut call` of a tool, with the finish reason reported: everything returned but `right` is a silent failure."
-    yield "A read timeout never sees keep-alives: those two rows end because the fault does. What an upstream repeats,"
-    yield "loses or says before its answer is its own word in dialects whose events are not numbered; the responses"
-    yield "dialect numbers them, and a gap there is a `network` fault."
+    yield "sync and async agree. There it is `right`, `cut`, `wrong`, `empty` or `blank` text, or the `cut call` of a"
+    yield "tool, with the finish reason reported: everything returned but `right` is a silent failure. A read timeout"
+    yield "never sees keep-alives: those two rows end because the fault does. What an upstream repeats, loses or says"
+    yield "before its answer is its own word in dialects whose events are not numbered; the responses dialect numbers"
+    yield "them, and a gap there is a `network` fault."
     yield ""
-    yield "| fault | class | heals | OpenAI, streamed | OpenAI, called | Anthropic, streamed | Anthropic, called |"
-    yield "|---|---|---|---|---|---|---|"
-    for row in TABLE:
-        heals = "yes" if row.heals else "no"
-        outcomes = (row.openai_stream, row.openai_call, row.anthropic_stream, row.anthropic_call)
-        yield f"| `{row.fault}` | {row.fault_class} | {heals} | {' | '.join(map(_cell, outcomes))} |"
+    clients = "OpenAI, streamed | OpenAI, called | Anthropic, streamed | Anthropic, called"
+    yield f"| fault | what happens | for example | class | healed by | {clients} |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name in faults.names():
+        told = (f"`{name}{signature(name)}`", _cell(meaning(name)))
+        for row in TABLE:
+            if row.fault.partition("(")[0] == name:
+                outcomes = (row.openai_stream, row.openai_call, row.anthropic_stream, row.anthropic_call)
+                cells = (*told, f"`faults.{row.fault}`", row.fault_class, row.healed_by, *map(_cell, outcomes))
+                yield f"| {' | '.join(cells)} |"
+                told = ("", "")  # once is enough
 
 
 def _manners() -> Iterator[str]:
