@@ -31,7 +31,7 @@ from l0_core._errors import (
 from l0_core._facts import Stage, read
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, LogProb, MaskingPort, Unsent, Usage
+from l0_core._port import Attempt, ChunkPort, CountingPort, LogProb, MaskingPort, Unsent, Usage
 from l0_core._result import Fault, Objection, Result, Splice, ToolCall
 from l0_core._settings import passes_through
 from l0_core._target import Target
@@ -299,7 +299,7 @@ class Drive:
         self.seamed = self.passed
         if not self._fixed_port:
             self.port = None
-        return Attempt(
+        attempt = Attempt(
             target=self._names[opening.target],
             number=number,
             mode=opening.mode,
@@ -314,6 +314,10 @@ class Drive:
             rejected=opening.rejected,
             errors=opening.errors,
         )
+        port: object = self.port
+        if isinstance(port, CountingPort):
+            port.begin(attempt)
+        return attempt
 
     def _calls(self) -> tuple[ToolCall, ...]:
         """Return the tool calls the consumer has been given."""

@@ -129,6 +129,14 @@ class MaskingPort(Protocol[ChunkT]):
         """Return the chunk with `text` in the place of its own."""
 
 
+@runtime_checkable
+class CountingPort(Protocol):
+    """What a port can do besides, where it keeps count of what an attempt brings: snapshots that grow with it."""
+
+    def begin(self, attempt: "Attempt") -> None:
+        """Forget the attempt before this one, but not what the consumer has."""
+
+
 class Unsent(Exception):  # noqa: N818 - it says what became of the call
     """A source raises this, from the actual error, where nothing was sent yet: the call itself is wrong.
 
