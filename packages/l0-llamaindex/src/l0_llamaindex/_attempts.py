@@ -105,6 +105,13 @@ class Question:
         """Whether there is a question at all: it may have been left out."""
         return bool(self.args) or _GIVEN[self.entry.family] in self.kwargs
 
+    @property
+    def input(self) -> dict[str, Any]:
+        """What is asked, by name: inside a run it tells this call from others, sync or async."""
+        entry = self.entry
+        given = dict(zip(_NAMES[entry.family], self.args, strict=False)) | self.kwargs
+        return {"ask": entry.name[1:] if entry.awaits else entry.name, **given}
+
     def targets(self, candidates: Sequence[Candidate]) -> list[Target]:
         """Return the candidates that can be asked this, in order, as the engine knows them."""
         first = candidates[0].llm
@@ -141,7 +148,6 @@ class Question:
         foreign = _known.family(candidate.llm) != _known.family(first)
 
         def asked(attempt: Attempt) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Sent]:
-            self.port.begin(attempt)
             sent = Sent()
             fields = _less(candidate.llm.__dict__, attempt)
             twin = candidate.twins.twin(fields, sent, awaits=entry.awaits)

@@ -71,7 +71,7 @@ class Protection:
         if not question.is_asked:
             return getattr(self.inner, entry.name)(*question.args, **question.kwargs)
         first, *others = question.targets(self.candidates)
-        options = {**self._options, "fallbacks": others, "port": question.port}
+        options = {**self._options, "fallbacks": others, "port": question.port, "input": question.input}
         if entry.awaits:
             return self._stream_async(first, options) if entry.streams else l0_core.acall(first, **options)
         if entry.streams:
