@@ -7,7 +7,7 @@ chunk. They are looked at where an answer was put together from two attempts, be
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -98,8 +98,10 @@ def _calls(blocks: Sequence[ContentBlock]) -> list[ToolCallBlock]:
 class _Port:
     """What both kinds of response have in common. One for each session: it remembers what the consumer was given."""
 
-    def __init__(self, *, whole: bool = False) -> None:
+    def __init__(self, *, whole: bool = False, reads: Callable[[Any], str] | None = None) -> None:
         self._whole = whole
+        self._reads = reads
+        """Where the answer is, if it is read for what it must be: a call's arguments are no call then."""
         self._shown = ""
         self._shown_calls: Sequence[ToolCall] = ()
         self._last: Any = None
@@ -180,7 +182,11 @@ class ChatPort(_Port):
         blocks = message.blocks
         finish, status = self._ending(raw)
         usage = self._counted(usage_of(chunk.additional_kwargs, raw) or usage_of(message.additional_kwargs, None))
-        if self._whole:
+        read = self._reads(chunk) if self._reads is not None else None
+        tools: tuple[ToolFragment, ...] = ()
+        if read is not None:
+            text = read
+        elif self._whole:
             text = message.content or ""
             told = self._calls.of_blocks(blocks, ended=True) or _legacy_calls(message)
             if finish in _LIMITS and blocks and type(blocks[-1]) is ToolCallBlock:
