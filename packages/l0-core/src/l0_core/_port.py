@@ -138,7 +138,7 @@ class MaskingPort(Protocol[ChunkT]):
 
 
 class BeginningPort(Protocol):
-    """What a port can do besides, where it keeps count of what an attempt's chunks belong to."""
+    """What a port can do besides, where it keeps count of what an attempt brings, such as snapshots."""
 
     def begin(self, attempt: "Attempt") -> None:
         """Get ready for the chunks of another attempt: when it is opened, and when that is given again."""

@@ -120,6 +120,9 @@ class _Runner:
         try:
             for step in drive.start():
                 if type(step) is Emit:
+                    if self.begins:  # It is given again: there is nothing to open for that.
+                        self.begins = False
+                        yield None
                     yield step.chunk
                 else:
                     self._do(step)

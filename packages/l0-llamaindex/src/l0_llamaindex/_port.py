@@ -7,7 +7,7 @@ chunk. They are looked at where an answer was put together from two attempts, be
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -102,8 +102,10 @@ class _Port:
     grows = True
     """Each response has all of the text so far: after one was altered, all are."""
 
-    def __init__(self, *, whole: bool = False) -> None:
+    def __init__(self, *, whole: bool = False, reads: Callable[[Any], str] | None = None) -> None:
         self._whole = whole
+        self._reads = reads
+        """Where the answer is, if it is read for what it must be: a call's arguments are no call then."""
         self._shown = ""
         self._shown_calls: Sequence[ToolCall] = ()
         self._last: Any = None
@@ -114,6 +116,8 @@ class _Port:
         self._refused = False
         self._counts = False
         """Whether `_shown` is all of what the consumer has: from the first chunk of this attempt that was altered."""
+        self._written = 0
+        self._read = ""
 
     def begin(self, attempt: Attempt) -> None:
         """Forget the attempt before this one, but not what the consumer has."""
@@ -125,6 +129,8 @@ class _Port:
         self._calls = _Calls()
         self._parts = 0
         self._refused = False
+        self._written = 0
+        self._read = ""
         self._counts = False
 
     def _count(self, text: str, shown: Shown) -> None:
@@ -147,6 +153,11 @@ class _Port:
         self._refused = self._refused or refuses(raw)
         finish, status = finish_of(raw)
         return ("refusal" if self._refused and (finish == "stop" or status) else finish), status
+
+    def _grows(self, delta: str, snapshot: Sequence[str]) -> bool:
+        """Return whether a snapshot is what the pieces of the attempt amount to, or less: by its length alone."""
+        self._written += len(delta)
+        return sum(map(len, snapshot)) <= self._written
 
     def _counted(self, usage: Usage | None) -> Usage | None:
         if usage is not None:
@@ -185,7 +196,11 @@ class ChatPort(_Port):
         blocks = message.blocks
         finish, status = self._ending(raw)
         usage = self._counted(usage_of(chunk.additional_kwargs, raw) or usage_of(message.additional_kwargs, None))
-        if self._whole:
+        read = self._reads(chunk) if self._reads is not None else None
+        tools: tuple[ToolFragment, ...] = ()
+        if read is not None:
+            text = read
+        elif self._whole:
             text = message.content or ""
             told = self._calls.of_blocks(blocks, ended=True) or _legacy_calls(message)
             if finish in _LIMITS and blocks and type(blocks[-1]) is ToolCallBlock:
@@ -249,19 +264,28 @@ class ChatPort(_Port):
         return ChatResponse(message=message, delta="", additional_kwargs={"l0": {"reset": True}})
 
     def encode(self, chunk: ChatResponse) -> str:
-        """Return the chunk as JSON. A growing text is left out: the pieces have it."""
-        told = chunk.model_dump(mode="json", serialize_as_any=True)
-        if chunk.delta is not None:
-            told["message"]["blocks"] = [block for block in told["message"]["blocks"] if block["block_type"] != "text"]
+        """Return the chunk as JSON. Of a growing text its length is told: the pieces have the rest."""
+        told = chunk.model_dump(mode="json", serialize_as_any=True, exclude={"message": {"blocks"}})
+        blocks = chunk.message.blocks
+        grows = chunk.delta is not None and self._grows(chunk.delta, [b.text for b in blocks if type(b) is TextBlock])
+        told["message"]["blocks"] = [
+            len(block.text)
+            if grows and type(block) is TextBlock
+            else block.model_dump(mode="json", serialize_as_any=True)
+            for block in blocks
+        ]
         return json.dumps(told, separators=(",", ":"))
 
     def decode(self, text: str) -> ChatResponse:
         """Return the chunk that `encode` wrote, given all those before it; what was an SDK's object is a dict."""
-        chunk = ChatResponse.model_validate_json(text)
-        if chunk.delta is not None:
-            self._shown += chunk.delta
-            chunk.message.blocks = self._joined(chunk.message.blocks)
-        return chunk
+        told = json.loads(text)
+        self._read += told["delta"] or ""
+        begin, blocks = 0, told["message"]["blocks"]
+        for place, block in enumerate(blocks):
+            if isinstance(block, int):
+                blocks[place] = {"block_type": "text", "text": self._read[begin : begin + block]}
+                begin += block
+        return ChatResponse.model_validate(told)
 
     def _tools(self, blocks: Sequence[ContentBlock], raw: Any, *, ended: bool) -> Sequence[ToolFragment]:
         event = block_event_of(raw)
@@ -360,19 +384,19 @@ class CompletionPort(_Port):
         return CompletionResponse(text="", delta="", additional_kwargs={"l0": {"reset": True}})
 
     def encode(self, chunk: CompletionResponse) -> str:
-        """Return the chunk as JSON. A growing text is left out: the pieces have it."""
-        told = chunk.model_dump(mode="json", serialize_as_any=True)
-        if chunk.delta is not None:
-            told["text"] = ""
+        """Return the chunk as JSON. Of a growing text its length is told: the pieces have the rest."""
+        told = chunk.model_dump(mode="json", serialize_as_any=True, exclude={"text"})
+        grows = chunk.delta is not None and self._grows(chunk.delta, [chunk.text])
+        told["text"] = len(chunk.text) if grows else chunk.text
         return json.dumps(told, separators=(",", ":"))
 
     def decode(self, text: str) -> CompletionResponse:
         """Return the chunk that `encode` wrote, given all those before it; what was an SDK's object is a dict."""
-        chunk = CompletionResponse.model_validate_json(text)
-        if chunk.delta is not None:
-            self._shown += chunk.delta
-            chunk.text = self._shown
-        return chunk
+        told = json.loads(text)
+        self._read += told["delta"] or ""
+        if isinstance(told["text"], int):
+            told["text"] = self._read[: told["text"]]
+        return CompletionResponse.model_validate(told)
 
 
 def _cut_off(fragment: ToolFragment, block: ToolCallBlock) -> ToolFragment:
