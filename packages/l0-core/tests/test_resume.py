@@ -163,6 +163,7 @@ def test_it_may_die_again_and_again(drive: Driver) -> None:
     assert whole.result is not None
     session_id = whole.result.session_id
     records = journal.disk.load(bytes.fromhex(session_id))[:12]
+    result: l0_core.Result | None = None
     for _ in range(4):
         torn = copied(records, session_id)
         run = drive(target("prefill"), journal=torn, resume=session_id)
@@ -170,9 +171,10 @@ def test_it_may_die_again_and_again(drive: Driver) -> None:
         assert text_of(run.chunks) == TEXT
         now = torn.disk.load(bytes.fromhex(session_id))
         more = [place for place, record in enumerate(now) if record.kind == 128 and place > len(records)]
-        records = now[: more[2] + 1]
-    assert run.result.attempts == 5
-    assert run.result.continued
+        records, result = now[: more[2] + 1], run.result
+    assert result is not None
+    assert result.attempts == 5
+    assert result.continued
 
 
 def test_the_clock_goes_on(drive: Driver) -> None:
@@ -222,7 +224,7 @@ def test_guards_of_the_callers_own_are_asked_once(drive: Driver) -> None:
     with pytest.raises(ReplayDivergence, match="guards of the caller's own"):
         drive(
             target("prefill"),
-            journal=torn,
+            journal=copied(records[:9], session_id),
             resume=session_id,
             policy=l0_core.Policy(guards=[mine], delivery="whole"),
         )
