@@ -247,6 +247,8 @@ pub enum Output {
     Mask {
         /// The text.
         text: String,
+        /// Bytes of text the consumer has before it.
+        at: u64,
     },
     /// Forget the first of the kept chunks.
     Drop {

@@ -125,7 +125,7 @@ impl Contents for Record {
                     visit(Class::Completion, Field::Text(error));
                 }
             }
-            Self::Decision(Output::Mask { text }) => visit(Class::Completion, Field::Text(text)),
+            Self::Decision(Output::Mask { text, .. }) => visit(Class::Completion, Field::Text(text)),
             // Chunks have a shape of their own; nothing else quotes what was said.
             Self::Start(_) | Self::Input { .. } | Self::Chunk { .. } | Self::Decision(_) => {}
         }
@@ -179,7 +179,7 @@ mod tests {
             (input(Input::Part { attempt, waited: 7, part: part() }), Some(b"the object".as_slice())),
             (input(Input::Part { attempt, waited: 7, part: part() }), None),
             (Record::Chunk { at, attempt, text: "Hello".into(), signal: Signal::Skip }, Some(b"another")),
-            (Record::Decision(Output::Mask { text: "***".to_owned() }), None),
+            (Record::Decision(Output::Mask { text: "***".to_owned(), at: 4 }), None),
             (input(Input::Judged { attempt, check: 2, ruling: Ruling::Objected(vec![dissent()]) }), None),
             (Record::Decision(Output::Open { attempt, target: TargetId(1), mode: Mode::Prompt }), None),
             (Record::Decision(Output::Event(Event::ToolCall { number: 3 })), None),

@@ -1,6 +1,7 @@
 """Every way LangChain lets a program call a model: what the consumer saw on each."""
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,8 @@ class Seen:
         self.text += chunk.text
         self.ids.add(chunk.id)
         if isinstance(chunk, AIMessageChunk):
-            self.message = chunk if self.message is None else self.message + chunk  # type: ignore[operator]
+            merged: Any = chunk if self.message is None else self.message + chunk
+            self.message = merged
 
     def end(self, message: AIMessage) -> "Seen":
         self.text, self.message = message.text, message
@@ -91,7 +93,8 @@ def graph_messages(model: BaseChatModel, question: str) -> Seen:
     graph.add_edge(START, "model")
     graph.add_edge("model", END)
     seen = Seen()
-    for chunk, _ in graph.compile().stream({"messages": [("user", question)]}, stream_mode="messages"):
+    compiled: Any = graph.compile()
+    for chunk, _ in compiled.stream({"messages": [("user", question)]}, stream_mode="messages"):
         seen.add(chunk)
     return seen
 
@@ -106,7 +109,7 @@ def agent(model: BaseChatModel, question: str) -> Seen:
         seen.tool_runs.append(city)
         return "Sunny."
 
-    made = create_agent(model, [get_weather])
+    made: Any = create_agent(model, [get_weather])
     for mode, data in made.stream({"messages": [("user", question)]}, stream_mode=["messages", "values"]):
         if mode == "messages" and isinstance(data[0], AIMessageChunk):
             seen.text += data[0].text
@@ -139,7 +142,7 @@ async def take(route: str, model: BaseChatModel, question: str) -> Seen:
     call = ROUTES[route]
     seen = (
         await call(model, question)
-        if asyncio.iscoroutinefunction(call)
+        if inspect.iscoroutinefunction(call)
         else await asyncio.to_thread(call, model, question)
     )
     assert isinstance(seen, Seen)

@@ -81,7 +81,7 @@ class Count(BaseCallbackHandler):
     def on_chat_model_start(self, *_: Any, **__: Any) -> None:
         self.seen["start"] += 1
 
-    def on_llm_new_token(self, token: str, **_: Any) -> None:
+    def on_llm_new_token(self, token: Any, **_: Any) -> None:
         self.seen["token"] += 1
         self.tokens.append(token)
 
@@ -470,7 +470,8 @@ def messages_of_a_graph(model: BaseChatModel, _: FaultyProvider) -> Any:
     graph.add_node("model", lambda state: {"messages": [model.invoke(state["messages"])]})
     graph.add_edge(START, "model")
     graph.add_edge("model", END)
-    seen = list(graph.compile().stream({"messages": [("user", QUESTION)]}, stream_mode="messages"))
+    compiled: Any = graph.compile()
+    seen = list(compiled.stream({"messages": [("user", QUESTION)]}, stream_mode="messages"))
     kinds = {type(chunk).__name__ for chunk, _ in seen}
     return [chunk.content for chunk, _ in seen if chunk.content], len({chunk.id for chunk, _ in seen}), kinds
 

@@ -1,6 +1,6 @@
 """What a target is sent beside the caller's own messages."""
 
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from l0_core import Attempt
 from l0_langchain._request import messages_for
@@ -20,5 +20,5 @@ def test_a_target_is_told_what_to_put_right() -> None:
 
 
 def test_otherwise_the_messages_are_the_callers_own() -> None:
-    asked = [*ASKED]
+    asked: list[BaseMessage] = [*ASKED]
     assert messages_for(attempt(""), asked, is_stranger=False) is asked

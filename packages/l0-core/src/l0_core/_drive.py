@@ -31,7 +31,7 @@ from l0_core._errors import (
 from l0_core._facts import Stage, read
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, LogProb, MaskingPort, Unsent, Usage
+from l0_core._port import Attempt, ChunkPort, FollowingPort, LogProb, MaskingPort, Unsent, Usage
 from l0_core._result import Fault, Objection, Result, Splice, ToolCall
 from l0_core._settings import passes_through
 from l0_core._target import Target
@@ -130,6 +130,9 @@ Step = Emit | Open | Close | Queue | Check | Tell | Settle | Pause
 class Drive:
     """One session, on its way through the engine."""
 
+    is_given_again = False
+    """Whether it begins with what was recorded of it."""
+
     def __init__(
         self,
         sources: Sequence[Target],
@@ -155,6 +158,10 @@ class Drive:
         """The place of its target."""
         self.passed = False
         """Whether the consumer has been given any chunk."""
+        self.given: Any = None
+        """The last chunk the consumer has been given."""
+        self._giver: tuple[Any, ChunkPort[Any] | None] = (None, None)
+        self._followed: str | None = None
         self.seamed = False
         """Whether chunks must be fitted to those the consumer has from an earlier attempt."""
         self.held: deque[Any] = deque()
@@ -246,9 +253,9 @@ class Drive:
                 case "cut", start, end:
                     yield from self.settle()
                     yield Emit(self._cut(self.held.popleft(), start, end))
-                case "mask", text:
+                case "mask", text, at:
                     yield from self.settle()
-                    yield Emit(self._replaced(self.held.popleft(), text))
+                    yield Emit(self._replaced(self.held.popleft(), text, at))
                 case "drop", count:
                     for _ in range(count):
                         self.held.popleft()
@@ -296,10 +303,14 @@ class Drive:
         self.attempt = number
         self.target = opening.target
         self._reasks += bool(opening.errors)
+        self.clock.opens()
         self.seamed = self.passed
+        if self.given is not self._giver[0]:
+            self._giver = self.given, self.port
+        self._followed = opening.shown if self.seamed else None
         if not self._fixed_port:
             self.port = None
-        return Attempt(
+        attempt = Attempt(
             target=self._names[opening.target],
             number=number,
             mode=opening.mode,
@@ -314,6 +325,10 @@ class Drive:
             rejected=opening.rejected,
             errors=opening.errors,
         )
+        begin = getattr(self.port, "begin", None)  # A `BeginningPort`: asking the protocol itself takes 20 us.
+        if begin is not None:
+            begin(attempt)
+        return attempt
 
     def _calls(self) -> tuple[ToolCall, ...]:
         """Return the tool calls the consumer has been given."""
@@ -369,21 +384,33 @@ class Drive:
     def fit(self, chunk: Any) -> Any:
         """Return the chunk as it must read after those the consumer has."""
         if not self.seamed:
-            self.passed = True
+            self.passed, self.given = True, chunk
             return chunk
         text = chunk if isinstance(chunk, str) else self._port_of(chunk).facts(chunk).text
         return self._cut(chunk, 0, len(text))
 
     def _cut(self, chunk: Any, start: int, end: int) -> Any:
-        self.passed = True
-        return self._port_of(chunk).cut(chunk, start, end, self)
+        port = self._followed_port(chunk)
+        self.passed, self.given = True, port.cut(chunk, start, end, self)
+        return self.given
 
-    def _replaced(self, chunk: Any, text: str) -> Any:
-        self.passed = True
-        port = self._port_of(chunk)
+    def _replaced(self, chunk: Any, text: str, at: int) -> Any:
+        port = self._followed_port(chunk)
         if not isinstance(port, MaskingPort):
             raise PolicyError(f"the policy masks, which chunks of {type(chunk).__name__} cannot be: use severity error")
-        return port.replaced(chunk, text, self)
+        self.passed, self.given = True, port.replaced(chunk, text, _Before(self, at))
+        self.seamed |= getattr(port, "grows", False)
+        return self.given
+
+    def _followed_port(self, chunk: Any) -> ChunkPort[Any]:
+        """Return the port, once it knows what it goes on from."""
+        port, shown = self._port_of(chunk), self._followed
+        if shown is not None:
+            self._followed = None
+            last, giver = self._giver
+            if giver is not None and isinstance(port, FollowingPort):
+                port.follow(giver, last, shown)
+        return port
 
     def _port_of(self, chunk: Any) -> ChunkPort[Any]:
         port = self.port
@@ -421,6 +448,8 @@ class Drive:
         target, final = self._names[checking.target], checking.at_end
         shown = [(rule, checking.window) for rule in checking.on_window]
         shown += [(rule, checking.whole) for rule in checking.on_whole]
+        if any(rule not in self._users for rule, _ in shown):
+            raise PolicyError("the policy names guards of your own and lacks their functions: make it with Policy")
         asked = [(rule, partial(self._users[rule].ask, Piece(text, final, target))) for rule, text in shown]
         return Check(attempt, number, asked)
 
@@ -678,6 +707,21 @@ def drive_of(
             "from_offset goes on with an answer: there is no run here, and no resume= that says which", reason="invalid"
         )
     return Drive(sources, policy, journal=journal, **options)
+
+
+class _Before:
+    """What the consumer has before a chunk: others may have been released with it."""
+
+    __slots__ = ("_at", "_drive", "seamed")
+
+    def __init__(self, drive: Drive, at: int) -> None:
+        self._drive = drive
+        self._at = at
+        self.seamed = drive.seamed
+
+    @property
+    def text(self) -> str:
+        return self._drive.text.encode()[: self._at].decode()
 
 
 def _validates(user: object) -> TypeGuard[Validation]:

@@ -64,6 +64,8 @@ class Stream(Generic[ChunkT]):
 
         Nothing is read before the first chunk is asked for. What a retry could heal is left to the iteration.
         """
+        if self._drive.is_given_again:  # What was recorded needs no opening.
+            return self
         self._runner.begins = True
         next(self._chunks)
         return self
@@ -118,6 +120,9 @@ class _Runner:
         try:
             for step in drive.start():
                 if type(step) is Emit:
+                    if self.begins:  # It is given again: there is nothing to open for that.
+                        self.begins = False
+                        yield None
                     yield step.chunk
                 else:
                     self._do(step)
@@ -333,6 +338,7 @@ class _Runner:
             if not signal:
                 if not passed:
                     drive.passed = passed = True
+                drive.given = chunk
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)
@@ -419,6 +425,7 @@ class _Runner:
             if not signal:
                 if not passed:
                     drive.passed = passed = True
+                drive.given = chunk
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
                 hold(chunk)

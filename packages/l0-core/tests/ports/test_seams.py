@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx
 import pytest
@@ -25,8 +25,7 @@ from wire import (
 )
 
 import l0_core
-from l0_core import _fleet, _sync
-from l0_core._drive import Drive
+from l0_core import _fleet
 from l0_core.policy import Continuation, Policy
 from l0_core.ports import port_for
 
@@ -44,39 +43,9 @@ class Session:
         self._stream = l0_core.stream(target, policy=policy, stall_guard="off")
 
     def run(self) -> l0_core.Result:
-        Telling.given = self.given
         for chunk in self._stream:
             self.given.append(chunk)
         return self._stream.result
-
-
-class Telling(Drive):
-    """A driver that tells a port what the consumer has been given, once for each attempt that goes on with it."""
-
-    given: ClassVar[list[Any]] = []
-    _shown = ""
-    _untold = False
-    _giver: Any = None
-    _count = 0
-
-    def _opening(self, number: int) -> l0_core.Attempt:
-        if len(self.given) > self._count:
-            self._giver, self._count = self.port, len(self.given)
-        attempt = super()._opening(number)
-        self._shown, self._untold = attempt.shown, self.seamed
-        return attempt
-
-    def _cut(self, chunk: Any, start: int, end: int) -> Any:
-        follow = getattr(self.port, "follow", None)
-        if self._untold and follow is not None:
-            follow(self._giver, self.given[-1], self._shown)
-        self._untold = False
-        return super()._cut(chunk, start, end)
-
-
-@pytest.fixture(autouse=True)
-def _telling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sync, "Drive", Telling)
 
 
 @dataclass(frozen=True)
@@ -199,20 +168,6 @@ def test_an_answer_that_broke_off_twice_is_gone_on_with_twice(dialect: Dialect) 
     assert result.text == TEXT
     assert result.attempts == 3
     dialect.check(without_metadata(session.given), TEXT)
-
-
-def test_without_being_told_a_port_still_cuts_the_text_right(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sync, "Drive", Drive)
-
-    def attempts(attempt: l0_core.Attempt) -> Iterator[Any]:
-        chunks = said(dialect, attempt.number, TEXT, 7 - attempt.number)
-        yield from chunks[: 9 if attempt.number == 0 else None]
-        if attempt.number == 0:
-            raise httpx.ReadError("reset")
-
-    session = Session(attempts, "rerun")
-    assert session.run().text == TEXT
-    assert "".join(map(port_text, session.given)) == TEXT
 
 
 def port_text(chunk: Any) -> str:

@@ -49,20 +49,20 @@ class Call:
 
     def stream(self, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         """Return one clean stream."""
-        opening = partial(self._open_stream, manager and HeldTokens(manager, self._tokens))
+        opening = partial(self._open_stream, self._held(manager))
         stream: Stream[ChatGenerationChunk] = self._begin(l0_core.stream, opening)
         return iter(stream) if manager is None else self._telling(stream, manager)
 
     def astream(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncIterator[ChatGenerationChunk]:
         """Return one clean stream, to be awaited."""
-        opening = partial(self._aopen_stream, manager and AsyncHeldTokens(manager, self._tokens))
+        opening = partial(self._aopen_stream, self._aheld(manager))
         stream: AsyncStream[ChatGenerationChunk]
         stream = self._begin(l0_core.astream, opening)
         return aiter(stream) if manager is None else self._atelling(stream, manager)
 
     def generate(self, manager: CallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer."""
-        opening = partial(self._open_result, manager and HeldTokens(manager, self._tokens))
+        opening = partial(self._open_result, self._held(manager))
         stream: Stream[ChatResult]
         stream = self._begin(l0_core.stream, opening, whole=True)
         (result,) = stream
@@ -73,7 +73,7 @@ class Call:
 
     async def agenerate(self, manager: AsyncCallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer, awaited."""
-        opening = partial(self._aopen_result, manager and AsyncHeldTokens(manager, self._tokens))
+        opening = partial(self._aopen_result, self._aheld(manager))
         stream: AsyncStream[ChatResult]
         stream = self._begin(l0_core.astream, opening, whole=True)
         (result,) = [result async for result in stream]
@@ -82,18 +82,32 @@ class Call:
                 await manager.on_llm_new_token(token, chunk=chunk, **keywords)
         return self._marked(result, stream.result)
 
+    def _held(self, manager: CallbackManagerForLLMRun | None) -> HeldTokens | None:
+        """Return the run manager of an attempt, where there is one of the call."""
+        return None if manager is None else HeldTokens(manager, self._tokens)
+
+    def _aheld(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncHeldTokens | None:
+        return None if manager is None else AsyncHeldTokens(manager, self._tokens)
+
     # What they share -------------------------------------------------------------------------------------------------
 
     def _begin(self, start: Callable[..., Any], opening: Callable[..., Any], *, whole: bool = False) -> Any:
         """Start a session over the wrapped model and its fallbacks."""
-        first, *fallbacks = self._targets(opening, whole=whole)
-        port = RESULTS if whole else self._port
-        return start(first, fallbacks=fallbacks, port=port, streamed=not whole, **self._options)
-
-    @property
-    def _options(self) -> dict[str, Any]:
         said = self._protection
-        return {"policy": said.native, "on": said.on, "tenant": said.tenant, "errors": MODEL_ERRORS}
+        first, *fallbacks = self._targets(opening, whole=whole)
+        with said.filed():
+            return start(
+                first,
+                fallbacks=fallbacks,
+                port=RESULTS if whole else self._port,
+                streamed=not whole,
+                policy=said.native,
+                on=said.on,
+                tenant=said.tenant,
+                errors=MODEL_ERRORS,
+                journal=said.journal,
+                input=[self._messages, self._stop, self._kwargs],
+            )
 
     def _targets(self, opening: Callable[..., Any], *, whole: bool = False) -> Iterator[Target]:
         """Yield the targets, the wrapped model first."""
@@ -126,7 +140,6 @@ class Call:
         """Return what an attempt is made on, and what it sends."""
         candidate = self._candidates[place]
         shown = attempt.tokens_shown if attempt.mode in {"prefill", "prompt"} else 0
-        self._port.begin(attempt)
         self._tokens.begin()
         return (
             twin_of(candidate.model, candidate.kind, is_async=is_async, tokens_shown=shown),

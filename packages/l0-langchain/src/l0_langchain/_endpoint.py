@@ -1,7 +1,8 @@
 """What is known of the endpoint behind a model, by its class, settings and profile. Nothing is imported for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ class Endpoint:
     @classmethod
     def of(cls, model: BaseChatModel, kwargs: Mapping[str, Any]) -> "Endpoint":
         """Return what is known of the endpoint that `model`, called with `kwargs`, reaches."""
-        kinds = {kind.__name__ for kind in type(model).__mro__}
+        kinds = _kinds(type(model))
         profile: Mapping[str, Any] = model.profile or {}
         name, address = model_name(model, kwargs), _address(model)
         terminal: Terminal = "end_of_stream"
@@ -61,13 +62,30 @@ class Endpoint:
 
 def model_name(model: BaseChatModel, kwargs: Mapping[str, Any] = MappingProxyType({})) -> str:
     """Return how a provider calls the model."""
-    candidates = (kwargs.get("model"), *(getattr(model, name, None) for name in _NAMES))
-    return next((name for name in candidates if isinstance(name, str) and name), "model")
+    return _first((kwargs.get("model"), *_said(model, _NAMES))) or "model"
 
 
 def _address(model: BaseChatModel) -> str:
-    addresses = (getattr(model, name, None) for name in _ADDRESSES)
-    return next((address for address in addresses if isinstance(address, str) and address), "")
+    return _first(_said(model, _ADDRESSES))
+
+
+def _first(values: Iterable[object]) -> str:
+    return next((value for value in values if isinstance(value, str) and value), "")
+
+
+def _said(model: BaseChatModel, names: tuple[str, ...]) -> Iterator[object]:
+    return (getattr(model, name, None) for name in _known(type(model), names))
+
+
+@lru_cache(maxsize=256)
+def _kinds(kind: type[BaseChatModel]) -> frozenset[str]:
+    return frozenset(each.__name__ for each in kind.__mro__)
+
+
+@lru_cache(maxsize=256)
+def _known(kind: type[BaseChatModel], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the attributes a class has: asking a pydantic object for one it has not takes some microseconds."""
+    return tuple(name for name in names if name in kind.model_fields or hasattr(kind, name))
 
 
 def _host(address: str) -> str:
@@ -88,5 +106,5 @@ def _prefills(dialect: Dialect, address: str, name: str) -> bool | None:
 
 def secrets_of(model: BaseChatModel) -> tuple[str, ...]:
     """Return the credentials a model carries, to be compared and forgotten."""
-    values = (getattr(model, name, None) for name in sorted(model.lc_secrets))
+    values = _said(model, tuple(sorted(model.lc_secrets)))
     return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))

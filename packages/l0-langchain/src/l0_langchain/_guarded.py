@@ -22,7 +22,9 @@ from pydantic import BaseModel
 import l0_core
 from l0_core import Lifecycle, Target
 from l0_core._context import keyed
+from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled, policy_of
+from l0_langchain._protection import portable
 from l0_langchain._report import Found, ProtectionReport
 from l0_langchain._twin import STATE, twin_of
 
@@ -34,6 +36,9 @@ KINDS: dict[type, tuple[str, ...]] = {
     Embeddings: ("embed_documents", "embed_query", "aembed_documents", "aembed_query"),
 }
 """What can be guarded, and the methods that do the work: below the framework's callbacks, so that these happen once."""
+
+_NOT_GIVEN = {"config", "run_manager"}
+"""What a method is given beside its input."""
 
 _WORDS: dict[type, str] = {BaseTool: "tool", BaseRetriever: "retriever", Embeddings: "embeddings"}
 _KEY, _BEFORE = "_l0", "_l0_before"
@@ -48,6 +53,10 @@ class Guard:
     fallbacks: tuple[Any, ...] = ()
     on: Lifecycle | None = None
     tenant: str | None = None
+    journal: JournalLike = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "journal": portable(self.journal)}
 
     def checked(self, kind: type) -> "Guard":
         """Return it, or raise if it cannot guard an object of that class."""
@@ -259,13 +268,15 @@ def _guarding(kind: type, base: type, method: str) -> Callable[..., Any]:
         guard = guard_of(self)
         own = Target(partial(work, _bare_twin(self, is_async=is_async), *args, **kwargs), name=name_of(self))
         others = [_alternative(other, base, method, args, kwargs) for other in guard.fallbacks]
-        key = l0_core.idempotency_key() or uuid.uuid4().hex
+        key = uuid.uuid4().hex
         opening = _aopening if is_async else _opening
         targets = [
             replace(target, open=opening(target.open, key), name=f"{target.name}#{place}" if place else target.name)
             for place, target in enumerate((own, *others))
         ]
-        return targets, {"policy": guard.policy, "on": guard.on, "tenant": guard.tenant}
+        given = [args, {name: value for name, value in kwargs.items() if name not in _NOT_GIVEN}]
+        said = {"policy": guard.policy, "on": guard.on, "tenant": guard.tenant, "journal": guard.journal}
+        return targets, {**said, "input": given}
 
     if is_async:
 
@@ -321,7 +332,7 @@ def _alternative(other: Any, base: type, method: str, args: tuple[Any, ...], kwa
         fitting = {key: value for key, value in kwargs.items() if is_open or key in taken}
         answer = partial(work, _bare_twin(other, is_async=is_async), *args, **fitting)
     elif callable(other):
-        own = {key: value for key, value in kwargs.items() if key not in {"run_manager", "config"}}
+        own = {key: value for key, value in kwargs.items() if key not in _NOT_GIVEN}
         answer = partial(other, *args, **own)
     else:
         answer = partial(_constant, other)
@@ -404,7 +415,7 @@ def _opening(work: Callable[[], T], key: str) -> Callable[[], T]:
     """Return a call in which `idempotency_key` says the same however often it is made."""
 
     def call() -> T:
-        with keyed(key):
+        with keyed(l0_core.idempotency_key() or key):
             try:
                 return work()
             except Exception as error:
@@ -417,7 +428,7 @@ def _opening(work: Callable[[], T], key: str) -> Callable[[], T]:
 
 def _aopening(work: Callable[[], Awaitable[T]], key: str) -> Callable[[], Awaitable[T]]:
     async def call() -> T:
-        with keyed(key):
+        with keyed(l0_core.idempotency_key() or key):
             try:
                 return await work()
             except Exception as error:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from time import monotonic_ns
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 import l0_core
 from l0_core import Lifecycle, Objection, Policy, Result, Usage
-from l0_core._clock import SECOND, clock
+from l0_core._clock import SECOND, RealClock, clock
 from l0_core._lifecycle import heed
 from l0_core._native import Policy as NativePolicy
 from l0_core._reader import run_aside
@@ -33,6 +32,8 @@ from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._shadow import Shadow, watching
 
 _log = logging.getLogger("l0")
+_now = RealClock.now
+"""What measures are taken by; bounds go by the clock that sessions go by."""
 
 RUNS_MAX: Final = 10_000
 """Runs kept in mind at most: one whose end is never told is forgotten when so many others have begun."""
@@ -182,7 +183,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         call = self._running.get(run_id)
         if call is None:
             return
-        now = monotonic_ns()
+        now = _now()
         if call.tokens:
             gap = now - call.last
             if gap > call.gap:  # noqa: PLR1730 - a call of `max` for every token
@@ -280,7 +281,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         """Return the invocation a run belongs to."""
         around = self._invocations.get(parent) if parent is not None else None
         if around is None:
-            around = _Invocation(None if self._deadline is None else clock().now() + self._deadline)
+            around = _Invocation(self._deadline)
         self._invocations[run_id] = around
         while len(self._invocations) > RUNS_MAX:
             self._invocations.pop(next(iter(self._invocations)))
@@ -312,13 +313,14 @@ class L0CallbackHandler(BaseCallbackHandler):
     def _judge(self, call: "_Call", token: Any) -> None:
         """Look at a token as far as anybody has asked for that."""
         invocation = call.invocation
-        if invocation.ends_at is not None and clock().now() >= invocation.ends_at:
+        if invocation.ends_at is not None and invocation.now() >= invocation.ends_at:
             self._check_time(invocation)
         if type(token) is not str or not token:
             return
         if call.is_bounded:
             call.chars += len(token)
-            self._check_tokens(invocation, call.chars // _CHARS_PER_TOKEN)
+            if invocation.tokens + call.chars // _CHARS_PER_TOKEN >= self._tokens_max:  # type: ignore[operator]
+                self._check_tokens(invocation, call.chars // _CHARS_PER_TOKEN)
         if self._policy is not None:
             shadow = call.shadow
             if shadow is None:
@@ -383,7 +385,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         self._invocations.pop(run_id, None)
         if call is None:
             return
-        now = monotonic_ns()
+        now = _now()
         self.calls.append(
             Measured(
                 kind=call.kind,
@@ -399,7 +401,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         )
 
     def _check_time(self, invocation: "_Invocation") -> None:
-        if invocation.ends_at is not None and clock().now() >= invocation.ends_at:
+        if invocation.ends_at is not None and invocation.now() >= invocation.ends_at:
             seconds = (self._deadline or 0) / SECOND
             raise DeadlineError(f"the invocation's {seconds:g} seconds have passed; see L0CallbackHandler")
 
@@ -416,10 +418,11 @@ class L0CallbackHandler(BaseCallbackHandler):
 class _Invocation:
     """What belongs to one call from outside, however deep."""
 
-    __slots__ = ("calls", "ends_at", "tokens")
+    __slots__ = ("calls", "ends_at", "now", "tokens")
 
-    def __init__(self, ends_at: int | None) -> None:
-        self.ends_at = ends_at
+    def __init__(self, nanoseconds: int | None) -> None:
+        self.now = clock().now
+        self.ends_at = None if nanoseconds is None else self.now() + nanoseconds
         self.calls = 0
         self.tokens = 0
 
@@ -438,7 +441,7 @@ class _Call:
         self.invocation = invocation
         self.is_bounded = is_bounded
         self.is_watched = False
-        self.began = self.first = self.last = monotonic_ns()
+        self.began = self.first = self.last = _now()
         self.gap = self.tokens = self.chars = 0
         self.usage = Usage()
         self.shadow: Shadow | None = None

@@ -19,7 +19,9 @@ from langchain_core.runnables.configurable import RunnableConfigurableFields
 from pydantic import BaseModel
 
 from l0_core import Lifecycle
+from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled
+from l0_langchain import _remembered  # noqa: F401 - what it registers is needed wherever models are
 from l0_langchain._call import Call, takes_manager
 from l0_langchain._candidate import candidates_of, has_own, leaf_of
 from l0_langchain._endpoint import Terminal, model_name
@@ -36,7 +38,7 @@ _BEFORE = "_l0_before"
 """Where an object that was protected in place keeps what it had before: its protection, or nothing."""
 
 if TYPE_CHECKING:
-    from abc import ABCMeta as _ModelMeta
+    from pydantic._internal._model_construction import ModelMetaclass as _ModelMeta
 else:
     _ModelMeta = type(BaseChatModel)
 
@@ -54,8 +56,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
     """A chat model that is reliable, and otherwise the one it was made from.
 
     `L0ChatModel(model=m)` is an object of a class made for `type(m)`: a subclass of it and of this one, with its name,
-    its
-    serialization and its traces. It shares the state of `m`; only what reaches the provider is done otherwise.
+    its serialization and its traces. It shares the state of `m`; only what reaches the provider is done otherwise.
 
     Args:
         model: The model.
@@ -63,6 +64,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         policy: A `Policy`, the name of a preset or a file; `L0_POLICY`, or the standard one, where nothing is said.
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
+        journal: Where its sessions are written down: a `Journal`, a file; that of `L0_JOURNAL` where nothing is said.
         prefill: Whether the endpoint goes on from an assistant's words, where that is not known or known wrongly.
         terminal: What ends an answer of the endpoint for certain, likewise.
         **wrapped: Fields of the model that are to have another value.
@@ -84,6 +86,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
             policy: PolicyLike = None,
             on: Lifecycle | None = None,
             tenant: str | None = None,
+            journal: JournalLike = None,
             prefill: bool | None = None,
             terminal: Terminal | None = None,
             **wrapped: Any,
@@ -418,13 +421,12 @@ def wrap(
     policy: PolicyLike = None,
     on: Lifecycle | None = None,
     tenant: str | None = None,
+    journal: JournalLike = None,
     prefill: bool | None = None,
     terminal: Terminal | None = None,
     **keywords: Any,
 ) -> Any:
     """Return the protected model; over a binding, the binding of the protected model."""
-    if "journal" in keywords:
-        raise TypeError("there is no journal in this version: leave `journal` out")
     if not isinstance(model, BaseChatModel):
         leaf = leaf_of(model)
         if leaf is None:
@@ -433,7 +435,13 @@ def wrap(
     said = protection_of(inner) if isinstance(inner, L0ChatModel) else Protection()
     candidates = [made for each in fallbacks for made in candidates_of(each, unwrapped)]
     said = said.changed(
-        policy=policy, fallbacks=tuple(candidates), on=on, tenant=tenant, prefill=prefill, terminal=terminal
+        policy=policy,
+        fallbacks=tuple(candidates),
+        on=on,
+        tenant=tenant,
+        journal=journal,
+        prefill=prefill,
+        terminal=terminal,
     )
     if keywords:
         kind = wrapped_class(type(inner))

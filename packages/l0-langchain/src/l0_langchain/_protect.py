@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 
 from l0_core import Lifecycle
+from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike
 from l0_langchain._candidate import candidates_of
 from l0_langchain._copying import copied
@@ -49,6 +50,7 @@ def protect(
     fallbacks: Sequence[Any] = (),
     on: Lifecycle | None = None,
     tenant: str | None = None,
+    journal: JournalLike = None,
     in_place: bool = False,
 ) -> T:
     """Return a copy of an object in which everything that reaches out of the process is protected.
@@ -66,6 +68,7 @@ def protect(
             without documents. Such an answer is marked.
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
+        journal: Where everything is written down: a `Journal`, a file; that of `L0_JOURNAL` where nothing is said.
         in_place: Protect what `x` holds itself, and so everywhere it is held: what a copy cannot reach is reached.
 
     Example:
@@ -76,11 +79,11 @@ def protect(
         ('Paris.', 1)
     """
     if is_guardable(x):
-        said = _Said(Protection(), Guard(policy, tuple(fallbacks), on, tenant).checked(type(x)))
+        said = _Said(Protection(), Guard(policy, tuple(fallbacks), on, tenant, journal).checked(type(x)))
     else:
         candidates = tuple(each for other in fallbacks for each in candidates_of(other, unwrapped))
-        protection = Protection().changed(policy=policy, fallbacks=candidates, on=on, tenant=tenant)
-        said = _Said(protection, Guard(policy, (), on, tenant))
+        protection = Protection().changed(policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal)
+        said = _Said(protection, Guard(policy, (), on, tenant, journal))
     reach = reach_of(x)
     if in_place:
         done = {id(leaf) for leaf in reach.leaves if said.put_on(leaf)}

@@ -1,5 +1,7 @@
 """What a model is protected with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from json import dumps, loads
@@ -8,7 +10,9 @@ from typing import Any, Self
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
-from l0_core import Lifecycle
+from l0_core import Journal, Lifecycle
+from l0_core._context import Scope, scope, within
+from l0_core._journal import JournalLike, run_id
 from l0_core._native import Policy as NativePolicy
 from l0_core._settings import PolicyLike, policy_of
 from l0_langchain._candidate import Candidate
@@ -23,6 +27,10 @@ class Protection:
     fallbacks: tuple[Candidate, ...] = ()
     on: Lifecycle | None = None
     tenant: str | None = None
+    journal: JournalLike = None
+    run: str | None = None
+    """What its sessions are found under in the journal, where they are no steps of a run."""
+    user: str | None = None
     prefill: bool | None = None
     terminal: Terminal | None = None
 
@@ -50,11 +58,22 @@ class Protection:
         """What is said, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    @contextmanager
+    def filed(self) -> Iterator[None]:
+        """Have a session that begins inside found under the run and the user that were said, if it is no step."""
+        journal = Journal.of(self.journal) if (self.run or self.user) and scope() is None else None
+        if journal is None:
+            yield
+            return
+        run = run_id(self.run) if self.run is not None else None
+        with within(Scope(journal, run=run, user=self.user)):
+            yield
+
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.said
+        return {**self.said, "journal": portable(self.journal)}
 
 
 @lru_cache(maxsize=256)
@@ -71,6 +90,18 @@ def _for_chat(policy: NativePolicy) -> NativePolicy:
     return NativePolicy(dumps(fields))
 
 
+_KEYS = (
+    *(("conversation_id", "run"), ("session_id", "run"), ("thread_id", "run"), ("user_id", "user")),
+    *(("l0_policy", "policy"), ("l0_tenant", "tenant"), ("l0_run", "run"), ("l0_user", "user")),
+)
+"""What a config's `configurable` may say, the most telling last."""
+
+
+def portable(journal: JournalLike) -> JournalLike:
+    """Return what another process can open: a file by its name. One that is in memory stays behind."""
+    return journal.path if isinstance(journal, Journal) else journal
+
+
 def asked_for(config: RunnableConfig | None) -> dict[str, Any]:
     """Return what a call's config asks for in `configurable`, or that of the chain it is called from."""
     configurable = config.get("configurable") if config else None
@@ -79,8 +110,5 @@ def asked_for(config: RunnableConfig | None) -> dict[str, Any]:
         configurable = around.get("configurable") if around else None
     if not configurable:
         return {}
-    return {
-        name: configurable[key]
-        for key, name in (("l0_policy", "policy"), ("l0_tenant", "tenant"))
-        if configurable.get(key) is not None
-    }
+    said = {name: configurable[key] for key, name in _KEYS if configurable.get(key) not in (None, "")}
+    return {name: str(value) if name in {"run", "user"} else value for name, value in said.items()}

@@ -33,7 +33,7 @@ class Shadow:
     def text(self, text: str) -> None:
         """Take in a piece of the text. The hot path."""
         signal = self._push(self._now(), 0, text)
-        if signal in {HOLD, DRAIN}:
+        if signal and signal in {HOLD, DRAIN}:
             self._drive.held.append(text)
             if signal == DRAIN:
                 self._run(self._drive.steps())

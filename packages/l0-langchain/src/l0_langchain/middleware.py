@@ -32,6 +32,7 @@ import l0_core
 from l0_core import Lifecycle
 from l0_core._clock import SECOND, clock
 from l0_core._context import keyed
+from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled
 from l0_langchain._candidate import candidates_of
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
@@ -66,6 +67,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         fallbacks: What answers when the model fails for good, in this order.
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
+        journal: Where models and tools are written down; that of `L0_JOURNAL` where nothing is said.
         deadline: Seconds from the first model call of an invocation; what is left of them bounds every call.
         model_calls_max: Model calls of one invocation.
         tool_calls_max: Tool calls of one invocation: a round of calls that would exceed it is not begun.
@@ -90,6 +92,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         fallbacks: Sequence[Runnable[Any, Any]] = (),
         on: Lifecycle | None = None,
         tenant: str | None = None,
+        journal: JournalLike = None,
         deadline: float | None = None,
         model_calls_max: int | None = None,
         tool_calls_max: int | None = None,
@@ -98,8 +101,10 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
     ) -> None:
         super().__init__()
         candidates = tuple(each for other in fallbacks for each in candidates_of(other, unwrapped))
-        self._protection = Protection().changed(policy=policy, fallbacks=candidates, on=on, tenant=tenant)
-        self._guard = Guard(policy=policy, on=on, tenant=tenant)
+        self._protection = Protection().changed(
+            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal
+        )
+        self._guard = Guard(policy=policy, on=on, tenant=tenant, journal=journal)
         self._deadline = deadline
         self._limits = {"l0_model_calls": model_calls_max, "l0_tokens": tokens_max}
         self._tool_calls_max = tool_calls_max
