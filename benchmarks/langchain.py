@@ -1,4 +1,4 @@
-"""What wrapping, watching and the framework's own ways of retrying add to a model that costs nothing: processor time."""
+"""What wrapping, watching and the framework's own retries add to a model that costs nothing: processor time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator

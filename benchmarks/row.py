@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 
+AT_LEAST = ("x", "%")
+"""Units of which more is better: so many times as fast, so many of a hundred; and all that end in `/s`."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -14,7 +17,7 @@ class Row:
         name: What of it.
         value: The figure.
         unit: Its unit; those that end in `ratio` compare two figures of the same run.
-        limit: What it may be at most (or, for a unit that ends in `/s`, at least), where something was promised.
+        limit: What it may be at most (or, for a unit of `AT_LEAST`, at least), where something was promised.
     """
 
     room: str
@@ -28,7 +31,8 @@ class Row:
         """Whether the promise is kept."""
         if self.limit is None:
             return ""
-        kept = self.value >= self.limit if self.unit.endswith("/s") else self.value <= self.limit
+        least = self.unit in AT_LEAST or self.unit.endswith("/s")
+        kept = self.value >= self.limit if least else self.value <= self.limit
         return "kept" if kept else "MISSED"
 
     def as_json(self) -> dict[str, object]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import l0_core
 
-ROOMS = ("start", "engine", "drivers", "langchain", "llamaindex")
+ROOMS = ("start", "engine", "drivers", "content", "journal", "langchain", "llamaindex")
 OUT = Path(__file__).parent / "out"
 
 

@@ -37,7 +37,7 @@ ALLOWED = {
         "typer",
     },
     "l0_langchain": {"l0_core", "langchain", "langchain_core", "langgraph", "pydantic"},
-    "l0_llamaindex": {"l0_core", "llama_index", "llama_index_instrumentation", "pydantic"},
+    "l0_llamaindex": {"l0_core", "llama_index", "llama_index_instrumentation", "pydantic", "workflows"},
 }
 
 # With these a framework package would begin to decide about reliability, which is the engine's part.

@@ -64,12 +64,18 @@ def test_every_fault_that_heals_is_met_in_some_mix() -> None:
     assert met == {row.fault.partition("(")[0] for row in TABLE if row.heals}
 
 
-def test_an_answer_begun_again_in_other_words_is_never_joined_to_the_first() -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("seed", "rounds"), [(5, 2), pytest.param(6, 30, marks=pytest.mark.matrix)])
+def test_an_answer_begun_again_in_other_words_is_never_joined_to_the_first(seed: int, rounds: int) -> None:
+    """G1. The model does not do as it is told, and comes to the same words all the same."""
     cuts = [faults.reset_after(chunks=count) for count in range(1, 8)]
     case = Case("chat", "text", "varied", is_async=False)
-    for sample in (samples.TABLE, samples.PROSE, samples.LIST, samples.CODE):
-        report = prove(case, cuts, rounds=3, seed=5, reply=reply_of("text", sample), continuations={"diverge": 1})
+    for sample in samples.ALL.values():
+        report = prove(
+            case, cuts, rounds=rounds, seed=seed, reply=reply_of("text", sample), continuations={"diverge": 1}
+        )
         assert report.outcomes["wrong"] == 0, report.wrongs
+        assert report.outcomes["raised"] == 0, report.errors
 
 
 @pytest.mark.parametrize("name", ["chat-prefix", pytest.param("messages-prefill", marks=pytest.mark.matrix)])

@@ -1,4 +1,7 @@
 //! What the engine costs: nanoseconds a chunk and a session, and how both grow. Prints JSON for `benchmarks/engine.py`.
+//!
+//! With a number it plays one recorded session of so many chunks and prints nothing, to be counted from outside:
+//! `valgrind --tool=callgrind` says how many instructions it takes, `valgrind` how many bytes it allocates.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -58,6 +61,18 @@ fn chunks(count: usize, recorded: bool) -> f64 {
     (0..15).map(|_| round()).fold(f64::INFINITY, f64::min)
 }
 
+/// One session of so many chunks, its records taken as a driver takes them.
+fn once(count: usize) {
+    let mut session = begun(true);
+    for now in 0..count {
+        let _ = session.handle_chunk(Instant(now as u64), AttemptId(0), TEXT);
+        if now % 64 == 0 {
+            drop(session.take_records());
+        }
+    }
+    end(&mut session);
+}
+
 /// Microseconds a session of one chunk, best of some rounds.
 fn sessions(recorded: bool) -> f64 {
     let round = || {
@@ -73,6 +88,9 @@ fn sessions(recorded: bool) -> f64 {
 }
 
 fn main() {
+    if let Some(count) = std::env::args().nth(1).and_then(|count| count.parse().ok()) {
+        return once(count);
+    }
     let rows = serde_json::json!({
         "bare": chunks(20_000, false),
         "recorded": chunks(20_000, true),

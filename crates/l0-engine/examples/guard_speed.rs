@@ -1,7 +1,7 @@
 //! What guarding costs per chunk, and that it stays the same however long the answer is.
 //!
 //! `cargo run --release -p l0-engine --example guard_speed` prints times, which are noise on a shared machine: the
-//! ratios are what counts. With arguments `SET CHUNKS` it runs one set over one text and prints nothing, which is what
+//! ratios are what counts. With `--json` it prints the full set's nanoseconds per chunk at each length. With arguments `SET CHUNKS` it runs one set over one text and prints nothing, which is what
 //! `valgrind --tool=callgrind` wants.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measurement reads the clock")]
 
@@ -91,6 +91,17 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let mut out = io::stdout().lock();
+    if arguments == ["--json"] {
+        let (set, prose_set) = (compile("document"), compile("prose"));
+        let rows = [
+            ("json", costs(&set, json)),
+            ("prose", costs(&prose_set, |chunks| prose(chunks, "\n\n"))),
+            ("line", costs(&prose_set, |chunks| prose(chunks, " "))),
+            ("letters", costs(&prose_set, |chunks| "abcdefghijklmnopqrstuvwxyz".repeat(chunks / 5))),
+        ];
+        let rows = rows.map(|(name, costs)| format!("\"{name}\": {costs:?}")).join(", ");
+        return writeln!(out, "{{{rows}}}");
+    }
     let began = Instant::now();
     let set = compile("prose");
     let compiled = began.elapsed();
@@ -130,7 +141,14 @@ fn row(
     set: &GuardSet,
     text: impl Fn(usize) -> String,
 ) -> io::Result<()> {
-    let costs = [2_000, 20_000, 200_000].map(|chunks| {
+    let [short, middle, long] = costs(set, text);
+    let ratio = long * 100 / short.max(1);
+    writeln!(out, "{name:<44}{short:>10}{middle:>10}{long:>10}{:>5}.{:02}", ratio / 100, ratio % 100)
+}
+
+/// Nanoseconds per chunk in texts of three lengths.
+fn costs(set: &GuardSet, text: impl Fn(usize) -> String) -> [u128; 3] {
+    [2_000, 20_000, 200_000].map(|chunks| {
         let text = text(chunks);
         let chunks = cut(&text);
         // As much work at each length, in the same few rounds, and the quickest round counts.
@@ -141,10 +159,7 @@ fn row(
             began.elapsed().as_nanos() / chunks.len() as u128
         });
         costs.min().unwrap_or(0)
-    });
-    let [short, middle, long] = costs;
-    let ratio = long * 100 / short.max(1);
-    writeln!(out, "{name:<44}{short:>10}{middle:>10}{long:>10}{:>5}.{:02}", ratio / 100, ratio % 100)
+    })
 }
 
 /// Follows a text as a session does: each chunk is fed, and it is asked what has to be held back.

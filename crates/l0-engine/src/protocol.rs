@@ -78,6 +78,8 @@ impl Part {
 }
 
 /// What the world did.
+///
+/// Journals know the variants by their order: a new one comes last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
@@ -107,15 +109,6 @@ pub enum Input {
         /// What was read off its exception.
         facts: Facts,
     },
-    /// The caller's own guards answered [`Output::Check`]. A late or repeated answer is inert.
-    Judged {
-        /// The attempt.
-        attempt: AttemptId,
-        /// The number of the question.
-        check: u32,
-        /// What they say.
-        ruling: Ruling,
-    },
     /// Time has passed. An early or repeated one is inert.
     Timeout {
         /// Nanoseconds the pending read has been pending, if one is.
@@ -125,6 +118,15 @@ pub enum Input {
     Cancel,
     /// The process that ran the session died, and this one goes on with its records.
     Resume,
+    /// The caller's own guards answered [`Output::Check`]. A late or repeated answer is inert.
+    Judged {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The number of the question.
+        check: u32,
+        /// What they say.
+        ruling: Ruling,
+    },
 }
 
 /// What the caller's own guards say.
@@ -196,6 +198,8 @@ pub struct Splice {
 }
 
 /// What the world is to do, in this order. Every one is also a record.
+///
+/// Journals know the variants by their order: a new one comes last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
@@ -222,14 +226,6 @@ pub enum Output {
         /// Until when.
         until: Instant,
     },
-    /// Ask the caller's own guards, and answer with [`Input::Judged`]: see
-    /// [`Session::checking`](crate::Session::checking) for which of them, about what.
-    Check {
-        /// The attempt.
-        attempt: AttemptId,
-        /// The number of the question.
-        check: u32,
-    },
     /// Close an attempt's stream: it is no longer wanted.
     Cancel {
         /// The attempt.
@@ -251,6 +247,8 @@ pub enum Output {
     Mask {
         /// The text.
         text: String,
+        /// Bytes of text the consumer has before it.
+        at: u64,
     },
     /// Forget the first of the kept chunks.
     Drop {
@@ -270,6 +268,14 @@ pub enum Output {
     Event(Event),
     /// The session has ended: see [`Session::outcome`](crate::Session::outcome).
     Done,
+    /// Ask the caller's own guards, and answer with [`Input::Judged`]: see
+    /// [`Session::checking`](crate::Session::checking) for which of them, about what.
+    Check {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The number of the question.
+        check: u32,
+    },
 }
 
 /// What a listener may want to know.

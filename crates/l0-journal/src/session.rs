@@ -16,7 +16,7 @@
 //! # }
 //! ```
 
-use l0_engine::{AttemptId, Input, Instant, Output, Record, Signal};
+use l0_engine::{AttemptId, Input, Instant, Output, Record, Ruling, Signal};
 
 use crate::payload::{self, Contents, Field};
 use crate::{Body, Chunk, Class, Content, Entry, Error, Stored, Stream};
@@ -119,7 +119,13 @@ impl Contents for Record {
                     visit(Class::ToolArguments, Field::Text(&mut tool.args));
                 }
             }
-            Self::Decision(Output::Mask { text }) => visit(Class::Completion, Field::Text(text)),
+            // What a target is told to put right quotes what it said.
+            Self::Input { input: Input::Judged { ruling: Ruling::Objected(dissents), .. }, .. } => {
+                for error in dissents.iter_mut().flat_map(|dissent| &mut dissent.errors) {
+                    visit(Class::Completion, Field::Text(error));
+                }
+            }
+            Self::Decision(Output::Mask { text, .. }) => visit(Class::Completion, Field::Text(text)),
             // Chunks have a shape of their own; nothing else quotes what was said.
             Self::Start(_) | Self::Input { .. } | Self::Chunk { .. } | Self::Decision(_) => {}
         }
@@ -142,7 +148,7 @@ fn unreadable(because: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use l0_engine::{Event, Mode, Opaque, Part, TargetId, ToolFragment, Usage};
+    use l0_engine::{Dissent, Event, Mode, Opaque, Part, TargetId, ToolFragment, Usage};
 
     use super::*;
     use crate::{Kind, Level, Memory, Redaction, Store, StreamId, StreamOptions};
@@ -159,6 +165,11 @@ mod tests {
         }
     }
 
+    fn dissent() -> Dissent {
+        let errors = vec!["`total` is not 7".to_owned(), "`name` is missing".to_owned()];
+        Dissent { guard: 1, reason: "does not fit".to_owned(), errors }
+    }
+
     fn records() -> Vec<(Record, Option<&'static [u8]>)> {
         let at = Instant(5_000);
         let attempt = AttemptId(2);
@@ -168,7 +179,8 @@ mod tests {
             (input(Input::Part { attempt, waited: 7, part: part() }), Some(b"the object".as_slice())),
             (input(Input::Part { attempt, waited: 7, part: part() }), None),
             (Record::Chunk { at, attempt, text: "Hello".into(), signal: Signal::Skip }, Some(b"another")),
-            (Record::Decision(Output::Mask { text: "***".to_owned() }), None),
+            (Record::Decision(Output::Mask { text: "***".to_owned(), at: 4 }), None),
+            (input(Input::Judged { attempt, check: 2, ruling: Ruling::Objected(vec![dissent()]) }), None),
             (Record::Decision(Output::Open { attempt, target: TargetId(1), mode: Mode::Prompt }), None),
             (Record::Decision(Output::Event(Event::ToolCall { number: 3 })), None),
         ]
@@ -209,7 +221,8 @@ mod tests {
         let found = written(Redaction { completion: Level::None, ..Redaction::default() });
         let absent = (Class::Completion, Stored::Absent);
         assert_eq!((&found[1].object, &found[1].missing), (&None, &vec![absent.clone(); 2]));
-        assert_eq!((&found[3].object, &found[3].missing), (&None, &vec![absent; 2]));
+        assert_eq!((&found[3].object, &found[3].missing), (&None, &vec![absent.clone(); 2]));
+        assert_eq!(found[5].missing, vec![absent; 2]);
     }
 
     #[test]

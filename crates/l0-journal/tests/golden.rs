@@ -166,7 +166,7 @@ fn engine_records() -> Vec<Record> {
         Record::Decision(Output::Open { attempt, target, mode: Mode::Prefill }),
         Record::Decision(Output::Wait { until: Instant(99) }),
         Record::Decision(Output::Cut { start: 1, end: 2 }),
-        Record::Decision(Output::Mask { text: text("***") }),
+        Record::Decision(Output::Mask { text: text("***"), at: 4 }),
         Record::Decision(Output::Report { target, outcome: AttemptOutcome::Stopped }),
         Record::Decision(Output::Event(Event::Splice(splice))),
         Record::Decision(Output::Done),

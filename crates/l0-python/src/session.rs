@@ -641,7 +641,7 @@ fn output_tuple(py: Python<'_>, output: engine::Output) -> PyResult<Bound<'_, Py
         O::Cancel { attempt } => ("cancel", attempt.0).into_pyobject(py),
         O::Release { chunks } => ("release", chunks).into_pyobject(py),
         O::Cut { start, end } => ("cut", start, end).into_pyobject(py),
-        O::Mask { text } => ("mask", text).into_pyobject(py),
+        O::Mask { text, at } => ("mask", text, at).into_pyobject(py),
         O::Drop { chunks } => ("drop", chunks).into_pyobject(py),
         O::Reset => ("reset",).into_pyobject(py),
         O::Report { target, outcome } => ("report", target.0, Report(outcome)).into_pyobject(py),

@@ -372,7 +372,7 @@ impl Driver {
                 }
                 return Ok(());
             }
-            Output::Mask { text } => {
+            Output::Mask { text, .. } => {
                 let (attempt, mut chunk) = take("mask")?;
                 chunk.part.text = text;
                 Effect::Give(Piece { attempt, chunk, cut: true })

@@ -63,6 +63,16 @@ def test_a_document_that_is_cut_is_asked_for_again(drive: Driver) -> None:
     assert run.text == '{"city": "Paris"}'
 
 
+def test_a_document_is_delivered_whole_unless_told_otherwise() -> None:
+    schema = {"type": "object"}
+    assert Policy(guards=[guards.json()]).delivery == "whole"
+    assert Policy.of({"guards": [{"check": {"json_schema": {"schema": "{}"}}}]}).delivery == "whole"
+    assert Policy.interactive().model_copy(update={"guards": [guards.json_schema(schema)]}).delivery == "whole"
+    assert Policy(guards=[guards.json()], delivery="live").delivery == "live"
+    assert Policy(guards=[guards.json()], delivery="live").model_copy(update={"refusal": "next"}).delivery == "live"
+    assert Policy(guards=[guards.secrets()]).delivery == "live"
+
+
 def test_without_guards_or_objections_chunks_are_the_same_objects(drive: Driver) -> None:
     """G7."""
     chunks = [f"word {place} " for place in range(50)]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import l0_core
 from l0_core import Journal, JournalError, ReplayDivergence
-from l0_core._history import History
+from l0_core._history import STEP_BEGAN, History
 from l0_core._journal import run_id
 
 
@@ -191,6 +191,60 @@ def test_rows_say_what_there_was(journal: Journal) -> None:
     assert {name: step["status"] for name, step in steps.items()} == {"fine": "finished", "bad": "failed"}
     assert steps["bad"]["fault"] == "ZeroDivisionError"
     assert len(steps["fine"]["idempotency_key"]) == 32
+
+
+class Ticket:
+    """A disk that takes its time: who waits for it is written down."""
+
+    def __init__(self, events: list[str]) -> None:
+        self.events = events
+
+    def wait(self) -> bool:
+        self.events.append("on disk")
+        return True
+
+    def on_answer(self, callback: Callable[[Exception | None], object]) -> None:
+        def answer() -> None:
+            self.events.append("on disk")
+            callback(None)
+
+        threading.Thread(target=answer).start()
+
+
+def test_a_side_effect_waits_until_its_intent_is_on_disk(
+    play: Callable[..., Any], journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One barrier for each side effect, after its intent and before it is done; none for what has none."""
+    events: list[str] = []
+    write = l0_core.Run.write
+
+    def written(run: l0_core.Run, kind: int, said: dict[str, Any], content: Any = None) -> int:
+        seq = write(run, kind, said, content)
+        if kind == STEP_BEGAN:
+            events.append(f"intent {said['name']}")
+        return seq
+
+    monkeypatch.setattr(l0_core.Run, "write", written)
+    monkeypatch.setattr(l0_core.Run, "barrier", lambda _: Ticket(events))
+    world = World.new()
+    do = world.do
+
+    def doing(what: object) -> object:
+        events.append(f"done {what}")
+        return do(what)
+
+    monkeypatch.setattr(world, "do", doing)
+    play(world, journal)
+    done = [place for place, event in enumerate(events) if event.startswith("done")]
+    assert len(done) == 7
+    for place in done:
+        assert events[place - 2].startswith("intent")
+        assert events[place - 1] == "on disk"
+    assert events.count("on disk") == sum(event.startswith("intent") for event in events) == 8
+    events.clear()
+    with l0_core.run("other", journal=journal):
+        made("pure", lambda: events.append("done"), side_effect=False)()
+    assert events == ["intent pure", "done"]
 
 
 # Modes ---------------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]
 Ask = Callable[..., list[str]]
 
 
-@pytest.fixture(params=["sync-thread", "sync-off", "async"])
+@pytest.fixture(params=["sync-thread", "sync-off", "sync-begun", "async", "async-begun"])
 def ask(request: pytest.FixtureRequest) -> Ask:
     """One run with one answer in it; the process is killed after so many chunks."""
 
@@ -56,7 +56,8 @@ def ask(request: pytest.FixtureRequest) -> Ask:
         target = l0_core.Target(model, name="model", prefill=True)
         with l0_core.run("job", journal=journal, mode=options.pop("mode", "auto")):
             guard: Any = "off" if request.param == "sync-off" else "thread"
-            for chunk in l0_core.stream(target, stall_guard=guard, **options):
+            stream = l0_core.stream(target, stall_guard=guard, **options)
+            for chunk in stream.begin() if request.param == "sync-begun" else stream:
                 given.append(chunk if isinstance(chunk, str) else chunk.text)
                 if len(given) == kill_after:
                     raise Killed
@@ -70,7 +71,8 @@ def ask(request: pytest.FixtureRequest) -> Ask:
         given: list[str] = []
         target = l0_core.Target(source, name="model", prefill=True)
         async with l0_core.run("job", journal=journal, mode=options.pop("mode", "auto")):
-            async for chunk in l0_core.astream(target, **options):
+            stream = l0_core.astream(target, **options)
+            async for chunk in await stream.begin() if request.param == "async-begun" else stream:
                 given.append(chunk if isinstance(chunk, str) else chunk.text)
                 if len(given) == kill_after:
                     raise Killed
@@ -79,7 +81,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     def coro(model: Model, journal: Journal, kill_after: int = -1, **options: Any) -> list[str]:
         return asyncio.run(main(model, journal, kill_after, options))
 
-    return coro if request.param == "async" else sync
+    return coro if request.param.startswith("async") else sync
 
 
 def test_a_finished_answer_is_given_again_with_its_boundaries_and_no_call(ask: Ask, journal: Journal) -> None:
@@ -283,3 +285,22 @@ def test_a_fork_asks_anew_for_the_answer_it_was_cut_in(journal: Journal) -> None
     assert play("cut") == TEXT
     assert len(model.attempts) == 2
     assert play("job") == TEXT
+
+
+def test_an_answer_that_is_begun_before_it_is_read_is_given_again_whole(journal: Journal) -> None:
+    model = Model()
+
+    async def source(attempt: Attempt) -> AsyncIterator[Any]:
+        for piece in model(attempt):
+            yield piece
+
+    async def play() -> list[Any]:
+        async with l0_core.run("job", journal=journal):
+            begun = await l0_core.astream(source).begin()
+            return [*l0_core.stream(model).begin(), *[chunk async for chunk in begun]]
+
+    first = asyncio.run(play())
+    again = asyncio.run(play())
+    assert len(first) == len(again) == 2 * len(GIVEN)
+    assert [chunk for chunk in again if isinstance(chunk, str)] == PIECES * 2
+    assert len(model.attempts) == 2

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,43 @@ def test_a_closed_journal_is_a_lost_one(drive: Driver, tmp_path: Path) -> None:
     run = drive(mixed, journal=journal)
     assert run.result is not None
     assert (run.error, run.result.journal) == (None, "lost")
+
+
+def test_a_journal_that_is_only_looked_at_is_a_lost_one(drive: Driver, tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "l0.db") as journal:
+        drive(mixed, journal=journal)
+    looking = Journal.open(tmp_path / "l0.db", read_only=True)
+    run = drive(mixed, journal=looking)
+    assert run.result is not None
+    assert (run.error, run.result.journal) == (None, "lost")
+    assert len(looking.sessions()) == 1
+
+
+def test_a_disk_that_takes_no_more_costs_the_consumer_nothing(drive: Driver, tmp_path: Path) -> None:
+    """G8: what was written is there and verifies, the session is marked, and the next one is recorded again."""
+
+    def long(attempt: l0_core.Attempt) -> Iterator[str]:
+        yield from (f"word{number:06} " for number in range(60_000))
+
+    journal = Journal.open(tmp_path / "l0.db", durability="fast", linger=60.0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        run = drive(long, journal=journal)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert run.error is None
+    assert len(run.chunks) == 60_000
+    assert run.result is not None
+    assert run.result.journal == "lost"
+    again = drive(mixed, journal=journal)
+    assert again.result is not None
+    assert again.result.journal == "on"
+    assert journal.verify().is_sound
+    before = l0_core.replay(journal, run.result.session_id)
+    assert run.result.text.startswith(before.text)
+    assert 10_000 < len(before.text) < len(run.result.text)
+    journal.close()
 
 
 # How long it takes to be safe ----------------------------------------------------------------------------------------

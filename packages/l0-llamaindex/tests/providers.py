@@ -20,7 +20,7 @@ from l0_core.testing import FaultyProvider
 # class of the SDK that has become a union of classes and cannot be called: what it made was a dict. And it names a
 # temperature, which the SDK no longer takes, to all models but those in a list.
 ANTHROPIC_MODEL = "claude-sonnet-4-5"
-vars(anthropic_utils)["MessageParam"] = dict
+vars(anthropic_utils)["MessageParam"] = vars(anthropic_utils)["BetaMessageParam"] = dict
 vars(anthropic_base)["ANTHROPIC_NO_TEMP_MODELS"] += (ANTHROPIC_MODEL,)
 
 CLIENTS = ["openai", "openai_like", "anthropic"]

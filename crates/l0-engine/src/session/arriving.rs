@@ -318,9 +318,10 @@ impl Session {
             }
             let new = text.get(item.skip..).unwrap_or("");
             if let Some(masked) = self.masked(new) {
+                let at = self.shown.text().len() as u64;
                 self.give(&item, &masked);
                 let gone = masked.is_empty() && item.bare;
-                self.put(if gone { Output::Drop { chunks: 1 } } else { Output::Mask { text: masked } });
+                self.put(if gone { Output::Drop { chunks: 1 } } else { Output::Mask { text: masked, at } });
             } else {
                 self.give(&item, new);
                 self.put(output);

@@ -86,7 +86,8 @@ impl Desk {
                     let cut = text.chars().skip(start as usize).take((end - start) as usize).collect();
                     self.shown.push(cut);
                 }
-                Output::Mask { text } => {
+                Output::Mask { text, at } => {
+                    assert_eq!(at, self.shown.concat().len() as u64);
                     self.kept.pop_front().unwrap();
                     self.shown.push(text);
                 }

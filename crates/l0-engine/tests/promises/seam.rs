@@ -104,6 +104,54 @@ fn an_answer_that_starts_over_is_known_by_its_beginning() {
     }
 }
 
+/// G1. An answer begun anew in other words is not joined where it happens to come to the words that were to be repeated.
+#[test]
+fn an_answer_begun_anew_in_other_words_is_not_joined() {
+    let cases = [
+        (
+            "What was measured:\n\n| place | people |\n|---|---|\n| Paris",
+            "Here are the numbers:\n\n| place | people |\n|---|---|\n| Paris | 2,100,000 |\n",
+        ),
+        (
+            "You can add two numbers so:\n\n```python\ndef plus(a: int, b: int) -> int:\n",
+            "This function adds two:\n\n```python\ndef plus(a: int, b: int) -> int:\n    # int plus int\n",
+        ),
+        (
+            "Tea is made like this:\n\n1. Boil half a litre of water",
+            "To make tea:\n\n1. Boil half a litre of water in a kettle.\n",
+        ),
+        (
+            "Paris: that is the capital of France",
+            "The capital of France is Paris. It stands on the banks of the Seine.",
+        ),
+    ];
+    for (shown, anew) in cases {
+        assert_eq!(continued(Rung::Prompt, shown, anew), (None, None), "{anew:?}");
+    }
+}
+
+/// G4. Behind a line of preamble the words are found where an answer begun anew would not have them.
+#[test]
+fn a_preamble_is_told_from_an_answer_begun_anew() {
+    let cases = [
+        ("The city lies on the Seine, and about 2.1 million people", "Sure:\n{} live there."),
+        (
+            "A list:\n1. Boil the water.\n2. Put two heaped spoons of the leaves that you like best into the can",
+            "Of course!\n{} and wait.",
+        ),
+        (
+            "A list:\n1. Boil.\n2. Put in the leaves.\n3. Pour the water over them all",
+            "Here:\n3. {} and wait.",
+        ),
+    ];
+    for (shown, answer) in cases {
+        let anchor = broken_off(Rung::Prompt, shown).opening().anchor.clone();
+        let answer = answer.replace("{}", anchor.trim_start_matches("3. "));
+        let (text, _) = continued(Rung::Prompt, shown, &answer);
+        assert!(text.is_some(), "{shown:?} {anchor:?} {answer:?}");
+    }
+}
+
 /// G1. Text that repeats itself goes on as it began, and that is not starting over.
 #[test]
 fn what_repeats_itself_is_not_a_restart() {

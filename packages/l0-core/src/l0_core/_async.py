@@ -67,6 +67,8 @@ class AsyncStream(Generic[ChunkT]):
 
         Nothing is read before the first chunk is asked for. What a retry could heal is left to the iteration.
         """
+        if self._drive.is_given_again:  # What was recorded needs no opening.
+            return self
         self._runner.begins = True
         await anext(self._chunks)
         return self
@@ -187,6 +189,9 @@ class _Runner:
         try:
             for step in drive.start():
                 if type(step) is Emit:
+                    if self.begins:  # It is given again: there is nothing to open for that.
+                        self.begins = False
+                        yield None
                     yield step.chunk
                 else:
                     await self._do(step)

@@ -30,6 +30,9 @@ class Clock(Protocol):
     def patience(self, until: int) -> float:
         """Return for how many real seconds to wait for a chunk that may come until `until`, before looking again."""
 
+    def opens(self) -> None:
+        """Note that an attempt is opened."""
+
     def of_session(self) -> "Clock":
         """Return the clock that one session runs by."""
 
@@ -51,6 +54,9 @@ class RealClock:
         """Return for how many real seconds to wait for a chunk that may come until `until`, before looking again."""
         return (until - monotonic_ns()) / SECOND
 
+    def opens(self) -> None:
+        """Note that an attempt is opened."""
+
     def of_session(self) -> Self:
         """Return the clock that one session runs by."""
         return self
@@ -63,14 +69,14 @@ class VirtualClock:
     are no silence to another that is reading meanwhile.
 
     Args:
-        outwait: Called when a read has been pending for a moment; says whether nothing more will come by itself: then
-            the clock that runs meanwhile is at its end at once, too.
+        stalls: Asked when a read has been pending for a while whether nothing more will come by itself, as far as is
+            known of what happened between two real moments: then the clock that runs is at its end at once, too.
     """
 
-    def __init__(self, outwait: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, stalls: Callable[[int, int], bool] = lambda _after, _before: False) -> None:
         self.waited = 0
         """Nanoseconds waited for so far, all sessions together."""
-        self.outwait = outwait
+        self.stalls = stalls
         self._advanced = 0
         self._furthest = 0
         self._lock = threading.Lock()
@@ -110,6 +116,9 @@ class VirtualClock:
         """Return for how many real seconds to wait for a chunk that may come until `until`, before looking again."""
         return max(0.0, min((until - self.now()) / SECOND, _GLANCE))
 
+    def opens(self) -> None:
+        """Note that an attempt is opened."""
+
 
 class _SessionClock:
     """Virtual time as one session has it."""
@@ -117,6 +126,7 @@ class _SessionClock:
     def __init__(self, time: VirtualClock, ahead: int) -> None:
         self._time = time
         self._ahead = ahead
+        self._opened = monotonic_ns()
         self._since = 0
         self._until = 0
 
@@ -137,9 +147,12 @@ class _SessionClock:
         moved = until - self._until
         if not 0 <= moved <= real - self._since:
             self._since, self._until, moved = real, until, 0
-        if real - self._since - moved >= _QUIET and self._time.outwait():
+        if real - self._since - moved >= _QUIET and self._time.stalls(self._opened, real - _QUIET):
             self._go_to(until)
         return max(0.0, min((until - self.now()) / SECOND, _GLANCE))
+
+    def opens(self) -> None:
+        self._opened = monotonic_ns()
 
     def of_session(self) -> "Clock":
         return self

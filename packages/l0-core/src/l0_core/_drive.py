@@ -130,6 +130,9 @@ Step = Emit | Open | Close | Queue | Check | Tell | Settle | Pause
 class Drive:
     """One session, on its way through the engine."""
 
+    is_given_again = False
+    """Whether it begins with what was recorded of it."""
+
     def __init__(
         self,
         sources: Sequence[Target],
@@ -250,9 +253,9 @@ class Drive:
                 case "cut", start, end:
                     yield from self.settle()
                     yield Emit(self._cut(self.held.popleft(), start, end))
-                case "mask", text:
+                case "mask", text, at:
                     yield from self.settle()
-                    yield Emit(self._replaced(self.held.popleft(), text))
+                    yield Emit(self._replaced(self.held.popleft(), text, at))
                 case "drop", count:
                     for _ in range(count):
                         self.held.popleft()
@@ -300,6 +303,7 @@ class Drive:
         self.attempt = number
         self.target = opening.target
         self._reasks += bool(opening.errors)
+        self.clock.opens()
         self.seamed = self.passed
         if self.given is not self._giver[0]:
             self._giver = self.given, self.port
@@ -390,11 +394,12 @@ class Drive:
         self.passed, self.given = True, port.cut(chunk, start, end, self)
         return self.given
 
-    def _replaced(self, chunk: Any, text: str) -> Any:
+    def _replaced(self, chunk: Any, text: str, at: int) -> Any:
         port = self._followed_port(chunk)
         if not isinstance(port, MaskingPort):
             raise PolicyError(f"the policy masks, which chunks of {type(chunk).__name__} cannot be: use severity error")
-        self.passed, self.given = True, port.replaced(chunk, text, self)
+        self.passed, self.given = True, port.replaced(chunk, text, _Before(self, at))
+        self.seamed |= getattr(port, "grows", False)
         return self.given
 
     def _followed_port(self, chunk: Any) -> ChunkPort[Any]:
@@ -443,6 +448,8 @@ class Drive:
         target, final = self._names[checking.target], checking.at_end
         shown = [(rule, checking.window) for rule in checking.on_window]
         shown += [(rule, checking.whole) for rule in checking.on_whole]
+        if any(rule not in self._users for rule, _ in shown):
+            raise PolicyError("the policy names guards of your own and lacks their functions: make it with Policy")
         asked = [(rule, partial(self._users[rule].ask, Piece(text, final, target))) for rule, text in shown]
         return Check(attempt, number, asked)
 
@@ -700,6 +707,21 @@ def drive_of(
             "from_offset goes on with an answer: there is no run here, and no resume= that says which", reason="invalid"
         )
     return Drive(sources, policy, journal=journal, **options)
+
+
+class _Before:
+    """What the consumer has before a chunk: others may have been released with it."""
+
+    __slots__ = ("_at", "_drive", "seamed")
+
+    def __init__(self, drive: Drive, at: int) -> None:
+        self._drive = drive
+        self._at = at
+        self.seamed = drive.seamed
+
+    @property
+    def text(self) -> str:
+        return self._drive.text.encode()[: self._at].decode()
 
 
 def _validates(user: object) -> TypeGuard[Validation]:

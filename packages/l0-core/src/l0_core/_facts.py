@@ -5,6 +5,7 @@ which none need be installed: `openai` and `anthropic` SDKs, `httpx` and its for
 `botocore`, Google's clients, and the frameworks' own. An attribute that raises, or holds something odd, is passed over.
 """
 
+import re
 import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -20,6 +21,9 @@ _VALUE_CHARS_MAX: Final = 128
 _MESSAGE_CHARS_MAX: Final = 4_096
 _FRAMES_MAX: Final = 10_000
 _HEADERS_MAX: Final = 256
+
+_CODE: Final = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
+"""What is a code and not a sentence: facts are written down, and what quotes a prompt or a key must not be."""
 
 _UNTELLING: Final = {object, BaseException, Exception, BaseExceptionGroup, ExceptionGroup}
 _OURS: Final = {"l0_core", "l0_langchain", "l0_llamaindex"}
@@ -178,10 +182,11 @@ def _status(value: object) -> int | None:
 
 
 def _code(value: object) -> str | None:
-    """Return an error code. Some providers write numbers, some enumerations."""
+    """Return an error code. Some providers write numbers, some enumerations; a sentence is a message, and may quote."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(int(value)) if abs(value) < 1 << 32 else None
-    return _text(value)
+    text = _text(value)
+    return text if text is not None and _CODE.fullmatch(text) else None
 
 
 def _header(places: list[object], name: str) -> str | None:

@@ -105,7 +105,8 @@ class History:
     status: str | None = None
     steps: dict[str, Step] = field(default_factory=dict)
     lanes: dict[str, int] = field(default_factory=dict)
-    _places: dict[tuple[str, str], list[Step]] = field(default_factory=dict)
+    _left: dict[tuple[str, str], dict[str, Step]] = field(default_factory=dict)
+    """By place, the steps that the program has not come by."""
     _trunks: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -145,7 +146,7 @@ class History:
             parent, lane = step.key.parent, step.lane
             last[parent, lane] = max(last.get((parent, lane), -1), step.seq)
             self.lanes[parent] = max(self.lanes.get(parent, 0), lane)
-            self._places.setdefault(step.key.place, []).append(step)
+            self._left.setdefault(step.key.place, {})[step.key.id] = step
         self._trunks = {parent: seq for (parent, lane), seq in last.items() if lane == 0}
         for step in self.steps.values():
             if step.status == "failed" and step.ended is not None:
@@ -161,6 +162,7 @@ class History:
             step = self.steps.get(key.id)
             if step is not None:
                 step.claimed = True
+                self._left[key.place].pop(key.id, None)
             return step
 
     def rival(self, key: StepKey, lane: int | None) -> Step | None:
@@ -171,9 +173,7 @@ class History:
         its steps; unless the parent had already gone on past them.
         """
         with self._lock:
-            for step in self._places.get(key.place, ()):
-                if step.claimed or step.key.id not in self.steps:
-                    continue
+            for step in self._left.get(key.place, {}).values():
                 if lane is None:
                     known = step.lane != 0 and step.ended is not None
                     if known and self._trunks.get(key.parent, -1) > (step.ended or 0):
@@ -185,9 +185,9 @@ class History:
     def unclaimed(self, place: tuple[str, str] | None = None) -> Step | None:
         """Return the first step that the program has not come by and that came to an end; of one name, or of any."""
         with self._lock:
-            for step in self.steps.values():
-                wanted = place is None or step.key.place == place
-                if wanted and not step.claimed and step.status != "open" and self._is_due(step):
+            steps = self.steps if place is None else self._left.get(place, {})
+            for step in steps.values():
+                if not step.claimed and step.status != "open" and self._is_due(step):
                     return step
             return None
 
@@ -204,4 +204,5 @@ class History:
         """Forget every step that the program has not come by; return those that still count."""
         with self._lock:
             self.steps = {id_: step for id_, step in self.steps.items() if step.claimed}
+            self._left = {}
             return list(self.steps)

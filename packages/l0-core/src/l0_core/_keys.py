@@ -48,7 +48,7 @@ class StepKey(NamedTuple):
     @property
     def id(self) -> str:
         """The key in 32 characters."""
-        return digest_of(list(self))
+        return _id_of(self)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -71,6 +71,11 @@ class Counts:
         return StepKey(parent, name, digest, nth)
 
 
+@functools.lru_cache(maxsize=1_024)
+def _id_of(key: StepKey) -> str:
+    return digest_of(list(key))
+
+
 def digest_of(form: Json) -> str:
     """Return the digest of a form: 32 hexadecimal characters."""
     return blake2b(text_of(form).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -78,7 +83,10 @@ def digest_of(form: Json) -> str:
 
 def text_of(form: Json) -> str:
     """Return a form as the one JSON text that is written for it."""
-    return json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(form)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def arguments(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +95,7 @@ def arguments(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, 
     The object a method is called on is left out if it has no form of its own.
     """
     try:
-        signature = inspect.signature(fn)
+        signature = _signature(fn) if isinstance(fn, FunctionType) else inspect.signature(fn)
     except ValueError:  # some functions of other languages do not say
         return {"args": list(args), "kwargs": dict(kwargs)}
     bound = signature.bind(*args, **kwargs)
@@ -97,6 +105,9 @@ def arguments(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, 
     if first in {"self", "cls"} and not _has_form(given[first]):
         del given[first]
     return given
+
+
+_signature = functools.lru_cache(maxsize=1_024)(inspect.signature)
 
 
 # Forms ---------------------------------------------------------------------------------------------------------------
@@ -144,7 +155,7 @@ def texts_in(value: object) -> list[str]:
             case list() as items:
                 waiting.extend(reversed(items))
             case dict() as fields:
-                waiting.extend(reversed(list(fields.values())))
+                waiting.extend(reversed([item for name, item in fields.items() if name != _TAG]))
             case _:
                 pass
     return found

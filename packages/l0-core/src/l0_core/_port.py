@@ -90,6 +90,10 @@ class Shown(Protocol):
     def text(self) -> str:
         """The text."""
 
+    @property
+    def seamed(self) -> bool:
+        """Whether the consumer has chunks of an earlier attempt, which this one must fit."""
+
 
 class ChunkPort(Protocol[ChunkT]):
     """What the driver needs to know of one kind of chunk.
@@ -123,14 +127,18 @@ class ChunkPort(Protocol[ChunkT]):
 
 @runtime_checkable
 class MaskingPort(Protocol[ChunkT]):
-    """What a port can do besides, where a policy masks: `patterns`, `secrets` and `pii` may."""
+    """What a port can do besides, where a policy masks: `patterns`, `secrets` and `pii` may.
+
+    One whose chunks each hold all of the text so far has besides an attribute `grows` that is true: once a chunk was
+    replaced, those that follow go through `cut`, so that none brings back what was masked.
+    """
 
     def replaced(self, chunk: ChunkT, text: str, shown: Shown) -> ChunkT:
-        """Return the chunk with `text` in the place of its own."""
+        """Return the chunk with `text` in the place of its own; `shown` is what the consumer has before it."""
 
 
 class BeginningPort(Protocol):
-    """What a port can do besides, where it keeps count of what an attempt's chunks belong to."""
+    """What a port can do besides, where it keeps count of what an attempt brings, such as snapshots."""
 
     def begin(self, attempt: "Attempt") -> None:
         """Get ready for the chunks of another attempt: when it is opened, and when that is given again."""

@@ -288,6 +288,8 @@ class Again(Drive):
         errors: What a framework raises in place of an error of L0.
     """
 
+    is_given_again = True
+
     def __init__(
         self,
         recorded: Recorded,
@@ -479,6 +481,9 @@ class _Later:
 
     def patience(self, until: int) -> float:
         return self._machine.patience(until - self._ahead)
+
+    def opens(self) -> None:
+        self._machine.opens()
 
     def of_session(self) -> Clock:
         return self

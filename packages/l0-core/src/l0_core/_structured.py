@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, TypeVar, cast
 
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from l0_core import _native
@@ -79,7 +79,7 @@ class Shape(Generic[T]):
         else:
             try:
                 self._adapter = TypeAdapter(schema)
-            except PydanticSchemaGenerationError as error:
+            except PydanticUserError as error:
                 raise TypeError(f"a schema is a type that pydantic can validate, or a JSON schema: {error}") from None
             try:
                 self.json_schema = self._adapter.json_schema()

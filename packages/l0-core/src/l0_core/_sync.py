@@ -64,6 +64,8 @@ class Stream(Generic[ChunkT]):
 
         Nothing is read before the first chunk is asked for. What a retry could heal is left to the iteration.
         """
+        if self._drive.is_given_again:  # What was recorded needs no opening.
+            return self
         self._runner.begins = True
         next(self._chunks)
         return self
@@ -118,6 +120,9 @@ class _Runner:
         try:
             for step in drive.start():
                 if type(step) is Emit:
+                    if self.begins:  # It is given again: there is nothing to open for that.
+                        self.begins = False
+                        yield None
                     yield step.chunk
                 else:
                     self._do(step)

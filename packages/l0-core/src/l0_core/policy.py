@@ -59,7 +59,7 @@ class _Part(BaseModel):
         """Return the same with other values in some fields, validated like any other."""
         if not update:
             return self
-        return self.model_validate({name: getattr(self, name) for name in type(self).model_fields} | dict(update))
+        return self.model_validate({name: getattr(self, name) for name in self.model_fields_set} | dict(update))
 
     def __copy__(self) -> Self:
         return self
@@ -198,7 +198,9 @@ class Policy(_Part):
     breaker: Breaker = Field(Breaker(), description="When to leave a failing target alone.")
     limits: Limits = Field(Limits(), description="Calls at a time.")
     timeouts: Timeouts = Field(Timeouts(), description="The clocks.")
-    delivery: Delivery = Field("live", description="When the consumer is given what arrived.")
+    delivery: Delivery = Field(
+        "live", description="When the consumer is given what arrived; `whole` by default where a guard wants JSON."
+    )
     continuation: Continuation = Field(Continuation(), description="How to go on after an answer broke off.")
     refusal: Refusal = Field("raise", description="What to do when a target refuses to answer.")
     guards: Annotated[Sequence[Guard], AfterValidator(tuple)] = Field((), description="What must not be in an answer.")
@@ -206,6 +208,16 @@ class Policy(_Part):
         (), description="What must not be in what a model is given."
     )
     drift: Drift | None = Field(None, description="How an answer may go astray.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_document_is_whole(cls, fields: Any) -> Any:
+        """Half of a document is of no use to anybody who did not say so."""
+        if not isinstance(fields, Mapping) or "delivery" in fields:
+            return fields
+        guards = fields.get("guards")
+        wants_json = isinstance(guards, Sequence) and any(map(_wants_json, guards))
+        return {**fields, "delivery": "whole"} if wants_json else fields
 
     @model_validator(mode="after")
     def _guards_compile(self) -> Self:
@@ -319,6 +331,11 @@ class Policy(_Part):
 
 _PRESETS: Final = ("standard", "interactive", "batch", "strict")
 _FORMATS: Final = (".toml", ".json")
+
+
+def _wants_json(guard: object) -> bool:
+    check = guard.check if isinstance(guard, Guard) else guard.get("check") if isinstance(guard, Mapping) else None
+    return isinstance(check, Mapping) and not {"json", "json_schema"}.isdisjoint(check)
 
 
 def _preset(name: str) -> Policy:

@@ -16,6 +16,7 @@ def test_the_fixture_is_a_running_provider(faulty_provider: FaultyProvider) -> N
 
 
 def test_a_script_that_cannot_work_fails_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]")
     pytester.makepyfile(
         """
         import urllib.request, urllib.error
@@ -39,5 +40,5 @@ def test_loading_the_plugin_loads_nothing_else() -> None:
     program = "import l0_core.testing.plugin, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True).stdout
     ours = {name for name in loaded.split() if name.startswith("l0_core")}
-    assert ours <= {"l0_core", "l0_core._lazy", "l0_core.testing", "l0_core.testing.plugin"}
+    assert ours <= {"l0_core", "l0_core._lazy", "l0_core.testing", "l0_core.testing.plugin", "l0_core.testing.recorded"}
     assert "h11" not in loaded.split()

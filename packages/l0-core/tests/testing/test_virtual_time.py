@@ -3,14 +3,16 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from time import monotonic
+from time import monotonic, monotonic_ns
 
 import pytest
+from by_hand import ask, dial, request_bytes
 from driving import Driver
 
 import l0_core
 from l0_core import Attempt, _clock
-from l0_core.testing import VirtualTime, virtual_time
+from l0_core.testing import FaultyProvider, VirtualTime, faults, virtual_time
+from l0_core.testing.server import stalls_between
 
 pytest_plugins = ["pytester"]
 
@@ -58,17 +60,19 @@ def test_it_heals(ask, faulty_provider, l0_time, fault, least):
     took = time.monotonic() - began
     assert faulty_provider.is_right(result.text)
     assert result.attempts == 2
-    assert least <= l0_time.waited <= least + 7
+    assert l0_time.waited >= least
     assert took < 5, "of at least thirty seconds"
 """
 
 
+@pytest.mark.timeout(180)  # the SDK is imported in a process of its own, which a busy machine takes its time for
 def test_a_users_failure_tests_take_no_time(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]")  # a project of its own, whatever stands above it
     pytester.makepyfile(USERS_TESTS)
     began = monotonic()
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=8)
-    assert monotonic() - began < 30, "of more than eight minutes"
+    assert monotonic() - began < 120, "of more than eight minutes"
 
 
 @pytest.fixture
@@ -187,3 +191,34 @@ def test_time_does_not_go_back(time: VirtualTime) -> None:
     with pytest.raises(ValueError, match="goes on"):
         time.advance(-1)
     assert repr(time) == "VirtualTime(waited=0.000)"
+
+
+def test_a_stall_counts_for_what_was_opened_before_it_and_as_long_as_it_lasts() -> None:
+    """A connection that stalls on after its client lost interest is no reason to give another one up."""
+    before = monotonic_ns()
+    with FaultyProvider() as provider:
+        provider.script(faults.stall())
+        assert not stalls_between(before, monotonic_ns())
+        with dial(provider) as client:
+            client.sendall(request_bytes())
+            (request,) = provider.wait_for_requests(1)
+            assert request.wait_stalled()
+            assert stalls_between(before, monotonic_ns())
+            assert not stalls_between(monotonic_ns(), monotonic_ns())
+            assert not stalls_between(0, before)
+        assert request.wait_ended() == "client"
+        assert not stalls_between(before, monotonic_ns())
+
+
+def test_a_stall_with_an_end_takes_the_time_it_takes(time: VirtualTime) -> None:
+    with FaultyProvider() as provider:
+        provider.script(faults.stall(seconds=0.2))
+
+        def source(attempt: Attempt) -> Iterator[str]:
+            yield ask(provider).text
+
+        began = monotonic()
+        stream = l0_core.stream(source)
+        assert provider.is_right("".join(stream))
+        assert monotonic() - began >= 0.2
+        assert (stream.result.faults, time.waited) == ((), 0)

@@ -26,6 +26,20 @@ def text_of(content: Content) -> str:
     return "".join(map(block_text, content))
 
 
+def with_text(content: Content, text: str) -> Content:
+    """Return the content with another text: in the place of its first block of text, and no other in the rest."""
+    if isinstance(content, str):
+        return text
+    replaced: list[str | dict[Any, Any]] = []
+    for block in content:
+        if not block_text(block):
+            replaced.append(block)
+        elif text:
+            replaced.append(text if isinstance(block, str) else {**block, "text": text})
+            text = ""
+    return replaced
+
+
 def block_text(block: str | Mapping[Any, Any]) -> str:
     """Return the text in a block."""
     if isinstance(block, str):

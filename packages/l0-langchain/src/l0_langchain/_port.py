@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, mess
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from l0_core import Attempt, Facts, ToolFragment, Usage
+from l0_core._port import Shown
 from l0_langchain._content import (
     CALLS,
     REASONING,
@@ -21,6 +22,7 @@ from l0_langchain._content import (
     reasons,
     text_of,
     usage_of,
+    with_text,
 )
 
 _REPEATED = frozenset({"model_provider", "output_version"})
@@ -168,6 +170,16 @@ class ChatChunks:
             generation_info=self._new(info) or None if info else None,
         )
 
+    def replaced(self, chunk: ChatGenerationChunk, text: str, shown: Shown) -> ChatGenerationChunk:
+        """Return a chunk with another text, without the log-probabilities of its own."""
+        message, info = chunk.message, chunk.generation_info
+        info = {name: told for name, told in info.items() if name != "logprobs"} if info else info
+        content = with_text(message.content, text)
+        made = ChatGenerationChunk(
+            message=cast("AIMessageChunk", message.model_copy(update={"content": content})), generation_info=info
+        )
+        return self.cut(made, 0, len(text), shown) if shown.seamed else made
+
     def _new(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """Return the metadata that the consumer has not: merging adds strings and numbers up."""
         given = self._given
@@ -295,6 +307,16 @@ class ChatResults:
     def cut(self, chunk: ChatResult, start: int, end: int, shown: object) -> ChatResult:  # noqa: ARG002 - as above
         """Return it as it is: nothing was given before it."""
         return chunk
+
+    def replaced(self, chunk: ChatResult, text: str, shown: object) -> ChatResult:  # noqa: ARG002 - as above
+        """Return it with another text in its first answer, without the log-probabilities of its own."""
+        first, *others = chunk.generations
+        message = first.message.model_copy(update={"content": with_text(first.message.content, text)})
+        told = {name: said for name, said in message.response_metadata.items() if name != "logprobs"}
+        message.response_metadata = told
+        info = {name: said for name, said in (first.generation_info or {}).items() if name != "logprobs"}
+        made = ChatGeneration(message=message, generation_info=info or None)
+        return ChatResult(generations=[made, *others], llm_output=chunk.llm_output)
 
     def encode(self, chunk: ChatResult) -> str:
         """Return the result as JSON."""

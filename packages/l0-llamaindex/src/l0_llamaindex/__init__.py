@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-__all__ = ["Found", "L0LLM", "ProtectionReport", "__version__", "protect", "unprotect"]
+__all__ = ["Found", "L0EventHandler", "L0LLM", "ProtectionReport", "__version__", "protect", "unprotect"]
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from l0_llamaindex._handler import L0EventHandler
     from l0_llamaindex._llm import L0LLM
     from l0_llamaindex._protect import protect, unprotect
     from l0_llamaindex._report import Found, ProtectionReport
@@ -17,6 +18,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         __name__,
         {
             "Found": "._report:Found",
+            "L0EventHandler": "._handler:L0EventHandler",
             "L0LLM": "._llm:L0LLM",
             "ProtectionReport": "._report:ProtectionReport",
             "protect": "._protect:protect",

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from llama_index.core.base.llms.generic_utils import (
     astream_chat_response_to_completion_response,
+    chat_response_to_completion_response,
     stream_chat_response_to_completion_response,
 )
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, ThinkingBlock
@@ -18,8 +19,10 @@ from llama_index.core.llms import LLM
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from l0_core import Attempt, Target, Unsent
+from l0_core._structured import Shape
 from l0_llamaindex import _known
 from l0_llamaindex._port import ChatPort, CompletionPort
+from l0_llamaindex._shape import Reading, called_in, said_in, shape_in
 from l0_llamaindex._twin import Sent, Twins
 
 Family = Literal["chat", "complete", "tools"]
@@ -95,15 +98,31 @@ class Question:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     port: Port = field(init=False)
+    shape: Shape[Any] | None = field(init=False)
+    reads: Reading = field(init=False)
 
     def __post_init__(self) -> None:
-        completes = self.entry.family == "complete"
-        self.port = (CompletionPort if completes else ChatPort)(whole=not self.entry.streams)
+        family, whole = self.entry.family, not self.entry.streams
+        given = dict(zip(_NAMES[family], self.args, strict=False)) | self.kwargs
+        self.shape = None
+        if family != "tools" or whole:
+            tools = given.get("tools") if family == "tools" else None
+            self.shape = shape_in(tools, may_be_parallel=bool(given.get("allow_parallel_tool_calls")))
+        self.reads = called_in if family == "tools" else said_in
+        reads = self.reads if self.shape is not None and whole else None
+        self.port = (CompletionPort if family == "complete" else ChatPort)(whole=whole, reads=reads)
 
     @property
     def is_asked(self) -> bool:
         """Whether there is a question at all: it may have been left out."""
         return bool(self.args) or _GIVEN[self.entry.family] in self.kwargs
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """What is asked, by name: inside a run it tells this call from others, sync or async."""
+        entry = self.entry
+        given = dict(zip(_NAMES[entry.family], self.args, strict=False)) | self.kwargs
+        return {"ask": entry.name[1:] if entry.awaits else entry.name, **given}
 
     def targets(self, candidates: Sequence[Candidate]) -> list[Target]:
         """Return the candidates that can be asked this, in order, as the engine knows them."""
@@ -124,6 +143,7 @@ class Question:
                     prefill=_known.goes_on(candidate.llm, completes=self.entry.family == "complete"),
                     credentials=str(endpoints.index(endpoints[place])),
                     context_window=getattr(metadata, "context_window", None),
+                    whole=not self.entry.streams,
                 )
             )
         return targets
@@ -141,7 +161,6 @@ class Question:
         foreign = _known.family(candidate.llm) != _known.family(first)
 
         def asked(attempt: Attempt) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Sent]:
-            self.port.begin(attempt)
             sent = Sent()
             fields = _less(candidate.llm.__dict__, attempt)
             twin = candidate.twins.twin(fields, sent, awaits=entry.awaits)
@@ -174,8 +193,20 @@ class Question:
             with _tagged(attempt), unsent(sent):
                 return await ask(*args, **keywords)
 
+        def one(attempt: Attempt) -> Iterator[Any]:
+            ask, args, keywords, sent = asked(attempt)
+            with _tagged(attempt), unsent(sent):
+                yield ask(*args, **keywords)
+
+        async def one_async(attempt: Attempt) -> AsyncIterator[Any]:
+            ask, args, keywords, sent = asked(attempt)
+            with _tagged(attempt), unsent(sent):
+                yield await ask(*args, **keywords)
+
         if entry.streams:
             return stream_async if entry.awaits else stream
+        if self.shape is not None:  # Its attempts differ: they say what is to be put right.
+            return one_async if entry.awaits else one
         return whole_async if entry.awaits else whole
 
     def _asked_of(
@@ -205,7 +236,7 @@ class Question:
         if getattr(_known.metadata_of(llm), "is_chat_model", False):
             kwargs.pop("formatted", None)  # Messages need no formatting.
             messages = [ChatMessage(role=MessageRole.USER, content=given), *goes_on]
-            return _completing(llm, awaits=entry.awaits), (messages,), kwargs
+            return _completing(llm, entry), (messages,), kwargs
         tail = attempt.prefix or f"{attempt.shown or attempt.rejected}\n\n{attempt.instruction}\n"
         return ask, (f"{given}{tail}", *rest), kwargs
 
@@ -223,8 +254,14 @@ def _said(kwargs: dict[str, Any], goes_on: Sequence[ChatMessage], *, foreign: bo
     return {**kwargs, "chat_history": history}
 
 
-def _completing(llm: LLM, *, awaits: bool) -> Callable[..., Any]:
+def _completing(llm: LLM, entry: Entry) -> Callable[..., Any]:
     """Return a way to ask a chat model for a completion in messages: a prompt has no place for what was said."""
+
+    async def complete_whole_async(messages: Sequence[ChatMessage], **keywords: Any) -> Any:
+        return chat_response_to_completion_response(await llm.achat(messages, **keywords))
+
+    def complete_whole(messages: Sequence[ChatMessage], **keywords: Any) -> Any:
+        return chat_response_to_completion_response(llm.chat(messages, **keywords))
 
     async def complete_async(messages: Sequence[ChatMessage], **keywords: Any) -> Any:
         return astream_chat_response_to_completion_response(await llm.astream_chat(messages, **keywords))
@@ -232,7 +269,9 @@ def _completing(llm: LLM, *, awaits: bool) -> Callable[..., Any]:
     def complete(messages: Sequence[ChatMessage], **keywords: Any) -> Any:
         return stream_chat_response_to_completion_response(llm.stream_chat(messages, **keywords))
 
-    return complete_async if awaits else complete
+    if entry.streams:
+        return complete_async if entry.awaits else complete
+    return complete_whole_async if entry.awaits else complete_whole
 
 
 def _goes_on(attempt: Attempt) -> list[ChatMessage]:

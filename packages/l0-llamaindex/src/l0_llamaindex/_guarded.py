@@ -7,7 +7,7 @@ guards. The methods it overrides are those below LlamaIndex's events, so that th
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -18,7 +18,11 @@ import l0_core
 from l0_core import Lifecycle, Target
 from l0_core._settings import PolicyLike, policy_of
 from l0_llamaindex._attempts import unsent
+from l0_llamaindex._journal import journal_of
 from l0_llamaindex._twin import Sent, Twins
+
+if TYPE_CHECKING:
+    from l0_core._journal import JournalLike
 
 Guardable: TypeAlias = BaseRetriever | BaseEmbedding
 
@@ -44,10 +48,12 @@ class Guard:
     policy: PolicyLike = None
     on: Lifecycle | None = None
     tenant: str | None = None
+    journal: "JournalLike" = None
     _candidates: list["_Candidate"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        policy_of(self.policy)  # One that is wrong is refused here.
+        policy_of(self.policy)  # What is wrong is refused here.
+        self.journal = journal_of(self.journal)
         self._candidates = [_Candidate(each) for each in (self.inner, *self.fallbacks)]
 
     def ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -55,7 +61,10 @@ class Guard:
         awaits = method.startswith("_a")
         first, *others = self._targets(method, args, kwargs)
         call = l0_core.acall if awaits else l0_core.call
-        return call(first, fallbacks=others, policy=self.policy, on=self.on, tenant=self.tenant)
+        options: dict[str, Any] = {"fallbacks": others, "policy": self.policy, "on": self.on, "tenant": self.tenant}
+        return call(
+            first, **options, journal=self.journal, input={"ask": method.replace("_a", "_", 1), "args": args, **kwargs}
+        )
 
     def _targets(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Target]:
         targets: list[Target] = []
@@ -143,7 +152,7 @@ class Guarded:
 
     def __reduce_ex__(self, _protocol: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         guard = self._l0
-        return _revived, (guard.inner, guard.fallbacks, guard.policy, guard.on, guard.tenant)
+        return _revived, (guard.inner, guard.fallbacks, guard.policy, guard.on, guard.tenant, guard.journal)
 
 
 def guarded(guard: Guard) -> Any:

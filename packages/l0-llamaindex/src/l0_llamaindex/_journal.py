@@ -17,6 +17,7 @@ from llama_index.core.schema import (
 )
 
 from l0_core._codec import Codec, register_codec
+from l0_core._keys import form
 
 if TYPE_CHECKING:
     from l0_core._journal import Journal, JournalLike
@@ -60,6 +61,13 @@ def _knows(value: Any) -> bool:
     if kind is NodeWithScore:
         return _knows(value.node)
     return _PLAIN.get(kind.__name__) is kind or (issubclass(kind, BaseComponent) and kind in _NODES.values())
+
+
+@form("llama_index.core.tools.types.BaseTool")
+def _tool(tool: Any) -> Any:
+    """What a model is told of it."""
+    metadata = tool.metadata
+    return [metadata.name, metadata.description, metadata.get_parameters_dict()]
 
 
 register_codec(Codec("llama_index", _knows, _encode, _decode))

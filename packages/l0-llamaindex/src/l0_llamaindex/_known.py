@@ -35,6 +35,15 @@ _PREFILLS: Mapping[str, Sequence[str]] = {
 }
 
 
+# Classes whose structured predictions go to the provider by a way of their own, and not through `chat`.
+_PREDICTING = frozenset({"llama_index.llms.anthropic.base.Anthropic"})
+
+
+def predicts_by_itself(llm: LLM) -> bool:
+    """Return whether what is predicted structured is asked for by a way of its own."""
+    return not _PREDICTING.isdisjoint(class_names(llm))
+
+
 def class_names(llm: LLM) -> list[str]:
     """Return the full names of an LLM's classes, its own first."""
     return [f"{kind.__module__}.{kind.__qualname__}" for kind in type(llm).__mro__]

@@ -12,6 +12,7 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from llama_index.core.llms import LLM
@@ -20,8 +21,11 @@ from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATT
 import l0_core
 from l0_core import Lifecycle
 from l0_core._settings import PolicyLike, policy_of
+from l0_llamaindex import _known
 from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
 from l0_llamaindex._journal import journal_of
+from l0_llamaindex._shape import mended, wanting
+from l0_llamaindex._twin import Sent
 
 if TYPE_CHECKING:
     from llama_index.core.base.llms.types import LLMMetadata
@@ -71,15 +75,48 @@ class Protection:
         if not question.is_asked:
             return getattr(self.inner, entry.name)(*question.args, **question.kwargs)
         first, *others = question.targets(self.candidates)
-        options = {**self._options, "fallbacks": others, "port": question.port}
+        options = {**self._options, "fallbacks": others, "port": question.port, "input": question.input}
+        shape = question.shape
+        if shape is not None:
+            options["policy"] = shape.policy(self.policy, whole=not entry.streams)
+            if not entry.streams:
+                return (_valid_async if entry.awaits else _valid)(first, options, question)
         if entry.awaits:
             return self._stream_async(first, options) if entry.streams else l0_core.acall(first, **options)
         if entry.streams:
             return iter(l0_core.stream(first, stall_guard=self.stall_guard, **options).begin())
         return l0_core.call(first, **options)
 
+    def predict(self, name: str, output_cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Have something predicted structured, as a whole, where the LLM does so by a way of its own."""
+        awaits = name.startswith("a")
+        l0_core.remember(output_cls)
+
+        def attempt(candidate: Candidate) -> Any:
+            twin = candidate.twins.twin({}, Sent(), awaits=awaits)
+            return getattr(twin, name)(output_cls, *args, **kwargs)
+
+        first, *others = (
+            l0_core.Target(partial(attempt, each), name=_known.name_of(each.llm)) for each in self.candidates
+        )
+        call = l0_core.acall if awaits else l0_core.call
+        return call(
+            first, fallbacks=others, input={"ask": "structured_predict", "args": args, **kwargs}, **self._options
+        )
+
     async def _stream_async(self, first: l0_core.Target, options: dict[str, Any]) -> Any:
         return aiter(await l0_core.astream(first, **options).begin())
+
+
+def _valid(first: l0_core.Target, options: dict[str, Any], question: Question) -> Any:
+    """Return an answer that is of the question's shape."""
+    (answer,) = l0_core.stream(first, streamed=False, **options)
+    return mended(answer, question.shape, question.reads) if question.shape is not None else answer
+
+
+async def _valid_async(first: l0_core.Target, options: dict[str, Any], question: Question) -> Any:
+    (answer,) = [answer async for answer in l0_core.astream(first, streamed=False, **options)]
+    return mended(answer, question.shape, question.reads) if question.shape is not None else answer
 
 
 class _Meta(type(LLM)):  # type: ignore[misc]  # the metaclass of whatever version of pydantic there is
@@ -219,10 +256,38 @@ def _made_view_class(kind: type[LLM]) -> type[LLM]:
         "__deepcopy__": _deepcopy,
         "__reduce_ex__": _reduce_ex,
         **{entry.name: _method(entry, kind) for entry in entries},
+        **{name: _predicting(name, kind) for name in _PREDICT if hasattr(kind, name)},
     }
     meta = _Meta if issubclass(_Meta, type(kind)) else type("_Meta", (_Meta, type(kind)), {})
     view: type[LLM] = meta(kind.__name__, (kind, L0LLM), namespace)
     return view
+
+
+_PREDICT = ("structured_predict", "astructured_predict")
+
+
+def _predicting(name: str, kind: type[LLM]) -> Callable[..., Any]:
+    """Return the method of a wrapped class that predicts something structured: what it asks must answer with that."""
+    original = getattr(kind, name)
+
+    def predict(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if _known.predicts_by_itself(self._l0.inner):
+            return self._l0.predict(name, output_cls, args, kwargs)
+        with wanting(output_cls):
+            return original(self, output_cls, *args, **kwargs)
+
+    async def predict_async(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if _known.predicts_by_itself(self._l0.inner):
+            return await self._l0.predict(name, output_cls, args, kwargs)
+        with wanting(output_cls):
+            return await original(self, output_cls, *args, **kwargs)
+
+    method: Any = predict_async if name.startswith("a") else predict
+    method.__name__, method.__qualname__ = name, f"{kind.__qualname__}.{name}"
+    method.__module__, method.__doc__ = kind.__module__, original.__doc__
+    method.__signature__ = inspect.signature(original)
+    setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)  # The one it calls makes the span.
+    return cast("Callable[..., Any]", method)
 
 
 def _copy(self: L0LLM) -> LLM:

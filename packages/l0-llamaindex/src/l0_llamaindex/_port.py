@@ -7,7 +7,7 @@ chunk. They are looked at where an answer was put together from two attempts, be
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -23,6 +23,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from l0_core import Attempt, Facts, LogProb, Opaque, ToolCall, ToolFragment, Usage
+from l0_core._port import Shown
 from l0_llamaindex._raw import NOTHING, Finish, block_event_of, finish_of, refuses, usage_of
 
 ResponseT = TypeVar("ResponseT", ChatResponse, CompletionResponse)
@@ -98,8 +99,13 @@ def _calls(blocks: Sequence[ContentBlock]) -> list[ToolCallBlock]:
 class _Port:
     """What both kinds of response have in common. One for each session: it remembers what the consumer was given."""
 
-    def __init__(self, *, whole: bool = False) -> None:
+    grows = True
+    """Each response has all of the text so far: after one was altered, all are."""
+
+    def __init__(self, *, whole: bool = False, reads: Callable[[Any], str] | None = None) -> None:
         self._whole = whole
+        self._reads = reads
+        """Where the answer is, if it is read for what it must be: a call's arguments are no call then."""
         self._shown = ""
         self._shown_calls: Sequence[ToolCall] = ()
         self._last: Any = None
@@ -108,6 +114,10 @@ class _Port:
         self._calls = _Calls()
         self._parts = 0
         self._refused = False
+        self._counts = False
+        """Whether `_shown` is all of what the consumer has: from the first chunk of this attempt that was altered."""
+        self._written = 0
+        self._read = ""
 
     def begin(self, attempt: Attempt) -> None:
         """Forget the attempt before this one, but not what the consumer has."""
@@ -119,6 +129,16 @@ class _Port:
         self._calls = _Calls()
         self._parts = 0
         self._refused = False
+        self._written = 0
+        self._read = ""
+        self._counts = False
+
+    def _count(self, text: str, shown: Shown) -> None:
+        """Note a text that is given in the place of another."""
+        if not self._counts:
+            self._shown = shown.text
+            self._counts = True
+        self._shown += text
 
     def final(self, metadata: Mapping[str, object]) -> None:
         """Put the metadata on the last response there was.
@@ -133,6 +153,11 @@ class _Port:
         self._refused = self._refused or refuses(raw)
         finish, status = finish_of(raw)
         return ("refusal" if self._refused and (finish == "stop" or status) else finish), status
+
+    def _grows(self, delta: str, snapshot: Sequence[str]) -> bool:
+        """Return whether a snapshot is what the pieces of the attempt amount to, or less: by its length alone."""
+        self._written += len(delta)
+        return sum(map(len, snapshot)) <= self._written
 
     def _counted(self, usage: Usage | None) -> Usage | None:
         if usage is not None:
@@ -171,7 +196,11 @@ class ChatPort(_Port):
         blocks = message.blocks
         finish, status = self._ending(raw)
         usage = self._counted(usage_of(chunk.additional_kwargs, raw) or usage_of(message.additional_kwargs, None))
-        if self._whole:
+        read = self._reads(chunk) if self._reads is not None else None
+        tools: tuple[ToolFragment, ...] = ()
+        if read is not None:
+            text = read
+        elif self._whole:
             text = message.content or ""
             told = self._calls.of_blocks(blocks, ended=True) or _legacy_calls(message)
             if finish in _LIMITS and blocks and type(blocks[-1]) is ToolCallBlock:
@@ -200,6 +229,7 @@ class ChatPort(_Port):
         if chunk.delta is None:
             return chunk
         piece = chunk.delta[start:end]
+        self._counts = True
         self._shown += piece
         message = chunk.message.model_copy(
             update={
@@ -212,6 +242,21 @@ class ChatPort(_Port):
         self._last = fitted
         return fitted
 
+    def replaced(self, chunk: ChatResponse, text: str, shown: Shown) -> ChatResponse:
+        """Return the chunk with another text. Its raw form, which has its own, goes; so do log-probabilities."""
+        self._count(text, shown)
+        message = chunk.message.model_copy(
+            update={
+                "blocks": self._joined(chunk.message.blocks),
+                "additional_kwargs": self._with_ids(chunk.message.additional_kwargs),
+            }
+        )
+        kwargs = self._summed(chunk.additional_kwargs)
+        delta = None if chunk.delta is None else text
+        changes = {"message": message, "delta": delta, "additional_kwargs": kwargs, "raw": None, "logprobs": None}
+        self._last = replaced = chunk.model_copy(update=changes)
+        return replaced
+
     @property
     def reset(self) -> ChatResponse:
         """What a consumer that opted in to it is given when it is to discard what it has."""
@@ -219,19 +264,28 @@ class ChatPort(_Port):
         return ChatResponse(message=message, delta="", additional_kwargs={"l0": {"reset": True}})
 
     def encode(self, chunk: ChatResponse) -> str:
-        """Return the chunk as JSON. A growing text is left out: the pieces have it."""
-        told = chunk.model_dump(mode="json", serialize_as_any=True)
-        if chunk.delta is not None:
-            told["message"]["blocks"] = [block for block in told["message"]["blocks"] if block["block_type"] != "text"]
+        """Return the chunk as JSON. Of a growing text its length is told: the pieces have the rest."""
+        told = chunk.model_dump(mode="json", serialize_as_any=True, exclude={"message": {"blocks"}})
+        blocks = chunk.message.blocks
+        grows = chunk.delta is not None and self._grows(chunk.delta, [b.text for b in blocks if type(b) is TextBlock])
+        told["message"]["blocks"] = [
+            len(block.text)
+            if grows and type(block) is TextBlock
+            else block.model_dump(mode="json", serialize_as_any=True)
+            for block in blocks
+        ]
         return json.dumps(told, separators=(",", ":"))
 
     def decode(self, text: str) -> ChatResponse:
         """Return the chunk that `encode` wrote, given all those before it; what was an SDK's object is a dict."""
-        chunk = ChatResponse.model_validate_json(text)
-        if chunk.delta is not None:
-            self._shown += chunk.delta
-            chunk.message.blocks = self._joined(chunk.message.blocks)
-        return chunk
+        told = json.loads(text)
+        self._read += told["delta"] or ""
+        begin, blocks = 0, told["message"]["blocks"]
+        for place, block in enumerate(blocks):
+            if isinstance(block, int):
+                blocks[place] = {"block_type": "text", "text": self._read[begin : begin + block]}
+                begin += block
+        return ChatResponse.model_validate(told)
 
     def _tools(self, blocks: Sequence[ContentBlock], raw: Any, *, ended: bool) -> Sequence[ToolFragment]:
         event = block_event_of(raw)
@@ -308,11 +362,21 @@ class CompletionPort(_Port):
         if chunk.delta is None:
             return chunk
         piece = chunk.delta[start:end]
+        self._counts = True
         self._shown += piece
         kwargs = self._summed(chunk.additional_kwargs)
         fitted = chunk.model_copy(update={"text": self._shown, "delta": piece, "additional_kwargs": kwargs})
         self._last = fitted
         return fitted
+
+    def replaced(self, chunk: CompletionResponse, text: str, shown: Shown) -> CompletionResponse:
+        """Return the chunk with another text. Its raw form, which has its own, goes; so do log-probabilities."""
+        self._count(text, shown)
+        delta = None if chunk.delta is None else text
+        kwargs = self._summed(chunk.additional_kwargs)
+        changes = {"text": self._shown, "delta": delta, "additional_kwargs": kwargs, "raw": None, "logprobs": None}
+        self._last = replaced = chunk.model_copy(update=changes)
+        return replaced
 
     @property
     def reset(self) -> CompletionResponse:
@@ -320,19 +384,19 @@ class CompletionPort(_Port):
         return CompletionResponse(text="", delta="", additional_kwargs={"l0": {"reset": True}})
 
     def encode(self, chunk: CompletionResponse) -> str:
-        """Return the chunk as JSON. A growing text is left out: the pieces have it."""
-        told = chunk.model_dump(mode="json", serialize_as_any=True)
-        if chunk.delta is not None:
-            told["text"] = ""
+        """Return the chunk as JSON. Of a growing text its length is told: the pieces have the rest."""
+        told = chunk.model_dump(mode="json", serialize_as_any=True, exclude={"text"})
+        grows = chunk.delta is not None and self._grows(chunk.delta, [chunk.text])
+        told["text"] = len(chunk.text) if grows else chunk.text
         return json.dumps(told, separators=(",", ":"))
 
     def decode(self, text: str) -> CompletionResponse:
         """Return the chunk that `encode` wrote, given all those before it; what was an SDK's object is a dict."""
-        chunk = CompletionResponse.model_validate_json(text)
-        if chunk.delta is not None:
-            self._shown += chunk.delta
-            chunk.text = self._shown
-        return chunk
+        told = json.loads(text)
+        self._read += told["delta"] or ""
+        if isinstance(told["text"], int):
+            told["text"] = self._read[: told["text"]]
+        return CompletionResponse.model_validate(told)
 
 
 def _cut_off(fragment: ToolFragment, block: ToolCallBlock) -> ToolFragment:

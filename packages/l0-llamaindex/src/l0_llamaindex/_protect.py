@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -18,6 +18,9 @@ from l0_llamaindex._guarded import Guard, Guarded, bare_of, guarded
 from l0_llamaindex._llm import L0LLM, Protection, StallGuard, unwrap, wrap
 from l0_llamaindex._reach import Reach, Step, shell_of
 from l0_llamaindex._report import Found, ProtectionReport, What
+
+if TYPE_CHECKING:
+    from l0_core._journal import JournalLike
 
 T = TypeVar("T")
 
@@ -35,6 +38,7 @@ class _Wanted:
     on: Lifecycle | None
     tenant: str | None
     stall_guard: StallGuard
+    journal: "JournalLike"
 
     def of(self, kind: type) -> tuple[Any, ...]:
         """Return the fallbacks of a kind, without protection of their own."""
@@ -49,6 +53,7 @@ def protect(
     on: Lifecycle | None = None,
     tenant: str | None = None,
     stall_guard: StallGuard = "thread",
+    journal: "JournalLike" = None,
     in_place: bool = False,
 ) -> T:
     """Return an engine, agent, workflow, retriever, synthesizer, selector or index whose LLMs cannot let it down.
@@ -68,6 +73,7 @@ def protect(
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         stall_guard: As for `L0LLM`.
+        journal: As for `L0LLM`.
         in_place: Change `found` and what it holds, and not a copy of them.
 
     Example:
@@ -78,7 +84,7 @@ def protect(
         >>> print(engine.l0_report)
         protected     llm        MockLLM  _llm
     """
-    wanted = _Wanted(tuple(fallbacks), policy, on, tenant, stall_guard)
+    wanted = _Wanted(tuple(fallbacks), policy, on, tenant, stall_guard, journal)
     in_place = in_place or found is Settings
     reach = Reach(found)
     becomes: dict[int, Callable[[Any], Any]] = {}
@@ -146,9 +152,12 @@ def _protected(found: Any, wanted: _Wanted, late: list[Callable[[], None]]) -> C
         if isinstance(found, L0LLM):
             before = found._l0  # noqa: SLF001 - it is ours
             policy = before.policy if wanted.policy is None else wanted.policy
-            changed = replace(before, policy=policy, fallbacks=fallbacks or before.fallbacks)
+            journal = before.journal if wanted.journal is None else wanted.journal
+            changed = replace(before, policy=policy, fallbacks=fallbacks or before.fallbacks, journal=journal)
             return lambda _: wrap(changed)
-        protection = Protection(found, fallbacks, wanted.policy, wanted.on, wanted.tenant, wanted.stall_guard)
+        protection = Protection(
+            found, fallbacks, wanted.policy, wanted.on, wanted.tenant, wanted.stall_guard, wanted.journal
+        )
         return lambda _: wrap(protection)
     kind = BaseEmbedding if isinstance(found, BaseEmbedding) else BaseRetriever
     fallbacks = wanted.of(kind)
@@ -157,7 +166,11 @@ def _protected(found: Any, wanted: _Wanted, late: list[Callable[[], None]]) -> C
         bare = _bare(changed)
         before = changed._l0 if isinstance(changed, Guarded) else Guard(bare)  # noqa: SLF001 - it is ours
         policy = before.policy if wanted.policy is None else wanted.policy
-        view = guarded(Guard(bare, fallbacks or before.fallbacks, policy, wanted.on, wanted.tenant))
+        view = guarded(
+            Guard(
+                bare, fallbacks or before.fallbacks, policy, wanted.on, wanted.tenant, wanted.journal or before.journal
+            )
+        )
         if kind is BaseRetriever and wanted.of(BaseEmbedding):
             late.append(lambda: _with_other_embeddings(view, wanted.of(BaseEmbedding)))
         return view

@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import chaos, demo, doctor, export, fork, policy, prune, runs, sessions, verify
+from l0_core.cli import chaos, demo, doctor, export, fork, policy, prune, replay, runs, sessions, show, verify
 
 app = typer.Typer(
     name="l0",
@@ -16,6 +16,8 @@ app.command("chaos")(chaos.command)
 app.command("demo")(demo.command)
 app.command("runs")(runs.command)
 app.command("sessions")(sessions.command)
+app.command("show")(show.command)
+app.command("replay")(replay.command)
 app.command("verify")(verify.command)
 app.command("fork")(fork.command)
 app.command("export")(export.command)

@@ -52,9 +52,9 @@ def virtual_time() -> Iterator[VirtualTime]:
     ```
     """
     from l0_core import _clock, _fleet  # not before it is asked for: the rest of the kit needs no native module
-    from l0_core.testing.server import outwait
+    from l0_core.testing.server import stalls_between
 
-    clock = _clock.VirtualClock(outwait)
+    clock = _clock.VirtualClock(stalls_between)
     before = _clock.clock()
     _clock.run_by(clock)
     _fleet.renew()

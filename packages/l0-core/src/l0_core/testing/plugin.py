@@ -1,4 +1,4 @@
-"""The pytest plugin: `faulty_provider`, a provider of the test's own, and `l0_time`, in which waits take no time."""
+"""The pytest plugin: `faulty_provider`, `l0_time`, in which waits take no time, and tests that are recorded once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from l0_core.testing.recorded import l0_journal, pytest_addoption, pytest_configure, pytest_runtest_setup
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from l0_core.testing.clock import VirtualTime
     from l0_core.testing.provider import FaultyProvider
+
+__all__ = ["faulty_provider", "l0_journal", "l0_time", "pytest_addoption", "pytest_configure", "pytest_runtest_setup"]
 
 
 @pytest.fixture

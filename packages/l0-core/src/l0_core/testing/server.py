@@ -11,7 +11,6 @@ import struct
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Protocol
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from l0_core.testing.conversation import Ending
 
-__all__ = ["Connection", "Observer", "RawRequest", "Server", "outwait"]
+__all__ = ["Connection", "Observer", "RawRequest", "Server", "stalls_between"]
 
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 HEADER_BYTES_MAX: Final = 64 * 1024
@@ -69,19 +68,15 @@ class _Gone(Exception):  # noqa: N818 - no failure: the client left
     """The client left, or the server is closing."""
 
 
-_stalls: Final[deque[Connection]] = deque()
+_stalls: Final[dict[Connection, int]] = {}
 
 
-def outwait() -> bool:
-    """Whether some answer of this process stalls without end and nobody gave up on it yet; if so, now somebody has.
+def stalls_between(after: int, before: int) -> bool:
+    """Whether some answer of this process stalls without end, and began to between these `time.monotonic_ns`.
 
-    Each stall is given up on once: its connection may stay open for long after the client lost interest.
+    One that is older than a request is not its answer: the connection may stay open long after its client gave up.
     """
-    try:
-        _stalls.popleft()
-    except IndexError:
-        return False
-    return True
+    return any(after <= began <= before for began in tuple(_stalls.values()))
 
 
 class Server:
@@ -381,12 +376,11 @@ class Connection:
             self._pause(pause, chunked=chunked)
             return
         observer.stalled()
-        _stalls.append(self)
+        _stalls[self] = time.monotonic_ns()
         try:
             self._pause(pause, chunked=chunked)
         finally:
-            with contextlib.suppress(ValueError):  # it was given up on
-                _stalls.remove(self)
+            _stalls.pop(self, None)
 
     def _pause(self, pause: Pause, *, chunked: bool) -> None:
         ends = math.inf if pause.seconds is None else time.monotonic() + pause.seconds
