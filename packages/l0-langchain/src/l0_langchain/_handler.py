@@ -6,7 +6,7 @@ A handler is told what happens and can stop it. It cannot make a call again, or 
 # ruff: noqa: ARG002 - a handler is told what every handler is told
 
 import asyncio
-import json
+import inspect
 import logging
 import threading
 from collections import deque
@@ -30,7 +30,7 @@ from l0_core._lifecycle import heed
 from l0_core._native import Policy as NativePolicy
 from l0_core._reader import run_aside
 from l0_core._settings import PolicyLike, is_disabled, policy_of
-from l0_core.guards import Guard
+from l0_core.guards import Guard, UserGuard
 from l0_langchain._content import finish_of, usage_of
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._port import RESULTS, ChatChunks
@@ -535,10 +535,18 @@ def _judging(policy: PolicyLike, guards: Sequence[Guard]) -> NativePolicy | None
     """Return the policy that judges answers, if there is anything to judge them by."""
     if policy is None and not guards:
         return None
-    if not guards:
-        return watching(policy_of(policy))
-    said = Policy.of(json.loads(policy.json) if isinstance(policy, NativePolicy) else policy or Policy())
-    return watching(said.model_copy(update={"guards": (*said.guards, *guards)}).native)
+    if isinstance(policy, NativePolicy):
+        if guards:
+            raise l0_core.PolicyError("guards are added to a Policy, not to the engine's copy of one")
+        return watching(policy)
+    said = Policy.of(policy if policy is not None else Policy())
+    said = said.model_copy(update={"guards": (*said.guards, *guards)})
+    for guard in said.guards:
+        if isinstance(guard, UserGuard) and inspect.iscoroutinefunction(guard._judge):
+            raise l0_core.PolicyError(
+                f"the guard {guard.title} is async, and a handler cannot wait: make it with `def`"
+            )
+    return watching(said.native)
 
 
 def _name(kind: str, serialized: dict[str, Any] | None, told: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from typing import Any
 
 from l0_core import Lifecycle, Objection, Result, Target
-from l0_core._drive import DRAIN, HOLD, Drive, Open, Step
+from l0_core._drive import DRAIN, HOLD, Check, Drive, Open, Step
 from l0_core._journal import JournalLike
 from l0_core._native import Policy as NativePolicy
 from l0_core._recording import Recording
@@ -79,6 +79,17 @@ class Shadow:
         for step in steps:
             if isinstance(step, Open):
                 self._drive.session.opened(self._drive.clock.now(), self._drive.attempt)
+            elif isinstance(step, Check):
+                self._check(step)
+
+    def _check(self, step: Check) -> None:
+        """Ask the caller's own guards."""
+        try:
+            answers = [ask() for _, ask in step.asked]
+        except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+            self._drive.unjudged(step, error)
+            return
+        self._drive.judged(step, answers)
 
 
 class _Watching(Drive):
@@ -106,4 +117,4 @@ def watching(policy: NativePolicy) -> NativePolicy:
     fields["retry"] |= {"attempts": 1, "max_retries": 0}
     fields["continuation"]["rungs"] = []
     fields["delivery"] = "live"
-    return NativePolicy(json.dumps(fields))
+    return NativePolicy(json.dumps(fields), policy.users)
