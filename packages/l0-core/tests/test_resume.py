@@ -313,3 +313,15 @@ def test_kill_nine_in_the_middle_of_an_answer(tmp_path: Path, how: str, durabili
 def test_kill_nine_at_many_moments(tmp_path: Path, how: str, durability: str, seed: int) -> None:
     """G5, at a hundred random moments of each sort."""
     _killed(tmp_path, how, durability, random.Random(f"{how} {durability} {seed}").random())  # noqa: S311 - as above
+
+
+def test_a_session_that_was_over_has_a_row_that_says_so(drive: Driver) -> None:
+    """G8: its process died between the last record and the row."""
+    journal = Journal.memory()
+    whole = drive(target("prefill"), journal=journal)
+    assert whole.result is not None
+    session_id = whole.result.session_id
+    torn = copied(journal.disk.load(bytes.fromhex(session_id)), session_id)
+    torn.native.put_session(id=bytes.fromhex(session_id), status="running", started_at_ms=1)
+    drive(target("prefill"), journal=torn, resume=session_id)
+    assert [row["status"] for row in torn.sessions()] == ["complete"]

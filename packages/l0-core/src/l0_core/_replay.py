@@ -7,6 +7,7 @@ same steps as a live session's, fed with what was recorded instead of what a pro
 
 import json
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
@@ -342,7 +343,11 @@ class Again(Drive):
             raise JournalError(
                 f"from_offset {self._offset} lies behind the {had} characters there are", reason="invalid"
             )
-        if not self.is_over and self._goes_on:
+        if self._goes_on and super().is_over:
+            # Its process may have died between its last record and its row.
+            with suppress(JournalError):
+                self._recorded.journal.native.put_session(id=id_of(self.session_id), status=self.result.status)
+        elif self._goes_on:
             yield from self._resumed()
         self._stopped = not self._goes_on
 
