@@ -16,7 +16,7 @@ from l0_core import _native
 from l0_core._clock import Clock, clock
 from l0_core._context import scope
 from l0_core._divergence import MISSING, Side, diverged
-from l0_core._drive import HOLD, PASS, SKIP, Drive, Emit, ErrorClasses, Pause, Step
+from l0_core._drive import HOLD, PASS, SKIP, Check, Drive, Emit, ErrorClasses, Pause, Step
 from l0_core._errors import JournalError, ReplayDivergence
 from l0_core._journal import Journal, JournalLike, Stored, id_of
 from l0_core._lifecycle import Lifecycle
@@ -286,6 +286,7 @@ class Again(Drive):
         port: What decodes its chunks, where no port of that name is known.
         on: Listeners, for what happens from then on.
         errors: What a framework raises in place of an error of L0.
+        policy: That of whoever goes on with it: guards of their own are asked from there.
     """
 
     is_given_again = True
@@ -300,6 +301,7 @@ class Again(Drive):
         port: ChunkPort[Any] | None = None,
         on: Lifecycle | None = None,
         errors: ErrorClasses | None = None,
+        policy: _native.Policy | None = None,
     ) -> None:
         self._recorded = recorded
         self._goes_on = sources is not None
@@ -321,7 +323,9 @@ class Again(Drive):
             raise ValueError(f"from_offset must not be negative, not {from_offset}")
         if port is None and facts.port is not None:
             port = port_named(facts.port)
-        super().__init__(sources, recorded.policy, tenant=facts.tenant, port=port, errors=errors)
+        # The caller's own has the functions of guards, which no journal keeps; it must be the same but for these.
+        rules = policy if policy is not None and policy.digest == recorded.policy.digest else recorded.policy
+        super().__init__(sources, rules, tenant=facts.tenant, port=port, errors=errors)
         self.session_id = recorded.session_id
 
     def _begun(self, name: UUID, journal: JournalLike, *, streamed: bool) -> tuple[Recording | None, _native.Session]:  # noqa: ARG002 - it is begun already
@@ -329,6 +333,10 @@ class Again(Drive):
         if session is None:
             self._recorded.diverge(divergence)
         return None, session
+
+    def _check(self, attempt: int, number: int) -> Check:
+        """Ask the caller's own guards nothing that was asked: what they said is recorded."""
+        return super()._check(attempt, number) if self._is_live else Check(attempt, number, ())
 
     # The steps of a live session, of which only what the consumer is given counts -------------------------------------
 
