@@ -18,7 +18,7 @@ from rules import RuleModel
 from shapes import Flaky
 
 import l0_core
-from l0_core import Lifecycle, Policy, guards
+from l0_core import Continuation, Lifecycle, Policy, guards
 from l0_core._clock import VirtualClock
 from l0_langchain import L0CallbackHandler, L0ChatModel
 
@@ -198,6 +198,41 @@ def test_a_mistake_is_told_at_once() -> None:
         L0CallbackHandler(on_violation="ignore")  # type: ignore[arg-type]
     with pytest.raises(l0_core.PolicyError):
         L0CallbackHandler(policy="nonsense")
+
+
+@guards.guard(name="no-capitals", version=1, on="whole")
+def no_capitals(text: str, final: bool) -> str | None:  # noqa: FBT001 - as guards are asked
+    return "names a capital" if "Paris" in text else None
+
+
+@guards.guard(name="slow", version=1)
+async def slow(text: str, final: bool) -> None:  # noqa: FBT001 - as above
+    await asyncio.sleep(0)
+
+
+@guards.guard(name="broken", version=1)
+def broken(text: str, final: bool) -> None:  # noqa: FBT001 - as above
+    raise RuntimeError("a bug in a guard")
+
+
+@ways
+async def test_guards_of_ones_own_are_asked(way: Any) -> None:
+    with pytest.raises(l0_core.ContentError, match="no-capitals"):
+        await way(CHAIN, L0CallbackHandler(guards=[no_capitals], on_violation="abort"))
+    handler = L0CallbackHandler(guards=[broken])
+    assert await way(CHAIN, handler) == ANSWER
+
+
+def test_a_guard_that_would_have_to_be_awaited_is_refused_by_name() -> None:
+    with pytest.raises(l0_core.PolicyError, match="the guard slow is async"):
+        L0CallbackHandler(guards=[slow])
+
+
+def test_guards_of_ones_own_judge_a_wrapped_model_whatever_else_the_policy_says() -> None:
+    """Also where the policy has the rung that LangChain has no place for."""
+    policy = Policy(guards=[no_capitals], continuation=Continuation(rungs=["rerun", "reset"]), delivery="whole")
+    with pytest.raises(l0_core.ContentError):
+        L0ChatModel(model=RuleModel(), policy=policy).invoke(QUESTION)
 
 
 # Bounds

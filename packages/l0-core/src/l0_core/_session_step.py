@@ -59,7 +59,7 @@ class SessionStep:
         if recorded is not None:
             goes_on = None if self._again else sources
             self.drive: Drive = Again(
-                recorded, goes_on, from_offset=from_offset, port=port, on=on, errors=errors, policy=policy
+                recorded, goes_on, policy=policy, from_offset=from_offset, port=port, on=on, errors=errors
             )
             self.drive.stays_open = True
             return

@@ -12,6 +12,7 @@ __all__ = [
     "ProtectionReport",
     "__version__",
     "protect",
+    "trace",
     "unprotect",
 ]
 
@@ -19,7 +20,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from l0_langchain._guarded import Degraded
-    from l0_langchain._handler import L0CallbackHandler, Measured
+    from l0_langchain._handler import L0CallbackHandler, Measured, trace
     from l0_langchain._model import L0ChatModel
     from l0_langchain._protect import protect, unprotect
     from l0_langchain._report import Found, ProtectionReport
@@ -29,7 +30,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
 
     _HOMES = {
         "._guarded": ["Degraded"],
-        "._handler": ["L0CallbackHandler", "Measured"],
+        "._handler": ["L0CallbackHandler", "Measured", "trace"],
         "._model": ["L0ChatModel"],
         "._protect": ["protect", "unprotect"],
         "._report": ["Found", "ProtectionReport"],

@@ -6,30 +6,36 @@ A handler is told what happens and can stop it. It cannot make a call again, or 
 # ruff: noqa: ARG002 - a handler is told what every handler is told
 
 import asyncio
-import json
+import inspect
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
+from langchain_core.tracers.context import register_configure_hook
 
 import l0_core
-from l0_core import Lifecycle, Objection, Policy, Result, Usage
+from l0_core import Journal, Lifecycle, Objection, Policy, Result, Usage
 from l0_core._clock import SECOND, RealClock, clock
+from l0_core._journal import JournalLike
 from l0_core._lifecycle import heed
 from l0_core._native import Policy as NativePolicy
 from l0_core._reader import run_aside
 from l0_core._settings import PolicyLike, is_disabled, policy_of
-from l0_core.guards import Guard
+from l0_core.guards import Guard, UserGuard
 from l0_langchain._content import finish_of, usage_of
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
+from l0_langchain._port import RESULTS, ChatChunks
 from l0_langchain._shadow import Shadow, watching
+from l0_langchain._tree import Tree
 
 _log = logging.getLogger("l0")
 _now = RealClock.now
@@ -106,6 +112,8 @@ class L0CallbackHandler(BaseCallbackHandler):
         calls_max: Model calls of an invocation.
         tokens_max: Tokens of an invocation, as the provider counts them; while an answer streams, four characters count
             as one.
+        journal: Where each invocation is written down as a run, all of it, under the id the framework gives it; that of
+            `L0_JOURNAL` where nothing is said. It is there to be looked at: only what `protect` made is given again.
         on: Listeners. `on_start`, `on_guard`, `on_tool_call`, `on_complete` and `on_error` are called.
 
     Attributes:
@@ -135,6 +143,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         deadline: float | None = None,
         calls_max: int | None = None,
         tokens_max: int | None = None,
+        journal: JournalLike = None,
         on: Lifecycle | None = None,
     ) -> None:
         if on_violation not in {"record", "abort"}:
@@ -145,6 +154,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         self._deadline = None if deadline is None else int(deadline * SECOND)
         self._calls_max = calls_max
         self._tokens_max = tokens_max
+        self._journal = Journal.of(journal)
         self._on = on or Lifecycle()
         self._invocations: dict[UUID, _Invocation] = {}
         self._running: dict[UUID, _Call] = {}
@@ -163,7 +173,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """A chat model is about to be called."""
-        self._begin("model", serialized, run_id, parent_run_id, kwargs)
+        self._begin("model", serialized, messages, run_id, parent_run_id, kwargs)
 
     @_contained
     def on_llm_start(
@@ -176,9 +186,9 @@ class L0CallbackHandler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """A completion model is about to be called."""
-        self._begin("model", serialized, run_id, parent_run_id, kwargs)
+        self._begin("model", serialized, prompts, run_id, parent_run_id, kwargs)
 
-    def on_llm_new_token(self, token: Any, *, run_id: UUID, **_: Any) -> None:
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **_: Any) -> None:
         """A token has arrived. The hot path."""
         call = self._running.get(run_id)
         if call is None:
@@ -194,7 +204,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         call.tokens += 1
         if call.is_watched:
             try:
-                self._judge(call, token)
+                self._judge(call, token, chunk)
             except _BREACHES:
                 raise
             except Exception as error:  # noqa: BLE001 - a handler is a guest
@@ -226,12 +236,12 @@ class L0CallbackHandler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """A tool is about to be called."""
-        self._begin("tool", serialized, run_id, parent_run_id, kwargs)
+        self._begin("tool", serialized, kwargs.get("inputs") or input_str, run_id, parent_run_id, kwargs)
 
     @_contained
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """A tool has answered."""
-        self._end(run_id)
+        self._end(run_id, result=output)
 
     @_contained
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -243,12 +253,12 @@ class L0CallbackHandler(BaseCallbackHandler):
         self, serialized: Any, query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         """A retriever is about to be called."""
-        self._begin("retriever", serialized, run_id, parent_run_id, kwargs)
+        self._begin("retriever", serialized, query, run_id, parent_run_id, kwargs)
 
     @_contained
     def on_retriever_end(self, documents: Any, *, run_id: UUID, **_: Any) -> None:
         """A retriever has answered."""
-        self._end(run_id)
+        self._end(run_id, result=documents)
 
     @_contained
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -262,18 +272,22 @@ class L0CallbackHandler(BaseCallbackHandler):
         self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
         """Something that calls others has begun."""
+        if is_disabled():
+            return
         with self._lock:
-            self._enter(run_id, parent_run_id)
+            invocation = self._enter(run_id, parent_run_id)
+        if invocation.tree is not None:
+            invocation.tree.begin(run_id, parent_run_id, "scope", _name("chain", serialized, kwargs), inputs)
 
     @_contained
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
         """Something that calls others is done."""
-        self._invocations.pop(run_id, None)
+        self._left(run_id)
 
     @_contained
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """Something that calls others has failed."""
-        self._invocations.pop(run_id, None)
+        self._left(run_id, error)
 
     # How -------------------------------------------------------------------------------------------------------------
 
@@ -281,14 +295,15 @@ class L0CallbackHandler(BaseCallbackHandler):
         """Return the invocation a run belongs to."""
         around = self._invocations.get(parent) if parent is not None else None
         if around is None:
-            around = _Invocation(self._deadline)
+            tree = None if self._journal is None else Tree(self._journal, run_id)
+            around = _Invocation(self._deadline, run_id, tree)
         self._invocations[run_id] = around
         while len(self._invocations) > RUNS_MAX:
             self._invocations.pop(next(iter(self._invocations)))
         return around
 
     def _begin(
-        self, kind: str, serialized: dict[str, Any] | None, run_id: UUID, parent: UUID | None, told: dict[str, Any]
+        self, kind: str, serialized: Any, given: object, run_id: UUID, parent: UUID | None, told: dict[str, Any]
     ) -> None:
         if is_disabled():
             return
@@ -302,32 +317,51 @@ class L0CallbackHandler(BaseCallbackHandler):
                 self._check_tokens(invocation, 0)
                 invocation.calls += 1
             call = _Call(kind, name, invocation, is_bounded=self._tokens_max is not None)
-            bounds = (self._policy, self._tokens_max, self._deadline)
+            bounds = (self._policy, self._tokens_max, self._deadline, invocation.tree)
             call.is_watched = kind == "model" and any(bound is not None for bound in bounds)
             self._running[run_id] = call
             while len(self._running) > RUNS_MAX:
                 self._running.pop(next(iter(self._running)))
+        if invocation.tree is not None:
+            call.node = run_id
+            invocation.tree.begin(run_id, parent, kind if kind == "model" else "function", name, given)
         if kind == "model":
             self._tell("start", run_id.hex)
 
-    def _judge(self, call: "_Call", token: Any) -> None:
+    def _judge(self, call: "_Call", token: Any, chunk: Any) -> None:
         """Look at a token as far as anybody has asked for that."""
         invocation = call.invocation
         if invocation.ends_at is not None and invocation.now() >= invocation.ends_at:
             self._check_time(invocation)
+        if call.node is not None and chunk is not None:
+            heard = call.shadow or self._listen(call, whole=False)
+            heard.chunk(chunk)
+            if heard.found:
+                self._object(call)
         if type(token) is not str or not token:
             return
         if call.is_bounded:
             call.chars += len(token)
             if invocation.tokens + call.chars // _CHARS_PER_TOKEN >= self._tokens_max:  # type: ignore[operator]
                 self._check_tokens(invocation, call.chars // _CHARS_PER_TOKEN)
-        if self._policy is not None:
+        if self._policy is not None and call.node is None:
             shadow = call.shadow
             if shadow is None:
                 shadow = call.shadow = Shadow(call.name, self._policy)
             shadow.text(token)
             if shadow.found:
                 self._object(call)
+
+    def _listen(self, call: "_Call", *, whole: bool) -> Shadow:
+        """Begin to write down what a model says."""
+        tree, node = call.invocation.tree, call.node
+        assert tree is not None, "it is written down"  # noqa: S101 - an invariant of its callers
+        assert node is not None, "as above"  # noqa: S101 - as above
+        with tree.session(node):
+            policy = self._policy or watching(policy_of("standard"))
+            call.shadow = Shadow(call.name, policy, RESULTS if whole else ChatChunks(), whole=whole)
+        tree.speaks(node, call.shadow.session_id)
+        return call.shadow
 
     def _object(self, call: "_Call") -> None:
         """Tell of what guards found."""
@@ -350,11 +384,14 @@ class L0CallbackHandler(BaseCallbackHandler):
             call.invocation.tokens += call.usage.input + call.usage.output
         text = answer.text if answer is not None else ""
         try:
-            if self._policy is not None:
-                if call.shadow is None:
-                    call.shadow = Shadow(call.name, self._policy)
-                    if text:
-                        call.shadow.text(text)
+            if call.node is not None and call.shadow is None and isinstance(answer, ChatGeneration):
+                whole = ChatResult(generations=[answer], llm_output=response.llm_output)
+                self._listen(call, whole=True).chunk(whole)
+            elif self._policy is not None and call.shadow is None:
+                call.shadow = Shadow(call.name, self._policy)
+                if text:
+                    call.shadow.text(text)
+            if call.shadow is not None:
                 call.shadow.end()
                 if call.shadow.found:
                     self._object(call)
@@ -379,10 +416,24 @@ class L0CallbackHandler(BaseCallbackHandler):
             if call.kind == "model":
                 self._tell("error", run_id.hex, error)
 
-    def _end(self, run_id: UUID, error: BaseException | None = None) -> None:
+    def _left(self, run_id: UUID, error: BaseException | None = None, result: object = None) -> None:
+        """Forget a run that is over; where it was the outermost one, so is the invocation."""
+        invocation = self._invocations.pop(run_id, None)
+        if invocation is None or invocation.tree is None:
+            return
+        if error is None:
+            invocation.tree.end(run_id, result)
+        else:
+            invocation.tree.fail(run_id, error)
+        if run_id == invocation.root:
+            invocation.tree.close(error)
+
+    def _end(self, run_id: UUID, error: BaseException | None = None, result: object = None) -> None:
         """Put down what a call took."""
         call = self._running.pop(run_id, None)
-        self._invocations.pop(run_id, None)
+        if call is not None and isinstance(error, Exception) and call.shadow is not None and call.node is not None:
+            call.shadow.fail(error)
+        self._left(run_id, error, result)
         if call is None:
             return
         now = _now()
@@ -415,12 +466,42 @@ class L0CallbackHandler(BaseCallbackHandler):
             run_aside(lambda: asyncio.run(heed(told)))
 
 
+_tracing: ContextVar[L0CallbackHandler | None] = ContextVar("l0_tracing", default=None)
+register_configure_hook(_tracing, inheritable=True, handle_class=L0CallbackHandler, env_var="L0_TRACE")
+
+
+@contextmanager
+def trace(journal: JournalLike = None, **options: Any) -> Iterator[L0CallbackHandler]:
+    """Watch everything that is called inside, without its being told: with `L0_TRACE=true`, all a program calls.
+
+    Args:
+        journal: Where it is written down; that of `L0_JOURNAL` where nothing is said.
+        **options: As for `L0CallbackHandler`.
+
+    Example:
+        >>> from langchain_core.language_models import FakeListChatModel
+        >>> import l0_core
+        >>> with trace(l0_core.Journal.memory()) as watch:
+        ...     answer = FakeListChatModel(responses=["Paris."]).invoke("The capital of France?")
+        >>> [call.kind for call in watch.calls]
+        ['model']
+    """
+    handler = L0CallbackHandler(journal=journal, **options)
+    token = _tracing.set(handler)
+    try:
+        yield handler
+    finally:
+        _tracing.reset(token)
+
+
 class _Invocation:
     """What belongs to one call from outside, however deep."""
 
-    __slots__ = ("calls", "ends_at", "now", "tokens")
+    __slots__ = ("calls", "ends_at", "now", "root", "tokens", "tree")
 
-    def __init__(self, nanoseconds: int | None) -> None:
+    def __init__(self, nanoseconds: int | None, root: UUID, tree: Tree | None) -> None:
+        self.root = root
+        self.tree = tree
         self.now = clock().now
         self.ends_at = None if nanoseconds is None else self.now() + nanoseconds
         self.calls = 0
@@ -432,7 +513,7 @@ class _Call:
 
     __slots__ = (
         *("began", "chars", "first", "gap", "invocation", "is_bounded", "is_watched", "kind", "last", "name"),
-        *("objections", "shadow", "tokens", "usage"),
+        *("node", "objections", "shadow", "tokens", "usage"),
     )
 
     def __init__(self, kind: str, name: str, invocation: _Invocation, *, is_bounded: bool) -> None:
@@ -444,6 +525,8 @@ class _Call:
         self.began = self.first = self.last = _now()
         self.gap = self.tokens = self.chars = 0
         self.usage = Usage()
+        self.node: UUID | None = None
+        """What it is written down as, if it is."""
         self.shadow: Shadow | None = None
         self.objections: list[Objection] = []
 
@@ -452,10 +535,18 @@ def _judging(policy: PolicyLike, guards: Sequence[Guard]) -> NativePolicy | None
     """Return the policy that judges answers, if there is anything to judge them by."""
     if policy is None and not guards:
         return None
-    if not guards:
-        return watching(policy_of(policy))
-    said = Policy.of(json.loads(policy.json) if isinstance(policy, NativePolicy) else policy or Policy())
-    return watching(said.model_copy(update={"guards": (*said.guards, *guards)}).native)
+    if isinstance(policy, NativePolicy):
+        if guards:
+            raise l0_core.PolicyError("guards are added to a Policy, not to the engine's copy of one")
+        return watching(policy)
+    said = Policy.of(policy if policy is not None else Policy())
+    said = said.model_copy(update={"guards": (*said.guards, *guards)})
+    for guard in said.guards:
+        if isinstance(guard, UserGuard) and inspect.iscoroutinefunction(guard._judge):
+            raise l0_core.PolicyError(
+                f"the guard {guard.title} is async, and a handler cannot wait: make it with `def`"
+            )
+    return watching(said.native)
 
 
 def _name(kind: str, serialized: dict[str, Any] | None, told: dict[str, Any]) -> str:

@@ -87,7 +87,7 @@ def _for_chat(policy: NativePolicy) -> NativePolicy:
     if "reset" not in rungs:
         return policy
     fields["continuation"]["rungs"] = [rung for rung in rungs if rung != "reset"]
-    return NativePolicy(dumps(fields))
+    return NativePolicy(dumps(fields), policy.users)
 
 
 _KEYS = (

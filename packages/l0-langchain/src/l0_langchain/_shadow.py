@@ -5,8 +5,10 @@ from collections.abc import Generator
 from typing import Any
 
 from l0_core import Lifecycle, Objection, Result, Target
-from l0_core._drive import DRAIN, HOLD, Drive, Open, Step
+from l0_core._drive import DRAIN, HOLD, Check, Drive, Open, Step
+from l0_core._journal import JournalLike
 from l0_core._native import Policy as NativePolicy
+from l0_core._recording import Recording
 from l0_core.ports.plain import PLAIN
 
 
@@ -16,15 +18,18 @@ class Shadow:
     Args:
         name: What the model is called.
         policy: Its guards note what they find, and no more: see `watching`.
+        port: What knows the chunks, where they are written down: text is all that guards need.
+        whole: Whether the answer comes in one piece.
     """
 
-    def __init__(self, name: str, policy: NativePolicy) -> None:
+    def __init__(self, name: str, policy: NativePolicy, port: Any = PLAIN, *, whole: bool = False) -> None:
         self.found: list[Objection] = []
         """What guards found and nobody has looked at."""
         self._drive = _Watching(
-            [Target(_never, name=name)],
+            [Target(_never, name=name, whole=whole)],
             policy,
-            port=PLAIN,
+            streamed=not whole,
+            port=port,
             on=Lifecycle(on_guard=lambda _, objection: self.found.append(objection)),
         )
         self._run(self._drive.start())
@@ -37,6 +42,27 @@ class Shadow:
             self._drive.held.append(text)
             if signal == DRAIN:
                 self._run(self._drive.steps())
+
+    def chunk(self, chunk: Any) -> None:
+        """Take in a chunk, or a whole answer, and write it down."""
+        drive = self._drive
+        text, encode = drive.text_of(chunk), drive.encode
+        signal = self._push(self._now(), 0, text, encode and encode(chunk)) if text else drive.part(chunk, 0)
+        if signal in {HOLD, DRAIN}:
+            drive.held.append(chunk)
+        if signal == DRAIN:
+            self._run(drive.steps())
+
+    def fail(self, error: Exception) -> None:
+        """Take in that the call failed."""
+        if not self._drive.is_over:
+            self._drive.failed(error, bytes_seen=True)
+            self._run(self._drive.steps())
+
+    @property
+    def session_id(self) -> str:
+        """The session, as the journal knows it."""
+        return self._drive.session_id
 
     def end(self) -> None:
         """Take in that nothing more comes."""
@@ -53,17 +79,28 @@ class Shadow:
         for step in steps:
             if isinstance(step, Open):
                 self._drive.session.opened(self._drive.clock.now(), self._drive.attempt)
+            elif isinstance(step, Check):
+                self._check(step)
+
+    def _check(self, step: Check) -> None:
+        """Ask the caller's own guards."""
+        try:
+            answers = [ask() for _, ask in step.asked]
+        except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
+            self._drive.unjudged(step, error)
+            return
+        self._drive.judged(step, answers)
 
 
 class _Watching(Drive):
-    """Asks nobody whether a call may be made: it is being made. Nothing is written down, because nothing is done."""
+    """Asks nobody whether a call may be made: it is being made. It is written down where it belongs to a run."""
 
     def _ask(self, target: int, purpose: int, force: bool) -> Generator[Step, None, None]:  # noqa: ARG002, FBT001 - as the engine asks
         self.session.admitted(self.clock.now(), 0, 0)
         yield from ()
 
-    def _recording(self, journal: object) -> None:  # noqa: ARG002 - as it is asked
-        return None
+    def _recording(self, journal: JournalLike) -> Recording | None:
+        return None if self.port is PLAIN else super()._recording(journal)
 
     def _key(self, target: int) -> tuple[str, str]:
         return f"watched:{self._names[target]}", self._tenant
@@ -80,4 +117,4 @@ def watching(policy: NativePolicy) -> NativePolicy:
     fields["retry"] |= {"attempts": 1, "max_retries": 0}
     fields["continuation"]["rungs"] = []
     fields["delivery"] = "live"
-    return NativePolicy(json.dumps(fields))
+    return NativePolicy(json.dumps(fields), policy.users)
