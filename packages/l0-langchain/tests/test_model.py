@@ -317,6 +317,7 @@ async def test_every_attempt_waits_in_the_line_of_its_own_model(client: Client, 
     provider.script(faults.status(503))
     model.invoke(QUESTION)
     assert others.acquired == 1
+    await client.close(model)
 
 
 async def test_a_cache_is_asked_as_by_the_bare_model_and_holds_no_failure(
@@ -332,6 +333,7 @@ async def test_a_cache_is_asked_as_by_the_bare_model_and_holds_no_failure(
     assert model.invoke(QUESTION).text == (await model.ainvoke(QUESTION)).text == first.text
     assert bare.invoke(QUESTION).text == first.text, "one key for both"
     assert provider.request_count == 2
+    await client.close(bare)
 
 
 class Tokens(BaseCallbackHandler):
