@@ -82,7 +82,7 @@ def _repair() -> Iterator[Row]:
         )
         kb = size // 1_000
         yield Row("content", f"repair of {kb} kB, times json_repair's speed", took["peer"] / took["l0"], "x", least)
-        yield Row("content", f"the same with the value, {kb} kB", took["peer value"] / took["value"], "x", least)
+        yield Row("content", f"the same with the value, {kb} kB", took["peer value"] / took["value"], "x")
 
 
 def _partial() -> Iterator[Row]:

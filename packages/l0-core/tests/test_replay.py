@@ -162,8 +162,8 @@ def test_a_failure_of_the_callers_is_told_from_its_facts(drive: Driver, again: R
     def source(attempt: l0_core.Attempt) -> Iterator[str]:
         error = RuntimeError("the prompt: hunter2")
         error.status_code = 400  # type: ignore[attr-defined]
+        yield from ()
         raise error
-        yield ""
 
     run = drive(source, journal=journal)
     assert isinstance(run.error, RuntimeError)
