@@ -163,6 +163,7 @@ def test_it_may_die_again_and_again(drive: Driver) -> None:
     assert whole.result is not None
     session_id = whole.result.session_id
     records = journal.disk.load(bytes.fromhex(session_id))[:12]
+    result: l0_core.Result | None = None
     for _ in range(4):
         torn = copied(records, session_id)
         run = drive(target("prefill"), journal=torn, resume=session_id)
@@ -170,9 +171,10 @@ def test_it_may_die_again_and_again(drive: Driver) -> None:
         assert text_of(run.chunks) == TEXT
         now = torn.disk.load(bytes.fromhex(session_id))
         more = [place for place, record in enumerate(now) if record.kind == 128 and place > len(records)]
-        records = now[: more[2] + 1]
-    assert run.result.attempts == 5
-    assert run.result.continued
+        records, result = now[: more[2] + 1], run.result
+    assert result is not None
+    assert result.attempts == 5
+    assert result.continued
 
 
 def test_the_clock_goes_on(drive: Driver) -> None:
@@ -191,6 +193,41 @@ def test_the_clock_goes_on(drive: Driver) -> None:
     assert run.error is None
     times = [record.at_ns for record in torn.disk.load(key)]
     assert times == sorted(times)
+
+
+def test_guards_of_the_callers_own_are_asked_once(drive: Driver) -> None:
+    """What they said is in the record: they are asked again only about what is new."""
+    asked: list[str] = []
+
+    @l0_core.guards.guard(name="mine", version=1, on="whole")
+    def mine(text: str, final: bool) -> str | None:  # noqa: FBT001 - as guards are called
+        asked.append(text)
+        return None
+
+    guarded = l0_core.Policy(guards=[mine])
+    journal = Journal.memory()
+    whole = drive(target("prefill"), journal=journal, policy=guarded)
+    assert whole.result is not None
+    assert asked
+    session_id = whole.result.session_id
+    asked.clear()
+    assert list(l0_core.replay_stream(journal, session_id)) == whole.chunks
+    assert l0_core.replay(journal, session_id).status == "complete"
+    assert asked == []
+    records = journal.disk.load(bytes.fromhex(session_id))
+    for died_after in range(1, len(records), 5):
+        torn = copied(records[:died_after], session_id)
+        run = drive(target("prefill"), journal=torn, resume=session_id, policy=guarded)
+        assert (run.error, text_of(run.chunks)) == (None, TEXT), died_after
+        assert l0_core.replay(torn, session_id).text == TEXT
+    assert asked
+    with pytest.raises(ReplayDivergence, match="guards of the caller's own"):
+        drive(
+            target("prefill"),
+            journal=copied(records[:9], session_id),
+            resume=session_id,
+            policy=l0_core.Policy(guards=[mine], delivery="whole"),
+        )
 
 
 # Real processes ------------------------------------------------------------------------------------------------------
@@ -276,3 +313,15 @@ def test_kill_nine_in_the_middle_of_an_answer(tmp_path: Path, how: str, durabili
 def test_kill_nine_at_many_moments(tmp_path: Path, how: str, durability: str, seed: int) -> None:
     """G5, at a hundred random moments of each sort."""
     _killed(tmp_path, how, durability, random.Random(f"{how} {durability} {seed}").random())  # noqa: S311 - as above
+
+
+def test_a_session_that_was_over_has_a_row_that_says_so(drive: Driver) -> None:
+    """G8: its process died between the last record and the row."""
+    journal = Journal.memory()
+    whole = drive(target("prefill"), journal=journal)
+    assert whole.result is not None
+    session_id = whole.result.session_id
+    torn = copied(journal.disk.load(bytes.fromhex(session_id)), session_id)
+    torn.native.put_session(id=bytes.fromhex(session_id), status="running", started_at_ms=1)
+    drive(target("prefill"), journal=torn, resume=session_id)
+    assert [row["status"] for row in torn.sessions()] == ["complete"]

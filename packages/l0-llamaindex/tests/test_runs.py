@@ -1,6 +1,7 @@
 """Engines and agents in a run: what was done is not done again, and a replay asks nobody."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from asking_llm import QUESTION as MESSAGES
 from durable_engine import ANSWER
-from engines import QUESTION, SCENARIOS, WEATHER, index, said
+from engines import QUESTION, SCENARIOS, TEMPLATE, WEATHER, City, index, said
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import ChatMessage
 from llama_index.core.vector_stores import SimpleVectorStore
@@ -98,6 +99,27 @@ def test_what_was_answered_is_not_asked_again() -> None:
     assert len(inner.asked) == 1
 
 
+def test_a_prediction_that_died_after_a_refused_answer_goes_on_and_is_still_checked() -> None:
+    """What was said of the first answer is recorded; what comes after is judged anew."""
+    journal = l0_core.Journal.memory()
+
+    def work(llm: Any) -> Any:
+        return llm.structured_predict(City, TEMPLATE, country="France")
+
+    def reply(inhabitants: Any) -> Reply:
+        return Reply(json.dumps({"name": "Paris", "inhabitants": inhabitants}))
+
+    fields: Any = {"is_function_calling": False}
+    with pytest.raises(Died), l0_core.run("job", journal=journal):
+        work(L0LLM(llm=Scripted(reply("many"), Reply(fails=(0, Died())), **fields)))
+    inner = Scripted(reply("a lot"), reply(2), **fields)
+    with l0_core.run("job", journal=journal):
+        assert work(L0LLM(llm=inner)) == City(name="Paris", inhabitants=2)
+    assert len(inner.asked) == 2
+    with l0_core.run("job", journal=journal, mode="replay"):
+        assert work(L0LLM(llm=Gone(**fields))) == City(name="Paris", inhabitants=2)
+
+
 def test_retrieval_and_embedding_are_steps() -> None:
     journal = l0_core.Journal.memory()
     engine = protect(index().as_query_engine(llm=Scripted("Paris.")))
@@ -153,9 +175,8 @@ def command(folder: Path, pause: float, mode: str = "auto") -> list[str]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize(
-    "at", [1, 30, pytest.param(60, marks=pytest.mark.matrix), pytest.param(90, marks=pytest.mark.matrix)]
-)
+@pytest.mark.timeout(300)  # three programs, each of which imports LlamaIndex
+@pytest.mark.parametrize("at", [30, *(pytest.param(at, marks=pytest.mark.matrix) for at in (1, 60, 90))])
 def test_a_streaming_query_engine_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path, at: int) -> None:
     """G1, G5: the reader's text is whole, once; a replay afterwards asks nobody."""
     killed = subprocess.Popen(command(tmp_path, 0.02), stdout=subprocess.PIPE)

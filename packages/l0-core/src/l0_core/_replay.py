@@ -7,16 +7,17 @@ same steps as a live session's, fed with what was recorded instead of what a pro
 
 import json
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 from uuid import UUID
 
 from l0_core import _native
-from l0_core._clock import Clock, clock
+from l0_core._clock import Clock
 from l0_core._context import scope
 from l0_core._divergence import MISSING, Side, diverged
-from l0_core._drive import HOLD, PASS, SKIP, Drive, Emit, ErrorClasses, Pause, Step
+from l0_core._drive import HOLD, PASS, SKIP, Check, Drive, Emit, ErrorClasses, Pause, Step
 from l0_core._errors import JournalError, ReplayDivergence
 from l0_core._journal import Journal, JournalLike, Stored, id_of
 from l0_core._lifecycle import Lifecycle
@@ -281,6 +282,7 @@ class Again(Drive):
     Args:
         recorded: The session.
         sources: What it goes on with, where its process died; nothing for a replay.
+        policy: Where guards of the caller's own are found. It goes on under the policy it began with.
         from_offset: How many characters of its text the consumer has already.
         timed: Whether chunks come as far apart as they came.
         port: What decodes its chunks, where no port of that name is known.
@@ -295,6 +297,7 @@ class Again(Drive):
         recorded: Recorded,
         sources: Sequence[Target] | None = None,
         *,
+        policy: _native.Policy | None = None,
         from_offset: int = 0,
         timed: bool = False,
         port: ChunkPort[Any] | None = None,
@@ -321,7 +324,7 @@ class Again(Drive):
             raise ValueError(f"from_offset must not be negative, not {from_offset}")
         if port is None and facts.port is not None:
             port = port_named(facts.port)
-        super().__init__(sources, recorded.policy, tenant=facts.tenant, port=port, errors=errors)
+        super().__init__(sources, _rules(recorded, policy), tenant=facts.tenant, port=port, errors=errors)
         self.session_id = recorded.session_id
 
     def _begun(self, name: UUID, journal: JournalLike, *, streamed: bool) -> tuple[Recording | None, _native.Session]:  # noqa: ARG002 - it is begun already
@@ -340,7 +343,11 @@ class Again(Drive):
             raise JournalError(
                 f"from_offset {self._offset} lies behind the {had} characters there are", reason="invalid"
             )
-        if not self.is_over and self._goes_on:
+        if self._goes_on and super().is_over:
+            # Its process may have died between its last record and its row.
+            with suppress(JournalError):
+                self._recorded.journal.native.put_session(id=id_of(self.session_id), status=self.result.status)
+        elif self._goes_on:
             yield from self._resumed()
         self._stopped = not self._goes_on
 
@@ -370,7 +377,7 @@ class Again(Drive):
                 return
             at, signal, attempt, text, written, is_resumed = fed
             if ahead is None:
-                self._began, ahead = at, clock().now() - at
+                self._began, ahead = at, self.clock.now() - at
             elif self._timed:
                 yield Pause(ahead + at)
             if is_resumed:
@@ -418,7 +425,7 @@ class Again(Drive):
 
     def _resumed(self) -> Generator[Step, None, None]:
         """Go on where the process died."""
-        self.clock = _Later(clock().of_session(), self._recorded.log.last_at + 1)
+        self.clock = _Later(self.clock, self._recorded.log.last_at + 1)
         now = self.clock.now()
         self.held.clear()
         self._on = self._listeners
@@ -454,6 +461,9 @@ class Again(Drive):
         if self._is_live:
             super()._report(target, outcome)
 
+    def _check(self, attempt: int, number: int) -> Check:
+        return super()._check(attempt, number) if self._is_live else Check(attempt, number, ())
+
     def _event(self, event: Sequence[Any]) -> Generator[Step, None, None]:
         if self._is_live:
             yield from super()._event(event)
@@ -461,6 +471,17 @@ class Again(Drive):
     @property
     def _journal_state(self) -> str:
         return "on" if self.recording is None else super()._journal_state
+
+
+def _rules(recorded: Recorded, policy: _native.Policy | None) -> _native.Policy:
+    """Return the policy it began with, with the functions of the caller's own guards."""
+    began, users = recorded.policy, policy.users if policy is not None else None
+    if policy is None or not users:
+        return began
+    if policy.digest != began.digest:
+        message = f"session {recorded.session_id}: guards of the caller's own belong to the policy it began with"
+        raise diverged(message, 1, json.loads(began.json), json.loads(policy.json))
+    return _native.Policy(recorded.facts.policy, users)
 
 
 class _Later:
@@ -561,7 +582,7 @@ def gone_on_with(
     known = around.journal if journal is None and around is not None else _journal(journal)
     recorded = Recorded(known, session_id)
     if recorded.is_begun:
-        return Again(recorded, sources, from_offset=from_offset, port=port, on=on, errors=errors)
+        return Again(recorded, sources, policy=policy, from_offset=from_offset, port=port, on=on, errors=errors)
     if from_offset:
         raise JournalError(f"from_offset {from_offset} lies behind the 0 characters there are", reason="invalid")
     return Drive(
@@ -573,6 +594,6 @@ def gone_on_with(
         port=port,
         errors=errors,
         journal=journal,
-        session_id=session_id,
         input=input,
+        session_id=session_id,
     )

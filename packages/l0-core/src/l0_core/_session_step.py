@@ -58,7 +58,9 @@ class SessionStep:
         recorded = self._recorded()
         if recorded is not None:
             goes_on = None if self._again else sources
-            self.drive: Drive = Again(recorded, goes_on, from_offset=from_offset, port=port, on=on, errors=errors)
+            self.drive: Drive = Again(
+                recorded, goes_on, policy=policy, from_offset=from_offset, port=port, on=on, errors=errors
+            )
             self.drive.stays_open = True
             return
         if from_offset:

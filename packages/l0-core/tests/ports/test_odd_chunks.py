@@ -23,6 +23,7 @@ from l0_core.ports.responses import ResponsesPort
 
 class Shown:
     text = ""
+    seamed = True
 
 
 SHOWN = Shown()

@@ -14,6 +14,7 @@ from l0_core.ports.plain import PLAIN, ChunkedPort
 
 class Shown:
     text = "before"
+    seamed = True
 
 
 class Name(str):

@@ -116,6 +116,7 @@ def test_a_chunk_survives_the_journal(recording: Recording) -> None:
 
 class Shown:
     text = ""
+    seamed = True
 
 
 def test_a_chunk_is_left_as_it_is(recording: Recording) -> None:

@@ -106,7 +106,7 @@ class Call:
                 tenant=said.tenant,
                 errors=MODEL_ERRORS,
                 journal=said.journal,
-                input=[self._messages, self._stop, self._kwargs],
+                input={"messages": self._messages, "stop": self._stop, **self._kwargs},
             )
 
     def _targets(self, opening: Callable[..., Any], *, whole: bool = False) -> Iterator[Target]:

@@ -1,7 +1,13 @@
 """The stories `l0 demo` tells with LangChain's own client: a chain, an agent, over HTTP to a provider that fails."""
 
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from langchain.agents import create_agent
@@ -11,8 +17,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+from pydantic import BaseModel
 
-from l0_core import Policy, Retry, guards
+import l0_core
+from l0_core import Journal, Policy, ReplayDivergence, Retry, guards, ports
 from l0_core.demo import Side, Story
 from l0_core.testing import FaultyProvider, Reply, faults
 from l0_core.testing.schedule import Schedule
@@ -152,6 +160,131 @@ def leaks(wrap: Wrap) -> Callable[[Side], None]:
     return play
 
 
+class River(BaseModel):
+    """A river, as a program needs it."""
+
+    name: str
+    length_km: int
+    mouth: str
+
+
+def cut_json(wrap: Wrap) -> Callable[[Side], None]:
+    """Break a JSON answer: its end is missing, and what there is is not quite JSON."""
+    broken = "Here you are:\n```json\n{'name': 'Seine', 'length_km': 775, 'mouth': 'Le Havre',}\n```"
+
+    def play(side: Side) -> None:
+        with FaultyProvider() as server:
+            server.reply(broken, chunks=12)
+            server.script(PACE + faults.eof_after(chunks=8), PACE)
+            asked = f"Describe the Seine as JSON: {River.model_json_schema()['properties']}"
+            try:
+                if wrap is bare:
+                    message = client(server).invoke(asked)
+                    side.write(str(message.content))
+                    side.remark(f"parsed: {River.model_validate_json(str(message.content))!r}")
+                else:
+                    _structured(side, server, asked)
+            except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
+                side.failed(error)
+            side.remark(f"{server.request_count} request{'' if server.request_count == 1 else 's'}")
+
+    return play
+
+
+def _structured(side: Side, server: FaultyProvider, asked: str) -> None:
+    import openai
+
+    messages = [{"role": "user", "content": asked}]
+    with openai.OpenAI(base_url=server.openai_url, api_key="none") as sdk:
+        found = l0_core.structured(River, ports.openai_chat(sdk, model="gpt-5-mini", messages=messages))
+        side.write(repr(found.value))
+        side.remark(f"{found.result.attempts} attempts; put right: {', '.join(found.result.repaired)}")
+
+
+def work(base_url: str, folder: Path, *, is_durable: bool, question: str = QUESTION) -> Iterator[str]:
+    """Do the program's work: ask the chain, inside a run where it is to be durable."""
+    model = init_chat_model("gpt-5-mini", model_provider="openai", base_url=base_url, api_key="none")
+    inside = l0_core.run("question-1", journal=folder / "l0.db") if is_durable else nullcontext()
+    with inside:
+        for chunk in chain(L0ChatModel(model=model) if is_durable else model).stream(question):
+            yield chunk.text
+
+
+def killed(wrap: Wrap) -> Callable[[Side], None]:
+    """Kill the process in the middle of the answer, and start it again."""
+
+    def play(side: Side) -> None:
+        with provider(PACE) as server, tempfile.TemporaryDirectory() as folder:
+            program = [sys.executable, "-m", __name__, server.openai_url, folder, "bare" if wrap is bare else "durable"]
+            side.remark("the program starts")
+            _run(side, program, kill_after=14)
+            side.remark("the program starts again" + ("" if wrap is bare else ", with the same id"))
+            _run(side, program, kill_after=None)
+            sent = sum(len(str(request.body)) for request in server.requests)
+            side.remark(f"{server.request_count} requests, {sent:,} characters sent")
+
+    return play
+
+
+def _run(side: Side, program: list[str], kill_after: int | None) -> None:
+    """Run a program that prints chunk by chunk; kill it, as a machine does, after so many of them."""
+    with subprocess.Popen(  # noqa: S603 - our own program
+        program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=dict(os.environ)
+    ) as running:
+        assert running.stdout is not None  # noqa: S101 - it was asked for
+        for count, line in enumerate(running.stdout, 1):
+            side.write(line.removesuffix("\n").replace("\x1f", "\n"))
+            if count == kill_after:
+                running.send_signal(signal.SIGKILL)
+                side.remark("kill -9")
+                break
+
+
+def replayed(wrap: Wrap) -> Callable[[Side], None]:
+    """Close the provider, and ask again; then ask with another word."""
+
+    def play(side: Side) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            journal = Journal.open(Path(folder) / "l0.db")
+            with provider(PACE + faults.reset_after(chunks=20), PACE) as server:
+                model = wrap(client(server, max_retries=0))
+                with l0_core.run("q", journal=journal) if wrap is not bare else nullcontext():
+                    _ask(side, model, QUESTION, quietly=True)
+            side.remark("the provider is gone; the same question again")
+            with l0_core.run("q", journal=journal, mode="replay") if wrap is not bare else nullcontext():
+                _ask(side, model, QUESTION)
+            if wrap is not bare:
+                side.remark("a word of the prompt is changed")
+                try:
+                    with l0_core.run("q", journal=journal, mode="replay"):
+                        _ask(side, model, QUESTION.replace("long", "wide"))
+                except ReplayDivergence as error:
+                    side.failed(error)
+                    for change in error.changes:
+                        side.remark(f"recorded: {_around(change.expected, change.at)}")
+                        side.remark(f"now:      {_around(change.actual, change.at)}")
+            journal.close()
+
+    return play
+
+
+def _around(text: object, place: int | None) -> str:
+    """Return the words around a place of a text."""
+    near = 24
+    return f"… {str(text)[max(0, (place or 0) - near) : (place or 0) + near]} …"
+
+
+def _ask(side: Side, model: BaseChatModel, question: str, *, quietly: bool = False) -> None:
+    try:
+        for chunk in chain(model).stream(question):
+            if not quietly:
+                side.write(chunk.text)
+    except ReplayDivergence:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
+        side.failed(error)
+
+
 def story(place: int, title: str, setting: str, play: Callable[[Wrap], Callable[[Side], None]]) -> Story:
     """Return a story that is the same program on both sides but for the wrapper."""
     return Story(place, title, setting, play(bare), play(reliable))
@@ -183,4 +316,29 @@ STORIES = [
         "A guard looks for keys while the answer streams, and holds back what may become one.",
         leaks,
     ),
+    story(
+        6,
+        "JSON that is cut off, and not quite JSON",
+        "The first answer ends in the middle; the second is whole, inside a fence, with single quotes and a comma too "
+        "many. The program wants a validated object.",
+        cut_json,
+    ),
+    story(
+        7,
+        "The process is killed in the middle of the answer, and started again",
+        "The program prints an answer as it comes, and is killed with signal 9 after 14 chunks. A supervisor starts it "
+        "again. With L0 the chain is inside a run.",
+        killed,
+    ),
+    story(
+        8,
+        "Replay with the network off, then with a changed prompt",
+        "A question was asked an hour ago, through a connection that broke. The provider is not there any more.",
+        replayed,
+    ),
 ]
+
+
+if __name__ == "__main__":  # The program that story 7 kills.
+    for text in work(sys.argv[1], Path(sys.argv[2]), is_durable=sys.argv[3] == "durable"):
+        print(text.replace("\n", "\x1f"), flush=True)  # noqa: T201 - that is all it does

@@ -15,7 +15,7 @@ from l0_core.demo.screen import TITLES, Screen
 MISSING = "no story can be told here: pip install 'l0-core[testing]' l0-langchain l0-llamaindex langchain-openai"
 NEXT = """
 What was shown is what happened just now, over HTTP, on this machine.
-Next: docs/start/langchain.md, docs/start/llamaindex.md or docs/start/python.md; l0 doctor; l0 --help."""
+Next: docs/start-langchain.md, docs/start-llamaindex.md or docs/start-python.md; l0 doctor; l0 --help."""
 
 
 def command(
@@ -40,7 +40,7 @@ def command(
     screen, began = Screen(console), time.monotonic()
     for story in chosen:
         screen.tell(story)
-    console.print(NEXT.strip("\n") if not console.is_terminal else NEXT, markup=False)
+    console.print(NEXT, markup=False, soft_wrap=True)
     console.print(f"{len(chosen)} stories in {time.monotonic() - began:.0f} s.")
 
 

@@ -33,6 +33,9 @@ class _Scaled:
     def patience(self, until: int) -> float:
         return self._real.patience(int(until / self._speed))
 
+    def opens(self) -> None:
+        pass
+
     def of_session(self) -> "_Scaled":
         return self
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+__all__ = ["Recording", "l0_journal", "no_connections", "pytest_addoption", "pytest_configure", "pytest_runtest_setup"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
