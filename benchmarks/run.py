@@ -7,7 +7,7 @@ from pathlib import Path
 
 import l0_core
 
-ROOMS = ("start", "engine", "drivers", "content", "journal", "langchain", "llamaindex")
+ROOMS = ("start", "engine", "drivers", "content", "journal", "wrapping", "llamaindex")
 OUT = Path(__file__).parent / "out"
 
 

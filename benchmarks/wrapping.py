@@ -91,8 +91,8 @@ def rows() -> Iterator[Row]:
     models = {"bare": bare, "L0ChatModel": wrapped, "with_retry": retried, "with_fallbacks": fallen}
     figures = in_turn({name: partial(_invoke, model) for name, model in models.items()}, ROUNDS)
     for name, figure in figures.items():
-        yield Row("langchain", f"invoke, {name}", figure, "us")
-    yield Row("langchain", "invoke, L0ChatModel adds", figures["L0ChatModel"] - figures["bare"], "us", 200)
+        yield Row("wrapping", f"invoke, {name}", figure, "us")
+    yield Row("wrapping", "invoke, L0ChatModel adds", figures["L0ChatModel"] - figures["bare"], "us", 200)
 
 
 def _streams(
@@ -117,7 +117,7 @@ def _streams(
     )
     hop = max(0.0, figures.pop("a reader's thread") - figures.pop("no thread")) if name == "stream" else 0.0
     for case, figure in figures.items():
-        yield Row("langchain", f"{name}, {case}", figure, "us")
+        yield Row("wrapping", f"{name}, {case}", figure, "us")
     silent = "bare, a handler that does nothing"
     for case, against, limit in (
         ("L0ChatModel", "bare", 1.5 + hop),  # A sync stream is read in a thread, whatever it is a stream of.
@@ -125,4 +125,4 @@ def _streams(
         ("bare, L0CallbackHandler", silent, 5.0),
         ("bare, L0CallbackHandler, guards and bounds", silent, 5.0),
     ):
-        yield Row("langchain", f"{name}, {case} adds", figures[case] - figures[against], "us", limit)
+        yield Row("wrapping", f"{name}, {case} adds", figures[case] - figures[against], "us", limit)
