@@ -92,6 +92,8 @@ struct Slot {
     garbled: u32,
     throttled: bool,
     failed_rungs: SmallVec<[Rung; 5]>,
+    /// Rungs that brought nothing: they have not failed, but others come first.
+    empty_rungs: SmallVec<[Rung; 5]>,
 }
 
 impl Ladder {
@@ -218,6 +220,9 @@ impl Ladder {
             }
             FaultClass::Content if setback.misfit => slot.failed_rungs.extend(rung),
             FaultClass::Empty | FaultClass::Content => {
+                if setback.class == FaultClass::Empty {
+                    slot.empty_rungs.extend(rung);
+                }
                 slot.unacceptable += 1;
                 slot.closed |= slot.unacceptable >= policy.retry.attempts || setback.blame == Blame::Target;
             }
@@ -310,7 +315,9 @@ impl Ladder {
             return None;
         }
         let (mode, reset) = if position.shown {
-            let rung = position.rungs.iter().find(|rung| slot.takes(**rung, target, position))?;
+            let mut taken = position.rungs.iter().filter(|rung| slot.takes(**rung, target, position));
+            let best = taken.clone().find(|rung| !slot.empty_rungs.contains(rung));
+            let rung = best.or_else(|| taken.next())?;
             match rung {
                 Rung::Native => (Mode::Native, false),
                 Rung::Prefill => (Mode::Prefill, false),

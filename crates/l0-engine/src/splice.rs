@@ -420,7 +420,10 @@ fn first_lines(text: &str) -> [Option<usize>; 2] {
         .match_indices('\n')
         .map(|(at, _)| &body[..at])
         .filter(|lines| !lines.trim_end_matches(' ').ends_with('\n'));
-    let mut lengths = ends.map(|lines| fold(lines.trim_end()).count());
+    let mut lengths = ends.map(|lines| {
+        let (length, last) = fold(lines).fold((0, None), |(count, _), (c, _)| (count + 1, Some(c)));
+        length - usize::from(last == Some(' '))
+    });
     [lengths.next(), lengths.next()]
 }
 

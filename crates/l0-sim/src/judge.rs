@@ -308,7 +308,10 @@ impl Judge {
 
     fn check_rung_on(&self, target: TargetId, rung: Rung, better: &[Rung]) -> Verdict {
         let allowed = self.ledger.rungs(target, self.message(), &self.plan.targets, &self.plan.policy);
-        match better.iter().find(|better| allowed.contains(better)) {
+        // One that brought nothing waits for those that may bring something.
+        let comes_first =
+            |better: &Rung| !self.ledger.was_empty(target, *better) || self.ledger.was_empty(target, rung);
+        match better.iter().find(|better| allowed.contains(better) && comes_first(better)) {
             Some(better) if !self.ledger.broke_inside() => {
                 Err(broken(Promise::G4, format!("{better:?} was passed over for {rung:?} on {target:?}")))
             }

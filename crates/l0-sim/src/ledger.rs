@@ -18,6 +18,8 @@ struct Standing {
     opened: bool,
     closed: Option<&'static str>,
     failed: Vec<Rung>,
+    /// Rungs that brought nothing: others come first.
+    empty: Vec<Rung>,
     unacceptable: u32,
     garbled: u32,
     /// The latest moment at which it is ready for another attempt.
@@ -169,6 +171,9 @@ impl Ledger {
             }
             FaultClass::Content if misfit => standing.failed.extend(rung),
             FaultClass::Empty | FaultClass::Content => {
+                if fault.class == FaultClass::Empty {
+                    standing.empty.extend(rung);
+                }
                 standing.unacceptable += 1;
                 if standing.unacceptable >= policy.retry.attempts {
                     close("attempts used up");
@@ -256,6 +261,12 @@ impl Ledger {
     #[must_use]
     pub fn has_failed(&self, target: TargetId, rung: Rung) -> bool {
         self.targets[target.0 as usize].failed.contains(&rung)
+    }
+
+    /// Whether a rung has brought nothing on a target.
+    #[must_use]
+    pub fn was_empty(&self, target: TargetId, rung: Rung) -> bool {
+        self.targets[target.0 as usize].empty.contains(&rung)
     }
 
     /// Why nothing more may be tried on a target, if nothing may.

@@ -64,6 +64,20 @@ fn an_empty_continuation_does_not_complete_an_answer() {
     }
 }
 
+/// G4. A rung that brought nothing waits for the others, which may bring the rest.
+#[test]
+fn an_empty_continuation_is_followed_by_the_next_rung() {
+    let mut rig = Rig::simple(with_rungs(&[Rung::Prefill, Rung::Prompt, Rung::Rerun]));
+    rig.says("The answer to all of it is, as far as anybody knows, ").fails(cut()).waits_out();
+    for rung in [Rung::Prefill, Rung::Prompt] {
+        assert_eq!(rig.opening().mode.rung(), Some(rung));
+        rig.ends().waits_out();
+    }
+    assert_eq!(rig.opening().mode, Mode::Rerun);
+    rig.says("The answer to all of it is, as far as anybody knows, 42.").ends();
+    assert_eq!(rig.ending(), Ending::Complete);
+}
+
 /// G2. What broke off inside a part is still broken there after an attempt that showed nothing.
 #[test]
 fn a_failed_attempt_that_showed_nothing_leaves_the_break_where_it_was() {
@@ -114,10 +128,15 @@ fn the_ladder_is_climbed_down_once_on_every_target() {
     let mut steps = Vec::new();
     while !rig.is_done() {
         steps.push((rig.opening().target.0, rig.opening().mode));
-        match rig.opening().mode {
-            Mode::Prefill => rig.fails(status(400)),
-            _ => rig.says("Once upon a time, in another tale altogether. ").ends(),
-        };
+        let attempt = rig.attempt();
+        if rig.opening().mode == Mode::Prefill {
+            rig.fails(status(400));
+        } else {
+            rig.says("Once upon a time, in another tale altogether. ");
+        }
+        if !rig.is_done() && rig.last_fault().attempt != Some(attempt) {
+            rig.ends();
+        }
         rig.waits_out();
     }
     let expected =

@@ -192,13 +192,11 @@ def cut_json(wrap: Wrap) -> Callable[[Side], None]:
 
 
 def _structured(side: Side, server: FaultyProvider, asked: str) -> None:
-    import openai
-
     messages = [{"role": "user", "content": asked}]
-    with openai.OpenAI(base_url=server.openai_url, api_key="none") as sdk:
-        found = l0_core.structured(River, ports.openai_chat(sdk, model="gpt-5-mini", messages=messages))
-        side.write(repr(found.value))
-        side.remark(f"{found.result.attempts} attempts; put right: {', '.join(found.result.repaired)}")
+    sdk: Any = client(server).root_client  # type: ignore[attr-defined]  # the openai SDK's own, which it talks through
+    found = l0_core.structured(River, ports.openai_chat(sdk, model="gpt-5-mini", messages=messages))
+    side.write(repr(found.value))
+    side.remark(f"{found.result.attempts} attempts; put right: {', '.join(dict.fromkeys(found.result.repaired))}")
 
 
 def work(base_url: str, folder: Path, *, is_durable: bool, question: str = QUESTION) -> Iterator[str]:
