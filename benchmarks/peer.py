@@ -3,13 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from importlib import import_module
 from statistics import median
 from time import perf_counter
 from typing import Any
 
-import l0  # type: ignore[import-not-found]
-from l0.guardrails import recommended_guardrails  # type: ignore[import-not-found]
-from l0.types import Event, EventType  # type: ignore[import-not-found]
+# It is not installed where types are checked, and another `l0` is: the namespace of the LlamaIndex package.
+l0: Any = import_module("l0")
+recommended_guardrails: Any = import_module("l0.guardrails").recommended_guardrails
+types: Any = import_module("l0.types")
+Event, EventType = types.Event, types.EventType
 
 
 async def tokens(count: int) -> AsyncIterator[Any]:

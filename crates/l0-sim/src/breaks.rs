@@ -62,8 +62,8 @@ pub const BREAKS: &[Break] = &[
         name: "what a guard holds back is given",
         promise: Promise::G1,
         file: "session/arriving.rs",
-        find: "if !item.repeated && (!may_give || (!served && held())) {",
-        replace: "if !item.repeated && !may_give {",
+        find: "if !item.repeated && (!may_give || (!served && (awaited || waits || held()))) {",
+        replace: "if !item.repeated && (!may_give || (!served && (awaited || waits))) {",
         test: "guards::nothing_of_a_match_is_shown_where_text_is_held_back",
     },
     Break {
