@@ -7,7 +7,7 @@ from pathlib import Path
 
 import l0_core
 
-ROOMS = ("start", "engine", "drivers", "content", "journal", "wrapping", "llamaindex")
+ROOMS = ("start", "engine", "drivers", "content", "journal", "wrapping", "llamaindex", "recovery")
 OUT = Path(__file__).parent / "out"
 
 
