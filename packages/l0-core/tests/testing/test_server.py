@@ -105,7 +105,7 @@ def test_it_ends_within_a_second_with_streams_open() -> None:
         faults.drip(seconds=60),
         faults.half_close_after(chunks=1),
     ]
-    before = threading.active_count()
+    before = set(threading.enumerate())
     provider = FaultyProvider().start()
     provider.script(*script)
     streams = [dial(provider) for _ in script]
@@ -119,7 +119,9 @@ def test_it_ends_within_a_second_with_streams_open() -> None:
     provider.close()
     assert time.monotonic() - started < 1.0
     assert {request.wait_ended() for request in requests} <= {"closed", "cut"}
-    assert threading.active_count() == before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(1)
+        assert not thread.is_alive(), thread
     for raw in (*streams, idle, half):
         raw.settimeout(1)
         with contextlib.suppress(ConnectionResetError):
