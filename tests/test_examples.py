@@ -13,6 +13,7 @@ EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 # What an example must say when all is well: nothing said would be nothing seen.
 SAYS = {
     "durable": "Thank you! The lamp is paid for",
+    "fastapi_service": "one whole answer: True",
     "langchain_agent": "weather(city='Paris, France')\nIt is sunny",
     "langchain_chain": "2 requests, one whole answer: True",
     "langgraph_graph": "2 requests, one whole answer: True",
