@@ -1,7 +1,7 @@
 //! What all handles of one journal in one process share: the spool, the database, and the threads between them.
 //!
-//! Locks are taken in this order: a stream's, the folder's, the drainer, then any of the others, which are held for a few
-//! instructions and never while another is taken.
+//! Locks are taken in this order: the one for opening streams, a stream's, the folder's, the drainer, then any of the
+//! others, which are held for a few instructions and never while another is taken.
 
 mod leases;
 pub(crate) mod reading;
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     drainer: Mutex<Drainer>,
     /// Bytes of frames the database has taken.
     drained: AtomicU64,
+    /// One stream is opened at a time: where one ends in the database is only its end while nobody else goes on with it.
+    opening: Mutex<()>,
     streams: Mutex<BTreeMap<StreamId, Arc<StreamState>>>,
     next_slot: AtomicU32,
     signal: Arc<Signal>,
@@ -120,6 +122,7 @@ impl Shared {
                 fed: 0,
             }),
             drained: AtomicU64::new(0),
+            opening: Mutex::default(),
             streams: Mutex::default(),
             next_slot: AtomicU32::new(0),
             signal: Arc::new(Signal::new(options.linger)),
@@ -217,6 +220,7 @@ impl Shared {
     }
 
     pub(crate) fn stream(&self, id: StreamId, options: &StreamOptions) -> Result<Arc<StreamState>, Error> {
+        let _opening = lock(&self.opening);
         let known = lock(&self.streams).get(&id).map(Arc::clone);
         if let Some(state) = known {
             if !state.is_refused() {
@@ -247,7 +251,8 @@ impl Shared {
             lease: None,
         };
         let state = Arc::new(StreamState::new(opening, options));
-        Ok(Arc::clone(lock(&self.streams).entry(id).or_insert(state)))
+        lock(&self.streams).insert(id, Arc::clone(&state));
+        Ok(state)
     }
 
     fn slot(&self) -> u32 {
