@@ -33,7 +33,7 @@ from l0_core._drive import (
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
-from l0_core._settings import PolicyLike, frame_here, passes_through, policy_of
+from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ _GLANCE = SECOND // 20
 class AsyncStream(Generic[ChunkT]):
     """One clean stream. Iterate it; `aclose` it if you stop early; `result` says how it went."""
 
-    def __init__(self, drive: Drive, follow: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, drive: Drive) -> None:
         self._drive = drive
         self._runner = _Runner(drive)
         chunks: AsyncGenerator[ChunkT, None] = self._runner.through() if passes_through() else self._runner.run()
-        self._chunks = chunks if follow is None else follow(chunks)
+        self._chunks = chunks if drive.step is None else drive.step.afollow(chunks)
 
     async def begin(self) -> Self:
         """Open the first attempt now, so that a mistake in the call is raised here and not with the first chunk.
@@ -206,7 +206,7 @@ class _Runner:
                     session, now, hold = drive.session, drive.clock.now, drive.held.append
                     push, text_of, pull = session.chunk, drive.text_of, self._pull
                     attempt, seamed, current, pulling = drive.attempt, drive.seamed, watch.current, watch.pulling
-                    passed, encode = drive.passed, drive.encode
+                    encode = drive.encode
                     watch.arm()
                     while True:
                         if (task := current()) is not watch.task:
@@ -245,8 +245,6 @@ class _Runner:
                             watch.reading = None
                             pulling.active = False
                         if not signal:
-                            if not passed:
-                                drive.passed = passed = True
                             drive.given = chunk
                             yield drive.fit(chunk) if seamed else chunk
                         elif signal == HOLD:
@@ -257,7 +255,6 @@ class _Runner:
                         elif signal == SETTLE:
                             for step in drive.settle():
                                 await self._do(step)
-                            passed = True
                             yield drive.fit(chunk)
                 else:
                     await self._wait()
@@ -506,26 +503,8 @@ def astream(
         >>> asyncio.run(main())
         ['The capital ', 'is Paris.']
     """
-    sources = sources_of(open_, *fallbacks)
-    frame = frame_here()
-    if frame is not None and resume is None:
-        from l0_core._session_step import SessionStep
-
-        step = SessionStep(
-            frame,
-            sources,
-            policy_of(policy),
-            input=input,
-            from_offset=from_offset,
-            streamed=streamed,
-            on=on,
-            tenant=tenant,
-            port=port,
-            errors=errors,
-        )
-        return AsyncStream(step.drive, follow=step.afollow)
     drive = drive_of(
-        sources,
+        sources_of(open_, *fallbacks),
         policy_of(policy),
         streamed=streamed,
         on=on,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from l0_core._async import AsyncStream
-from l0_core._drive import Drive, ErrorClasses, NotAStream, sources_of
+from l0_core._drive import Drive, ErrorClasses, NotAStream, drive_of, sources_of
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import Attempt, ChunkPort, Facts, Opaque, Unsent
 from l0_core._settings import PolicyLike, frame_here, policy_of
@@ -136,15 +136,9 @@ def call(
     sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
     options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors, input=input)
     frame = frame_here()
-    if frame is None:
-        (value,) = Stream[Any](Drive(sources, rules, **options, journal=journal))
+    if frame is None or port is not None:
+        (value,) = Stream[Any](drive_of(sources, rules, **options, journal=journal))
         return value.value if port is None else value  # type: ignore[no-any-return]
-    if port is not None:
-        from l0_core._session_step import SessionStep
-
-        step = SessionStep(frame, sources, rules, **options, from_offset=0)
-        (value,) = Stream[Any](step.drive, follow=step.follow)
-        return value  # type: ignore[no-any-return]
 
     from l0_core._step import perform
 
@@ -181,15 +175,9 @@ async def acall(
     sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
     options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors, input=input)
     frame = frame_here()
-    if frame is None:
-        (value,) = [value async for value in AsyncStream[Any](Drive(sources, rules, **options, journal=journal))]
+    if frame is None or port is not None:
+        (value,) = [value async for value in AsyncStream[Any](drive_of(sources, rules, **options, journal=journal))]
         return value.value if port is None else value  # type: ignore[no-any-return]
-    if port is not None:
-        from l0_core._session_step import SessionStep
-
-        step = SessionStep(frame, sources, rules, **options, from_offset=0)
-        (value,) = [value async for value in AsyncStream[Any](step.drive, follow=step.afollow)]
-        return value  # type: ignore[no-any-return]
 
     from l0_core._step import aperform
 

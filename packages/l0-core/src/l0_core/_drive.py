@@ -33,7 +33,7 @@ from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import Attempt, ChunkPort, FollowingPort, LogProb, MaskingPort, Unsent, Usage
 from l0_core._result import Fault, Objection, Result, Splice, ToolCall
-from l0_core._settings import passes_through
+from l0_core._settings import frame_here, passes_through
 from l0_core._target import Target
 from l0_core.ports import UnknownChunk, port_for
 from l0_core.ports.plain import PLAIN
@@ -41,6 +41,7 @@ from l0_core.ports.plain import PLAIN
 if TYPE_CHECKING:
     from l0_core._journal import JournalLike
     from l0_core._recording import Recording
+    from l0_core._session_step import SessionStep
     from l0_core.guards import UserGuard
 
 _log = logging.getLogger("l0")
@@ -156,10 +157,8 @@ class Drive:
         """The attempt that was opened last."""
         self.target = 0
         """The place of its target."""
-        self.passed = False
-        """Whether the consumer has been given any chunk."""
         self.given: Any = None
-        """The last chunk the consumer has been given."""
+        """The last chunk the consumer has been given; nothing before the first."""
         self._giver: tuple[Any, ChunkPort[Any] | None] = (None, None)
         self._followed: str | None = None
         self.seamed = False
@@ -183,8 +182,8 @@ class Drive:
         self._outcome: _native.Outcome | None = None
         self._through: list[str] | None = None
         self._through_status = "running"
-        self.stays_open = False
-        """Whether a consumer that leaves ends it for this process only: a run goes on with it when it is taken up."""
+        self.step: SessionStep | None = None
+        """The step of a run that it is, if it is one. A consumer that leaves then ends it for this process only."""
         self.recording, self.session = self._begun(name, journal, streamed=streamed)
 
     def _begun(
@@ -275,7 +274,7 @@ class Drive:
                 case "event", *event:
                     yield from self._event(event)
                 case ("reset",):
-                    self.seamed = self.passed = False
+                    self.seamed, self.given = False, None
                     yield Emit(getattr(self.port, "reset", RESET))
                 case ("done",):
                     self._outcome = self.session.outcome
@@ -304,7 +303,7 @@ class Drive:
         self.target = opening.target
         self._reasks += bool(opening.errors)
         self.clock.opens()
-        self.seamed = self.passed
+        self.seamed = self.given is not None
         if self.given is not self._giver[0]:
             self._giver = self.given, self.port
         self._followed = opening.shown if self.seamed else None
@@ -384,21 +383,21 @@ class Drive:
     def fit(self, chunk: Any) -> Any:
         """Return the chunk as it must read after those the consumer has."""
         if not self.seamed:
-            self.passed, self.given = True, chunk
+            self.given = chunk
             return chunk
         text = chunk if isinstance(chunk, str) else self._port_of(chunk).facts(chunk).text
         return self._cut(chunk, 0, len(text))
 
     def _cut(self, chunk: Any, start: int, end: int) -> Any:
         port = self._followed_port(chunk)
-        self.passed, self.given = True, port.cut(chunk, start, end, self)
+        self.given = port.cut(chunk, start, end, self)
         return self.given
 
     def _replaced(self, chunk: Any, text: str, at: int) -> Any:
         port = self._followed_port(chunk)
         if not isinstance(port, MaskingPort):
             raise PolicyError(f"the policy masks, which chunks of {type(chunk).__name__} cannot be: use severity error")
-        self.passed, self.given = True, port.replaced(chunk, text, _Before(self, at))
+        self.given = port.replaced(chunk, text, _Before(self, at))
         self.seamed |= getattr(port, "grows", False)
         return self.given
 
@@ -421,7 +420,7 @@ class Drive:
     def cancel(self) -> None:
         """End it, because the consumer has left."""
         now = self.clock.now()
-        if self.stays_open and self.recording is not None:
+        if self.step is not None and self.recording is not None:
             self.session.attach(now, _NOWHERE)
         self.session.cancel(now)
 
@@ -692,12 +691,17 @@ def drive_of(
     sources: Sequence[Target],
     policy: _native.Policy,
     *,
-    journal: "JournalLike",
-    resume: str | None,
-    from_offset: int,
+    journal: "JournalLike" = None,
+    resume: str | None = None,
+    from_offset: int = 0,
     **options: Any,
 ) -> Drive:
-    """Return the drive of a new session, or of one that may have been begun before."""
+    """Return the drive of a new session, or of one that may have been begun before: a step, where there is a run."""
+    frame = frame_here()
+    if frame is not None and resume is None:
+        from l0_core._session_step import SessionStep
+
+        return SessionStep(frame, sources, policy, from_offset=from_offset, **options).drive
     if resume is not None and not passes_through():
         from l0_core._replay import gone_on_with
 

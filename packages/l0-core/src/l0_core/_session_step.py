@@ -43,13 +43,13 @@ class SessionStep:
         sources: Sequence[Target],
         policy: _native.Policy,
         *,
-        input: object,  # noqa: A002 - what it is
-        from_offset: int,
-        streamed: bool,
-        on: Lifecycle | None,
-        tenant: str | None,
-        port: ChunkPort[Any] | None,
-        errors: ErrorClasses | None,
+        input: object = None,  # noqa: A002 - what it is
+        from_offset: int = 0,
+        streamed: bool = True,
+        on: Lifecycle | None = None,
+        tenant: str | None = None,
+        port: ChunkPort[Any] | None = None,
+        errors: ErrorClasses | None = None,
     ) -> None:
         run = self._run = frame.run
         name = sources[0].label(0)
@@ -61,7 +61,7 @@ class SessionStep:
             self.drive: Drive = Again(
                 recorded, goes_on, policy=policy, from_offset=from_offset, port=port, on=on, errors=errors
             )
-            self.drive.stays_open = True
+            self.drive.step = self
             return
         if from_offset:
             raise JournalError(
@@ -71,7 +71,7 @@ class SessionStep:
             self.drive = Drive(
                 sources, policy, streamed=streamed, on=on, tenant=tenant, port=port, errors=errors, input=input
             )
-        self.drive.stays_open = True
+        self.drive.step = self
         taken.session = self.drive.session_id
 
     def _recorded(self) -> Recorded | None:

@@ -34,7 +34,7 @@ from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
 from l0_core._reader import Reader, Timed, close_quietly, iterator_of, run_aside
-from l0_core._settings import PolicyLike, frame_here, passes_through, policy_of
+from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
 
 if TYPE_CHECKING:
@@ -51,13 +51,11 @@ StallGuard = Literal["thread", "off"]
 class Stream(Generic[ChunkT]):
     """One clean stream. Iterate it; `close` it if you stop early; `result` says how it went."""
 
-    def __init__(
-        self, drive: Drive, stall_guard: StallGuard = "thread", follow: Callable[[Any], Any] | None = None
-    ) -> None:
+    def __init__(self, drive: Drive, stall_guard: StallGuard = "thread") -> None:
         self._drive = drive
         self._runner = _Runner(drive, stall_guard)
         chunks: Generator[ChunkT, None, None] = self._runner.through() if passes_through() else self._runner.run()
-        self._chunks = chunks if follow is None else follow(chunks)
+        self._chunks = chunks if drive.step is None else drive.step.follow(chunks)
 
     def begin(self) -> Self:
         """Open the first attempt now, so that a mistake in the call is raised here and not with the first chunk.
@@ -315,7 +313,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        items, hold, passed, encode = reader.items, drive.held.append, drive.passed, drive.encode
+        items, hold, encode = reader.items, drive.held.append, drive.encode
         take = items.popleft
         while True:
             if not items:
@@ -336,8 +334,6 @@ class _Runner:
                 self._failed(error, bytes_seen=True)
                 return
             if not signal:
-                if not passed:
-                    drive.passed = passed = True
                 drive.given = chunk
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
@@ -347,7 +343,6 @@ class _Runner:
                 return
             elif signal == SETTLE:
                 yield self._settled(chunk)
-                passed = True
 
     def _settled(self, chunk: Any) -> Any:
         """Return a chunk as the consumer may have it, once what was written of it is settled."""
@@ -401,7 +396,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        hold, passed, encode = drive.held.append, drive.passed, drive.encode
+        hold, encode = drive.held.append, drive.encode
         while True:
             began = now()
             try:
@@ -423,8 +418,6 @@ class _Runner:
                 self._failed(error, bytes_seen=True)
                 return
             if not signal:
-                if not passed:
-                    drive.passed = passed = True
                 drive.given = chunk
                 yield drive.fit(chunk) if seamed else chunk
             elif signal == HOLD:
@@ -434,7 +427,6 @@ class _Runner:
                 return
             elif signal == SETTLE:
                 yield self._settled(chunk)
-                passed = True
 
 
 def _heed(event: Awaitable[object]) -> None:
@@ -483,26 +475,8 @@ def stream(
         >>> "".join(stream), stream.result.attempts
         ('The capital is Paris.', 1)
     """
-    sources = sources_of(open_, *fallbacks)
-    frame = frame_here()
-    if frame is not None and resume is None:
-        from l0_core._session_step import SessionStep
-
-        step = SessionStep(
-            frame,
-            sources,
-            policy_of(policy),
-            input=input,
-            from_offset=from_offset,
-            streamed=streamed,
-            on=on,
-            tenant=tenant,
-            port=port,
-            errors=errors,
-        )
-        return Stream(step.drive, stall_guard, follow=step.follow)
     drive = drive_of(
-        sources,
+        sources_of(open_, *fallbacks),
         policy_of(policy),
         streamed=streamed,
         on=on,
