@@ -95,12 +95,13 @@ def test_a_wrong_file_is_refused_with_what_there_is(tmp_path: Path, text: str, c
 
 def test_one_line_for_every_request_without_prompt_answer_or_key() -> None:
     lines: list[str] = []
-    stop, told = threading.Event(), threading.Event()
+    stop, told, adding = threading.Event(), threading.Event(), threading.Lock()
 
     def say(line: str) -> None:
-        lines.append(line)
-        if len(lines) == 2 or len(lines) >= 6:
-            told.set()
+        with adding:  # requests are answered in threads of their own
+            lines.append(line)
+            if len(lines) in (2, 5):
+                told.set()
 
     thread = threading.Thread(target=chaos, kwargs={"say": say, "stop": stop})
     thread.start()
