@@ -3,9 +3,9 @@
     python tests/crash.py --durability safe --count 300
 
 Each life is a process of its own, forked off one that has everything imported, so that hundreds take seconds. It does
-the same work: look something up, ask a model, charge a card, ask again; and writes a line to a pipe for every piece that
-it was given. When so many lines have come, it is killed. What it had is then in the journal (G5), the next life goes on
-to the right end (G1), does nothing again that it knew of, and the journal decides the same once more (G6).
+the same work: look something up, ask a model, charge a card, ask again; and writes a line to a pipe for every piece
+that it was given. When so many lines have come, it is killed. What it had is then in the journal (G5), the next life
+goes on to the right end (G1), does nothing again that it knew of, and the journal decides the same once more (G6).
 """
 
 import argparse
