@@ -82,6 +82,10 @@ sim: ## Run the simulator over 10,000 seeds
 	@test -n '$(SIM)' || { echo 'make sim: there is no simulator in this tree yet' >&2; exit 2; }
 	@cargo run --quiet -p l0-sim --profile dev-opt -- $(ARGS)
 
+.PHONY: crash
+crash: build ## Kill a recording process COUNT times (1000) per durability
+	@$(RUN) tests/crash.py --count $(or $(COUNT),1000) $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZ_SECONDS (60); needs a nightly toolchain
 	@test -e fuzz/Cargo.toml || { echo 'make fuzz: there are no fuzz targets in this tree yet' >&2; exit 2; }
