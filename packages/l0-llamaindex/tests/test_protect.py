@@ -266,9 +266,7 @@ SHAPES = {
         ),
     ),
     "react agent": Shape(lambda llm: ReActAgent(tools=[WEATHER], llm=llm), run, ("llm llm", "tool tools[0]")),
-    "agents with a handoff": Shape(
-        agents, run, ("llm agents['host'].llm", "tool agents['forecaster'].tools[0]")
-    ),
+    "agents with a handoff": Shape(agents, run, ("llm agents['host'].llm", "tool agents['forecaster'].tools[0]")),
     "workflow": Shape(Flow, flow, ("llm models['answers'][0]",)),
     "object of the program": Shape(Plain, lambda plain: plain.ask(), ("llm _ask.func.__self__",)),
     "tool that closes over an engine": Shape(

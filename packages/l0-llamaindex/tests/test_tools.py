@@ -3,10 +3,17 @@
 import asyncio
 import copy
 import logging
+import os
 import pickle
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
+import durable_agent
 import pytest
 from asking_llm import listening
 from engines import QUESTION, City, docs_tool, index, said
@@ -18,6 +25,8 @@ from llama_index.core.workflow import Context
 from scripted_llm import Reply, Scripted
 
 import l0_core
+from l0_core.testing import FaultyProvider, faults
+from l0_core.testing import Reply as Forecast
 from l0_llamaindex import L0LLM, protect
 
 pytestmark = pytest.mark.filterwarnings(
@@ -267,7 +276,7 @@ def test_what_has_no_form_comes_back_as_its_text_and_that_is_told(caplog: pytest
 
 
 def test_blocks_and_errors_of_a_tools_own_come_back() -> None:
-    blocks = [TextBlock(text="a map"), ImageBlock(image=b"\x89PNG", image_mimetype="image/png")]
+    blocks: list[Any] = [TextBlock(text="a map"), ImageBlock(image=b"\x89PNG", image_mimetype="image/png")]
 
     class Own(BaseTool):
         """A tool of the simplest kind."""
@@ -315,9 +324,10 @@ def plain(city: str) -> str:
 
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy], ids=["copy", "deepcopy"])
 def test_a_copy_is_apart_and_as_protected(how: Callable[[Any], Any]) -> None:
-    tool, retriever = protect(FunctionTool.from_defaults(plain)), protect(index().as_retriever())
+    tool: Any = protect(FunctionTool.from_defaults(plain))
+    retriever: Any = protect(index().as_retriever())
     for first, name in ((tool, "partial_params"), (retriever, "_similarity_top_k")):
-        second: Any = how(first)
+        second = how(first)
         assert type(second) is type(first)
         setattr(second, name, {"city": "Rome"})
         assert getattr(first, name) != {"city": "Rome"}
@@ -335,7 +345,99 @@ def test_an_embedding_is_pickled_with_its_guard() -> None:
     assert other.get_text_embedding("Paris") == EMBEDDING.get_text_embedding("Paris")
 
 
-def test_an_engine_made_a_tool_is_still_found_by_what_it_is() -> None:
+def test_an_engine_made_a_tool_is_still_what_it_is() -> None:
     tool: Any = protect(docs_tool(Scripted(responder=said)))
-    assert isinstance(tool, QueryEngineTool)
+    assert QueryEngineTool in type(tool).__mro__
     assert isinstance(tool.query_engine._response_synthesizer._llm, L0LLM)
+
+
+# Killed --------------------------------------------------------------------------------------------------------------
+
+PROGRAM = durable_agent.__file__
+ANSWER = "It is sunny in Paris today, with a light wind from the west and no cloud between the towers and the sky."
+
+
+@pytest.fixture
+def weather_service() -> Iterator[FaultyProvider]:
+    with FaultyProvider(wording="varied", seed=5) as provider:
+        call = Forecast.of("", tool_calls=[("weather", {"city": "Paris"})])
+        provider.conversation(call, Forecast.of(ANSWER, chunks=12))
+        yield provider
+
+
+class Job:
+    """The program, in a process that is killed, and then in this one."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder, self.url = folder, url
+
+    def arguments(self, mode: str, blocks: str) -> tuple[str, str, str, str, str]:
+        return str(self.folder / "l0.db"), str(self.folder / "notes"), self.url, mode, blocks
+
+    def start(self, *, blocks: bool = False) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, PROGRAM, *self.arguments("auto", "yes" if blocks else "no")]
+        return subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+
+    def finish(self, capsys: pytest.CaptureFixture[str], mode: str = "auto") -> str:
+        capsys.readouterr()
+        asyncio.run(durable_agent.main(*self.arguments(mode, "no")))
+        return capsys.readouterr().out
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.folder / "notes").read_text().splitlines()
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+on_posix = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+slowly = pytest.mark.timeout(300)  # a program that imports LlamaIndex
+
+
+@on_posix
+@slowly
+def test_an_agent_that_is_killed_in_its_answer_goes_on_with_it(
+    tmp_path: Path, weather_service: FaultyProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """G1, G2, G5: over HTTP; its reader's text is whole, once; neither the first turn nor the tool is done again."""
+    weather_service.script(faults.ok(), faults.stall(phase="text", chunks=5), faults.ok())
+    job = Job(tmp_path, weather_service.openai_url)
+    killed = job.start()
+    assert killed.stdout is not None
+    shown = b""
+    while len(shown) < 20:  # less than the provider says before it falls silent
+        piece = os.read(killed.stdout.fileno(), 1)
+        assert piece, killed.communicate()[1].decode()
+        shown += piece
+    kill(killed)
+    again = job.finish(capsys)
+    assert weather_service.is_right(again), again
+    assert again.startswith(shown.decode())
+    assert weather_service.request_count == 3
+    assert len(job.calls) == 1
+    weather_service.refuse_connections()
+    assert job.finish(capsys, "replay") == again, "offline"
+    assert weather_service.request_count == 3
+    assert len(job.calls) == 1
+
+
+@on_posix
+@slowly
+def test_an_agent_that_is_killed_in_its_tool_calls_it_under_the_same_key(
+    tmp_path: Path, weather_service: FaultyProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """G5: nobody knows whether the tool had done its work; what it calls can tell by the key."""
+    job = Job(tmp_path, weather_service.openai_url)
+    killed = job.start(blocks=True)
+    assert killed.stderr is not None
+    told = killed.stderr.readline()
+    assert told == b"called\n", told + killed.stderr.read()
+    kill(killed)
+    again = job.finish(capsys)
+    assert weather_service.is_right(again), again
+    first, second = job.calls
+    assert first == second != "Paris None"
+    assert weather_service.request_count == 2

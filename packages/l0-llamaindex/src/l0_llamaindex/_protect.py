@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _KINDS: dict[What, type] = {"llm": LLM, "retriever": BaseRetriever, "embedding": BaseEmbedding, "tool": BaseTool}
 _ONCE = "in a run it is called once"
-_OF_A_WORKFLOW = "it is handed its workflow, which no recorded result changes: make an l0_core.step of what it must do once"
+_OF_A_WORKFLOW = "no recorded result changes the workflow it is handed: make an l0_core.step of what it must do once"
 _OBJECTS = frozenset({"object_map", "_object_map"})
 """What a retriever's nodes stand for: asked after it has found them."""
 

@@ -40,7 +40,7 @@ class Once:
         if taken is None:
             return work()
         outputs = _Outputs(taken.key.name, getattr(self.inner, "real_fn", None))
-        return (aperform if method == "acall" else perform)(taken, outputs, work)  # type: ignore[operator, arg-type]
+        return (aperform if method == "acall" else perform)(taken, outputs, work)
 
     def _taken(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Taken | None:
         frame = frame_here()
