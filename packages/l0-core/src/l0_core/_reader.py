@@ -33,8 +33,10 @@ class _Gate:
         return self._lock.acquire(timeout=seconds)
 
     def open(self) -> None:
-        with suppress(RuntimeError):  # It is open.
+        try:  # noqa: SIM105 - `suppress` takes three times as long as all the rest
             self._lock.release()
+        except RuntimeError:  # It is open.
+            pass
 
 
 class Timed(NamedTuple):
@@ -60,6 +62,7 @@ class Reader:
         """Whether everything there will ever be is in `items`."""
         self.error: BaseException | None = None
         self.paused = False
+        """Whether the reader waits until there is room; who lets it go on says that it does not any more."""
         self._step = step
         self._now = clock.now
         self._abandoned = False
@@ -150,6 +153,7 @@ class Reader:
     def resume(self) -> None:
         """Go on reading, if there is room again."""
         if len(self.items) <= _RESUME_AT:
+            self.paused = False
             self._space.open()
 
     def abandon(self) -> None:
