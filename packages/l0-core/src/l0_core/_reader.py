@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, NamedTuple
+from typing import Any
 
 from l0_core._clock import Clock
 from l0_core._drive import NotAStream, Open
@@ -39,13 +39,6 @@ class _Gate:
             pass
 
 
-class Timed(NamedTuple):
-    """A chunk that is not plain text, and the nanoseconds its read had been pending: it may be a keep-alive."""
-
-    waited: int
-    chunk: Any
-
-
 class Reader:
     """One attempt's stream, read in a thread of the pool; its chunks are taken from `items`.
 
@@ -54,7 +47,8 @@ class Reader:
     """
 
     def __init__(self, step: Open, clock: Clock, context: Context, *, at_once: bool = True) -> None:
-        self.items: deque[Any] = deque()
+        self.items: deque[str | tuple[int, Any]] = deque()
+        """Strings; every other chunk with the nanoseconds its read had been pending: it may be a keep-alive."""
         self.reading: int | None = None
         """When the pending read began, if one is pending."""
         self.opened = False
@@ -112,7 +106,7 @@ class Reader:
         while not self._abandoned:
             self.reading = began = now()
             chunk = pull()
-            append(chunk if type(chunk) is str else Timed(now() - began, chunk))
+            append(chunk if type(chunk) is str else (now() - began, chunk))
             if self._waiting:
                 self._wake()
             if len(items) >= AHEAD_MAX:
