@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use l0_engine::{
     Admission, AttemptId, AttemptOutcome, Divergence, Event, Facts, Instant, Misuse, Mode, Output, Part,
-    Plan, Policy, PolicyError, Purpose, Record, Session, SessionState, Signal, TargetId,
+    Plan, Policy, PolicyError, Purpose, Record, Ruling, Session, SessionState, Signal, TargetId,
 };
 
 /// A chunk as an upstream made it, with a number that no other chunk of the attempt has.
@@ -93,6 +93,13 @@ pub enum Effect {
         target: TargetId,
         /// How its attempt ended.
         outcome: AttemptOutcome,
+    },
+    /// Ask the caller's own guards.
+    Check {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The number of the question.
+        check: u32,
     },
     /// Tell a listener.
     Tell(Event),
@@ -216,6 +223,15 @@ impl Driver {
     pub fn failed(&mut self, now: Instant, attempt: AttemptId, facts: Facts) -> Effects {
         let called = self.session.handle_failed(now, attempt, facts);
         self.quietly("failed", called)
+    }
+
+    /// The caller's own guards have answered.
+    ///
+    /// # Errors
+    /// Where the engine breaks its contract.
+    pub fn judged(&mut self, now: Instant, attempt: AttemptId, check: u32, ruling: Ruling) -> Effects {
+        let called = self.session.handle_judged(now, attempt, check, ruling);
+        self.quietly("judged", called)
     }
 
     /// Time has passed.
@@ -360,9 +376,7 @@ impl Driver {
         effects.push(match output {
             Output::Ask { target, purpose, force } => Effect::Ask { target, purpose, force },
             Output::Open { attempt, target, mode } => Effect::Open(self.opening(attempt, target, mode)?),
-            Output::Check { .. } => {
-                return Err(Breach("a guard of the caller's own is asked, and there is none".into()));
-            }
+            Output::Check { attempt, check } => Effect::Check { attempt, check },
             Output::Wait { until } => Effect::Wait { until },
             Output::Cancel { attempt } => Effect::Close(attempt),
             Output::Release { chunks } => {
