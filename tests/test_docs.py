@@ -57,6 +57,8 @@ WITH_SNIPPETS = [page for page in PAGES if any(language == "python" for language
 
 # LangChain and LlamaIndex leave clients to the collector, which some snippets do as every reader will.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+# LlamaIndex's agents look at all of their own attributes, deprecated ones included.
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.usefixtures("provider")
 @pytest.mark.parametrize("page", WITH_SNIPPETS, ids=name_of)
 def test_a_page_runs_from_top_to_bottom(page: Path) -> None:

@@ -261,10 +261,12 @@ SHAPES = {
             "llm llm",
             "retriever tools[1]._query_engine._retriever",
             "embedding tools[1]._query_engine._retriever._embed_model",
+            "tool tools[0]",
+            "tool tools[1]",
         ),
     ),
-    "react agent": Shape(lambda llm: ReActAgent(tools=[WEATHER], llm=llm), run, ("llm llm",)),
-    "agents with a handoff": Shape(agents, run, ("llm agents['host'].llm",)),
+    "react agent": Shape(lambda llm: ReActAgent(tools=[WEATHER], llm=llm), run, ("llm llm", "tool tools[0]")),
+    "agents with a handoff": Shape(agents, run, ("llm agents['host'].llm", "tool agents['forecaster'].tools[0]")),
     "workflow": Shape(Flow, flow, ("llm models['answers'][0]",)),
     "object of the program": Shape(Plain, lambda plain: plain.ask(), ("llm _ask.func.__self__",)),
     "tool that closes over an engine": Shape(
@@ -274,6 +276,7 @@ SHAPES = {
             "retriever _real_fn(engine)()._retriever",
             "embedding _real_fn(engine)()._retriever._embed_model",
             "llm _real_fn(engine)()._response_synthesizer._llm",
+            "tool ",
         ),
     ),
     "list of engines": Shape(lambda llm: [index().as_query_engine(llm=llm)], lambda engines: query(engines[0]), ()),
@@ -309,7 +312,7 @@ def summary(found: Any) -> list[str]:
 def test_what_is_built_is_protected_wherever_it_holds_an_llm(name: str, *, in_place: bool) -> None:
     """G1, G4: every question fails once, and nobody notices."""
     shape = SHAPES[name]
-    if in_place and name == "llm":
+    if in_place and name in {"llm", "tool that closes over an engine"}:
         pytest.skip("nothing holds it: refused, as another test sees")
     steady, failing = Scripted(responder=said), flaky()
     expected = shape.ask(shape.build(steady))
@@ -349,7 +352,7 @@ def test_what_cannot_be_changed_is_said() -> None:
     """A function's globals are everybody's."""
     agent = protect(FunctionAgent(tools=[of_global], llm=Scripted("x")))
     report: Any = agent.l0_report  # type: ignore[attr-defined]
-    assert [each.what for each in report.protected] == ["llm"]
+    assert [each.what for each in report.protected] == ["llm", "tool"]
     assert {each.what for each in report.out_of_reach} == {"llm", "embedding", "retriever"}
     assert all("(global ENGINE)" in each.where and each.why for each in report.out_of_reach)
     assert not protections(ENGINE)

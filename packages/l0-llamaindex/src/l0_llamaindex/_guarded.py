@@ -1,17 +1,19 @@
-"""Retrievers and embeddings whose calls are tried again, and answered by something else where that is said.
+"""Retrievers and embeddings whose calls are tried again, and answered by something else where that is said; and tools.
 
 What is guarded is an object of one class for each guarded class, a subclass of it, that shares the state of what it
 guards. The methods it overrides are those below LlamaIndex's events, so that these happen once.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import NodeWithScore
+from llama_index.core.tools import AsyncBaseTool, BaseTool
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 
 import l0_core
@@ -19,6 +21,7 @@ from l0_core import Lifecycle, Target
 from l0_core._settings import PolicyLike, policy_of
 from l0_llamaindex._attempts import unsent
 from l0_llamaindex._journal import journal_of
+from l0_llamaindex._tool import Once
 from l0_llamaindex._twin import Sent, Twins
 
 if TYPE_CHECKING:
@@ -36,7 +39,10 @@ _METHODS: dict[type, tuple[str, ...]] = {
         for a in ("", "a")
         for what in ("query_embedding", "text_embedding", "text_embeddings", "image_embedding", "image_embeddings")
     ),
+    AsyncBaseTool: ("call", "acall"),
+    BaseTool: ("__call__",),
 }
+"""What is overridden of a class, by the first of its bases that stands here."""
 
 
 @dataclass(slots=True)
@@ -55,6 +61,9 @@ class Guard:
         policy_of(self.policy)  # What is wrong is refused here.
         self.journal = journal_of(self.journal)
         self._candidates = [_Candidate(each) for each in (self.inner, *self.fallbacks)]
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Guard, (self.inner, self.fallbacks, self.policy, self.on, self.tenant, self.journal)
 
     def ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call the method of what is guarded, and of its fallbacks, as the policy allows."""
@@ -143,19 +152,21 @@ class Guarded:
 
     __slots__ = ()
 
-    _l0: Guard
+    _l0: Guard | Once
 
     @property
     def unprotected(self) -> Any:
         """What is guarded, without its guard."""
         return bare_of(self)
 
+    def __copy__(self) -> Any:
+        return guarded(replace(self._l0, inner=copy(bare_of(self))))
+
     def __reduce_ex__(self, _protocol: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        guard = self._l0
-        return _revived, (guard.inner, guard.fallbacks, guard.policy, guard.on, guard.tenant, guard.journal)
+        return guarded, (self._l0,)
 
 
-def guarded(guard: Guard) -> Any:
+def guarded(guard: Guard | Once) -> Any:
     """Return an object that shares the state of what is guarded and asks as `guard` says."""
     view = _sharing(_view_class(type(guard.inner)), guard.inner)
     object.__setattr__(view, "_l0", guard)
@@ -177,18 +188,13 @@ def _sharing(kind: type, other: Any) -> Any:
     return made
 
 
-def _revived(*fields: Any) -> Any:
-    return guarded(Guard(*fields))
-
-
 @cache
 def _view_class(kind: type) -> type:
     names: dict[str, Any] = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     names["__slots__"] = ("_l0", "l0_report")
-    names["__reduce_ex__"] = Guarded.__reduce_ex__
-    for base, methods in _METHODS.items():
-        if issubclass(kind, base):
-            names.update({name: _method(name) for name in methods if hasattr(kind, name)})
+    names["__copy__"], names["__reduce_ex__"] = Guarded.__copy__, Guarded.__reduce_ex__
+    methods = next(methods for base, methods in _METHODS.items() if issubclass(kind, base))
+    names.update({name: _method(name) for name in methods if hasattr(kind, name)})
     return type(kind)(kind.__name__, (kind, Guarded), names)
 
 
@@ -199,7 +205,7 @@ def _method(name: str) -> Callable[..., Any]:
     async def awaited(self: Guarded, *args: Any, **kwargs: Any) -> Any:
         return await called(self, *args, **kwargs)
 
-    method: Any = awaited if name.startswith("_a") else called
+    method: Any = awaited if name.startswith(("_a", "ac")) else called
     method.__name__ = name
     setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)  # The attempt's own method makes the span, where it has one.
     return method  # type: ignore[no-any-return]

@@ -1,9 +1,11 @@
 """Where calls are written down, and how what LlamaIndex's steps return is."""
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
+from llama_index.core.base.response.schema import PydanticResponse, Response
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.schema import (
     BaseComponent,
@@ -16,7 +18,7 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from l0_core._codec import Codec, register_codec
+from l0_core._codec import Codec, Results, register_codec
 from l0_core._keys import form
 
 if TYPE_CHECKING:
@@ -38,12 +40,18 @@ _NODES: Mapping[str, Any] = {
 _PLAIN: Mapping[str, Any] = {
     kind.__name__: kind for kind in (ChatMessage, ChatResponse, CompletionResponse, ToolSelection)
 }
+_ANSWERS: Mapping[str, Any] = {kind.__name__: kind for kind in (Response, PydanticResponse)}
+_PARTS = Results("an answer")
+"""Writes what answers of engines hold: objects of the classes that the program has given to `l0_core.remember`."""
 
 
 def _encode(value: Any) -> Any:
     kind = type(value)
     if kind is NodeWithScore:
         return [kind.__name__, _encode(value.node), value.score]
+    if kind.__name__ in _ANSWERS:
+        parts = [value.response, value.source_nodes, value.metadata]
+        return [kind.__name__, json.loads(_PARTS.encode(parts))]
     if kind.__name__ in _PLAIN:
         return [kind.__name__, value.model_dump(mode="json", serialize_as_any=True)]
     return [kind.class_name(), value.model_dump(mode="json", serialize_as_any=True)]
@@ -53,6 +61,8 @@ def _decode(written: Any) -> Any:
     name, said, *more = written
     if name == NodeWithScore.__name__:
         return NodeWithScore(node=_decode(said), score=more[0])
+    if name in _ANSWERS:
+        return _ANSWERS[name](*_PARTS.decode(json.dumps(said)))
     return (_PLAIN.get(name) or _NODES[name]).model_validate(said)
 
 
@@ -60,7 +70,9 @@ def _knows(value: Any) -> bool:
     kind = type(value)
     if kind is NodeWithScore:
         return _knows(value.node)
-    return _PLAIN.get(kind.__name__) is kind or (issubclass(kind, BaseComponent) and kind in _NODES.values())
+    if kind in _ANSWERS.values() or _PLAIN.get(kind.__name__) is kind:
+        return True
+    return issubclass(kind, BaseComponent) and kind in _NODES.values()
 
 
 @form("llama_index.core.tools.types.BaseTool")

@@ -10,6 +10,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.llms import LLM
 from llama_index.core.settings import Settings
+from llama_index.core.tools import BaseTool
 from workflows import Workflow
 
 from l0_core import Lifecycle
@@ -18,13 +19,16 @@ from l0_llamaindex._guarded import Guard, Guarded, bare_of, guarded
 from l0_llamaindex._llm import L0LLM, Protection, StallGuard, unwrap, wrap
 from l0_llamaindex._reach import Reach, Step, shell_of
 from l0_llamaindex._report import Found, ProtectionReport, What
+from l0_llamaindex._tool import Once, changes_its_workflow, name_of
 
 if TYPE_CHECKING:
     from l0_core._journal import JournalLike
 
 T = TypeVar("T")
 
-_KINDS: dict[What, type] = {"llm": LLM, "retriever": BaseRetriever, "embedding": BaseEmbedding}
+_KINDS: dict[What, type] = {"llm": LLM, "retriever": BaseRetriever, "embedding": BaseEmbedding, "tool": BaseTool}
+_ONCE = "in a run it is called once"
+_OF_A_WORKFLOW = "no recorded result changes the workflow it is handed: make an l0_core.step of what it must do once"
 _OBJECTS = frozenset({"object_map", "_object_map"})
 """What a retriever's nodes stand for: asked after it has found them."""
 
@@ -59,9 +63,9 @@ def protect(
     """Return an engine, agent, workflow, retriever, synthesizer, selector or index whose LLMs cannot let it down.
 
     Everything it holds is looked through: LLMs are protected as by `L0LLM`; embeddings, and retrievers that ask no LLM
-    themselves, are tried again and answered by fallbacks. The result is a copy that shares indexes, stores and memories
-    with the original, which stays as it is. `result.l0_report` lists what was found, where an object takes
-    attributes.
+    themselves, are tried again and answered by fallbacks. Inside `l0_core.run` calls of tools are steps: called once,
+    their results remembered. The result is a copy that shares indexes, stores and memories with the original, which
+    stays as it is. `result.l0_report` lists what was found, where an object takes attributes.
 
     Protecting what is protected replaces its policy.
 
@@ -94,12 +98,13 @@ def protect(
         what = _what(step.found)
         if what is None:
             continue
-        name = type(step.found).__name__
-        if what == "retriever" and _asks_others(step.found):
-            report.append(Found(what, name, step.where, "left alone", "what it asks is protected"))
+        name = _name(step.found)
+        why = _why_alone(step.found)
+        if why:
+            report.append(Found(what, name, step.where, "left alone", why))
             continue
         becomes[id(step.found)] = _protected(step.found, wanted, late)
-        report.append(Found(what, name, step.where, "protected"))
+        report.append(Found(what, name, step.where, "protected", _ONCE if what == "tool" else ""))
     report += _beyond(reach)
     if in_place:
         _refuse(found, becomes)
@@ -133,6 +138,18 @@ def _what(found: object) -> What | None:
     return next((what for what, kind in _KINDS.items() if isinstance(found, kind)), None)
 
 
+def _name(found: object) -> str:
+    kind = type(found).__name__
+    return f"{kind}/{name_of(found)}" if isinstance(found, BaseTool) else kind
+
+
+def _why_alone(found: object) -> str:
+    """Return why something is better not protected; nothing if it is to be."""
+    if isinstance(found, BaseRetriever) and _asks_others(found):
+        return "what it asks is protected"
+    return _OF_A_WORKFLOW if isinstance(found, BaseTool) and changes_its_workflow(found) else ""
+
+
 def _bare(found: Any) -> Any:
     if isinstance(found, LLM):
         return unwrap(found)
@@ -159,12 +176,14 @@ def _protected(found: Any, wanted: _Wanted, late: list[Callable[[], None]]) -> C
             found, fallbacks, wanted.policy, wanted.on, wanted.tenant, wanted.stall_guard, wanted.journal
         )
         return lambda _: wrap(protection)
+    if isinstance(found, BaseTool):
+        return lambda changed: guarded(Once(_bare(changed)))
     kind = BaseEmbedding if isinstance(found, BaseEmbedding) else BaseRetriever
     fallbacks = wanted.of(kind)
 
     def made(changed: Any) -> Any:
         bare = _bare(changed)
-        before = changed._l0 if isinstance(changed, Guarded) else Guard(bare)  # noqa: SLF001 - it is ours
+        before: Guard = changed._l0 if isinstance(changed, Guarded) else Guard(bare)  # type: ignore[assignment]  # noqa: SLF001 - it is ours
         policy = before.policy if wanted.policy is None else wanted.policy
         view = guarded(
             Guard(
@@ -180,7 +199,7 @@ def _protected(found: Any, wanted: _Wanted, late: list[Callable[[], None]]) -> C
 
 def _with_other_embeddings(view: Guarded, embeddings: Sequence[BaseEmbedding]) -> None:
     """Let a retriever fall back to itself with another embedding: inside its attempts, that of its own has no say."""
-    guard = view._l0  # noqa: SLF001 - it is ours
+    guard: Guard = view._l0  # type: ignore[assignment]  # noqa: SLF001 - it is ours, and a retriever's
     reach = Reach(guard.inner)
     held = [step.found for step in reach.steps.values() if isinstance(step.found, BaseEmbedding)]
     if not held:
@@ -205,7 +224,7 @@ def _beyond(reach: Reach) -> list[Found]:
             seen.add(id(step.found))
             where = _joined(start, step)
             why = "a function names it as a global: protect what the global is"
-            found.append(Found(what, type(step.found).__name__, where, "out of reach", why))
+            found.append(Found(what, _name(step.found), where, "out of reach", why))
     return found
 
 

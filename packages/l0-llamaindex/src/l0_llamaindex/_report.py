@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-What = Literal["llm", "retriever", "embedding"]
+What = Literal["llm", "retriever", "embedding", "tool"]
 State = Literal["protected", "left alone", "out of reach"]
 
 
@@ -13,11 +13,11 @@ class Found:
     """One thing that was found.
 
     Attributes:
-        what: `llm`, `retriever` or `embedding`.
-        name: The name of its class.
+        what: `llm`, `retriever`, `embedding` or `tool`.
+        name: The name of its class, and that of a tool.
         where: How it is reached from what was given.
         state: What became of it.
-        why: Why that, and what to do about it, where it is not protected.
+        why: Why that, and what to do about it, where it is not protected; how it is, where that is not as all are.
     """
 
     what: What
