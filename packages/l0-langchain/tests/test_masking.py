@@ -86,7 +86,7 @@ async def test_every_answer_of_several_is_looked_at(*, cut: bool) -> None:
     for awaited in (False, True):
         bare = Several(cut=cut)
         model = L0ChatModel(model=bare, policy=Policy(guards=[guards.patterns(["4711"])]))
-        said = await model.agenerate([["?"]]) if awaited else model.generate([[HumanMessage("?")]])
+        said = await model.agenerate([[HumanMessage("?")]]) if awaited else model.generate([[HumanMessage("?")]])
         assert [answer.text for answer in said.generations[0]] == ["No.", "It is a secret."]
         assert len(bare.made) == 2
 
