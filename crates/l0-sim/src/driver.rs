@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use l0_engine::{
-    Admission, AttemptId, AttemptOutcome, Divergence, Event, Facts, Instant, Misuse, Mode, Output, Part,
-    Plan, Policy, PolicyError, Purpose, Record, Ruling, Session, SessionState, Signal, TargetId,
+    Admission, AttemptId, AttemptOutcome, CallArgs, Divergence, Event, Facts, Instant, Misuse, Mode, Output,
+    Part, Plan, Policy, PolicyError, Purpose, Record, Ruling, Session, SessionState, Signal, TargetId,
 };
 
 /// A chunk as an upstream made it, with a number that no other chunk of the attempt has.
@@ -105,6 +105,19 @@ pub enum Effect {
     Tell(Event),
     /// The session has ended.
     Done,
+}
+
+/// Puts what the engine says in the place of a chunk's own text, and of the arguments in the first fragment of a call.
+pub(crate) fn rewrite(part: &mut Part, text: Option<String>, calls: Vec<CallArgs>) {
+    if let Some(text) = text {
+        part.text = text;
+    }
+    for call in calls {
+        let mut args = Some(call.args);
+        for fragment in part.tools.iter_mut().filter(|fragment| fragment.index == call.index) {
+            fragment.args = args.take().unwrap_or_default();
+        }
+    }
 }
 
 /// Kinds of calls that mean nothing.
@@ -393,14 +406,7 @@ impl Driver {
             }
             Output::Rewrite { text, calls, .. } => {
                 let (attempt, mut chunk) = take("rewrite")?;
-                chunk.part.text = text.unwrap_or(chunk.part.text);
-                for call in calls {
-                    // A chunk may hold several fragments of a call: all of the arguments stand in its first.
-                    let mut args = Some(call.args);
-                    for fragment in chunk.part.tools.iter_mut().filter(|one| one.index == call.index) {
-                        fragment.args = args.take().unwrap_or_default();
-                    }
-                }
+                rewrite(&mut chunk.part, text, calls);
                 Effect::Give(Piece { attempt, chunk, cut: true })
             }
             Output::Cut { start, end } => {
