@@ -118,6 +118,7 @@ def test_a_refusal_is_remembered(ask: Ask, journal: Journal) -> None:
         ask(again, journal, mode="replay")
     assert again.attempts == []
     assert remembered.value.session_id == refused.value.session_id
+    assert remembered.value.result is not None
     assert remembered.value.result.invalid == {"model": {"people": 3}}
 
 
