@@ -51,6 +51,7 @@ rust: ## Run the Rust tests alone (no Python needed)
 matrix: build ## Long sweeps: simulation, wheels, soak, every combination
 ifneq ($(SIM),)
 	@cargo run --quiet -p l0-sim --profile dev-opt -- $(or $(SEEDS),--seeds 100000)
+	@cargo run --quiet -p l0-sim --profile dev-opt -- --paper $(or $(SEEDS),--seeds 10000)
 	@cargo run --quiet -p l0-sim --profile dev-opt -- --breaks
 endif
 	@$(RUN) -m pytest -m matrix -n auto --hypothesis-profile matrix $(ARGS)

@@ -517,9 +517,12 @@ class Taken:
         """What sessions in it are written down under."""
         return self.run.scope(self.row_id)
 
-    def finish(self, result: str) -> None:
-        """Write down what it returned."""
+    def finish(self, result: str) -> "_native.JournalTicket | None":
+        """Write down what it returned; return what to wait for before anybody sees it: in `paranoid`, the disk."""
         self._end("finished", result)
+        journal = self.run.journal
+        seen = self._side_effect and journal.durability == "paranoid"
+        return journal.native.barrier("release") if seen else None
 
     def fail(self, error: Exception) -> None:
         """Write down what it raised. It is not finished: a run that ended with it tries again."""
