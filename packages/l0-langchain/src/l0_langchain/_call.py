@@ -16,6 +16,7 @@ from l0_core._context import in_attempt
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Endpoint, secrets_of
 from l0_langchain._errors import MODEL_ERRORS
+from l0_langchain._events import Events
 from l0_langchain._port import RESULTS, ChatChunks
 from l0_langchain._protection import Protection
 from l0_langchain._request import messages_for
@@ -44,21 +45,26 @@ class Call:
         self._port = ChatChunks()
         self._tokens = Tokens()
         self._is_inner = in_attempt()
+        self._events: Events | None = None
 
     # The four ways a model is called ---------------------------------------------------------------------------------
 
     def stream(self, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         """Return one clean stream."""
         opening = partial(self._open_stream, self._held(manager))
-        stream: Stream[ChatGenerationChunk] = self._begin(l0_core.stream, opening)
-        return iter(stream) if manager is None else self._telling(stream, manager)
+        stream: Stream[ChatGenerationChunk] = self._begin(l0_core.stream, opening, may_reset=manager is None)
+        if manager is not None:
+            return self._telling(stream, manager)
+        return iter(stream) if self._events is None else self._events.follow(stream)
 
     def astream(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncIterator[ChatGenerationChunk]:
         """Return one clean stream, to be awaited."""
         opening = partial(self._aopen_stream, self._aheld(manager))
         stream: AsyncStream[ChatGenerationChunk]
-        stream = self._begin(l0_core.astream, opening)
-        return aiter(stream) if manager is None else self._atelling(stream, manager)
+        stream = self._begin(l0_core.astream, opening, is_async=True, may_reset=manager is None)
+        if manager is not None:
+            return self._atelling(stream, manager)
+        return aiter(stream) if self._events is None else self._events.afollow(stream)
 
     def generate(self, manager: CallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer."""
@@ -75,7 +81,7 @@ class Call:
         """Return one whole answer, awaited."""
         opening = partial(self._aopen_result, self._aheld(manager))
         stream: AsyncStream[ChatResult]
-        stream = self._begin(l0_core.astream, opening, whole=True)
+        stream = self._begin(l0_core.astream, opening, is_async=True, whole=True)
         (result,) = [result async for result in stream]
         if manager is not None:
             for token, chunk, keywords in self._tokens.told:
@@ -91,9 +97,19 @@ class Call:
 
     # What they share -------------------------------------------------------------------------------------------------
 
-    def _begin(self, start: Callable[..., Any], opening: Callable[..., Any], *, whole: bool = False) -> Any:
+    def _begin(
+        self,
+        start: Callable[..., Any],
+        opening: Callable[..., Any],
+        *,
+        is_async: bool = False,
+        whole: bool = False,
+        may_reset: bool = False,
+    ) -> Any:
         """Start a session over the wrapped model and its fallbacks."""
         said = self._protection
+        if said.events and not self._is_inner:
+            self._events = Events(is_async=is_async)
         first, *fallbacks = self._targets(opening, whole=whole)
         with said.filed():
             return start(
@@ -101,8 +117,8 @@ class Call:
                 fallbacks=fallbacks,
                 port=RESULTS if whole else self._port,
                 streamed=not whole,
-                policy=said.native,
-                on=said.on,
+                policy=said.native(may_reset=may_reset and self._events is not None),
+                on=said.on if self._events is None else self._events.heard_by(said.on),
                 tenant=said.tenant,
                 errors=MODEL_ERRORS,
                 journal=said.journal,

@@ -24,6 +24,7 @@ from l0_langchain._content import (
     usage_of,
     with_text,
 )
+from l0_langchain._events import Reset
 
 _REPEATED = frozenset({"model_provider", "output_version"})
 """Metadata that every chunk has, because it says how the chunk is to be read."""
@@ -40,6 +41,10 @@ class ChatChunks:
     """The chunks of one session: what a consumer was given by one attempt decides how those of the next must read."""
 
     def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin without anything: no chunk has been given."""
         self._id: str | None = None
         self._usage = Usage()
         self._given: dict[str, Any] = {}
@@ -64,6 +69,13 @@ class ChatChunks:
         self._usage = Usage()
         for notes in (self._keys, self._indices, self._calls, self._reasoning):
             notes.clear()
+
+    @property
+    def reset(self) -> ChatGenerationChunk:
+        """Forget what was given, and return the chunk that tells the consumer to do so."""
+        message = Reset(content=[] if self._listed else "", id=self._id)
+        self._forget()
+        return ChatGenerationChunk(message=message)
 
     # What the engine is told -----------------------------------------------------------------------------------------
 

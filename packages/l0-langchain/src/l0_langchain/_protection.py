@@ -33,15 +33,21 @@ class Protection:
     user: str | None = None
     prefill: bool | None = None
     terminal: Terminal | None = None
+    events: bool | None = None
+    """Whether its caller wants to be told when its reader waits, and can be told to discard what it was shown."""
 
     @cached_property
     def _said(self) -> NativePolicy:
         return policy_of(self.policy)
 
-    @property
-    def native(self) -> NativePolicy:
-        """The policy as the engine takes it: where nothing was said, what the environment says now."""
-        return _for_chat(policy_of(None) if self.policy is None else self._said)
+    def native(self, *, may_reset: bool) -> NativePolicy:
+        """Return the policy as the engine takes it: where nothing was said, what the environment says now.
+
+        Args:
+            may_reset: Whether the consumer can be told to discard.
+        """
+        policy = policy_of(None) if self.policy is None else self._said
+        return policy if may_reset else _without_reset(policy)
 
     def checked(self) -> Self:
         """Return it, or raise if its policy is no policy."""
@@ -77,11 +83,8 @@ class Protection:
 
 
 @lru_cache(maxsize=256)
-def _for_chat(policy: NativePolicy) -> NativePolicy:
-    """Return the policy without the rung that tells a consumer to discard.
-
-    LangChain adds a model's chunks up by itself, for callbacks and for the caller: nothing can be taken back there.
-    """
+def _without_reset(policy: NativePolicy) -> NativePolicy:
+    """Return the policy without the rung that tells a consumer to discard: most are chains, and would not hear it."""
     fields = loads(policy.json)
     rungs = fields["continuation"]["rungs"]
     if "reset" not in rungs:
@@ -93,6 +96,7 @@ def _for_chat(policy: NativePolicy) -> NativePolicy:
 _KEYS = (
     *(("conversation_id", "run"), ("session_id", "run"), ("thread_id", "run"), ("user_id", "user")),
     *(("l0_policy", "policy"), ("l0_tenant", "tenant"), ("l0_run", "run"), ("l0_user", "user")),
+    ("l0_events", "events"),
 )
 """What a config's `configurable` may say, the most telling last."""
 
