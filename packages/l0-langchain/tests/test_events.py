@@ -132,6 +132,7 @@ async def test_events_tell_of_it_in_any_chain(client: Client, broken: FaultyProv
     bare = client(broken, max_retries=0)
     chain = ChatPromptTemplate.from_template("{x}") | L0ChatModel(model=bare, policy=ANEW) | StrOutputParser()
     shown, told = "", []
+    event: Any
     async for event in chain.astream_events({"x": QUESTION}, ASKED, version="v2"):
         if event["event"] == "on_custom_event":
             told.append((event["name"], event["data"]["session_id"]))

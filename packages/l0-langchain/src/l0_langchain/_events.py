@@ -5,17 +5,17 @@ Both go out as custom events of LangChain, and into the `custom` stream of a gra
 
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import aclosing, closing, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig, ensure_config
 
-from l0_core import AsyncStream, Lifecycle, Stream
+from l0_core import Lifecycle
 
 _log = logging.getLogger("l0")
 
@@ -54,37 +54,42 @@ class Events:
         self._is_async = is_async
         self._config = ensure_config()
         self._write = _writer(self._config)
+        self._session_id = ""
 
     def heard_by(self, on: Lifecycle | None) -> Lifecycle:
         """Return listeners that tell, beside the caller's own."""
         on = on or Lifecycle()
         return replace(
             on,
+            on_start=_both(self._began, on.on_start),
             on_retry=_both(self._retried, on.on_retry),
             on_fallback=_both(self._fell_back, on.on_fallback),
         )
 
-    def follow(self, stream: Stream[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
+    def follow(self, chunks: Iterator[ChatGenerationChunk]) -> Iterator[ChatGenerationChunk]:
         """Yield a stream's chunks; tell before one that discards the others."""
         is_first = True
-        with stream:
-            for chunk in stream:
+        with closing(cast("Generator[ChatGenerationChunk]", chunks)):
+            for chunk in chunks:
                 if isinstance(chunk.message, Reset):
-                    self._tell("reset", stream.result.session_id)
+                    self._tell("reset", self._session_id)
                 yield _first(chunk) if is_first else chunk
                 is_first = False
 
-    async def afollow(self, stream: AsyncStream[ChatGenerationChunk]) -> AsyncIterator[ChatGenerationChunk]:
+    async def afollow(self, chunks: AsyncIterator[ChatGenerationChunk]) -> AsyncIterator[ChatGenerationChunk]:
         """Yield a stream's chunks; tell before one that discards the others."""
         is_first = True
-        async with stream:
-            async for chunk in stream:
+        async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", chunks)):
+            async for chunk in chunks:
                 if isinstance(chunk.message, Reset):
-                    told = self._tell("reset", stream.result.session_id)
+                    told = self._tell("reset", self._session_id)
                     if told is not None:
                         await told
                 yield _first(chunk) if is_first else chunk
                 is_first = False
+
+    def _began(self, session_id: str) -> None:
+        self._session_id = session_id
 
     def _retried(self, session_id: str, target: str, _: str, seconds: float) -> Awaitable[None] | None:
         return self._tell("reconnecting", session_id, target=target, seconds=seconds)
