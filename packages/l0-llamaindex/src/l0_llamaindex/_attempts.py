@@ -154,7 +154,10 @@ class Question:
             return False
         if self.entry.family == "tools" and not getattr(_known.metadata_of(llm), "is_function_calling_model", True):
             return False
-        return _known.family(llm) == _known.family(first) or not any(self.kwargs.get(name) for name in _WIRE)
+        if _known.family(llm) == _known.family(first):
+            return True
+        own = _GIVEN[self.entry.family]  # Tools that are handed over as tools are in nobody's words yet.
+        return not any(self.kwargs.get(name) for name in _WIRE if name != own)
 
     def _opener(self, candidate: Candidate, first: LLM) -> Callable[..., Any]:
         entry = self.entry

@@ -24,6 +24,7 @@ from l0_core._settings import PolicyLike, policy_of
 from l0_llamaindex import _known
 from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
 from l0_llamaindex._journal import journal_of
+from l0_llamaindex._pool import members_of, pool_of, spelled_out
 from l0_llamaindex._shape import mended, wanting
 from l0_llamaindex._twin import Sent
 
@@ -47,13 +48,16 @@ class Protection:
     stall_guard: StallGuard = "thread"
     journal: "JournalLike" = None
     candidates: tuple[Candidate, ...] = field(init=False, repr=False, compare=False)
+    is_mixed: bool = field(init=False, repr=False, compare=False)
+    """Whether an answer may be of another make than the wrapped LLM's."""
     _options: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        candidates = tuple(map(Candidate, (self.inner, *self.fallbacks)))
+        candidates = tuple(map(Candidate, (*members_of(self.inner), *self.fallbacks)))
         # A policy that is wrong is refused here; one that is not named may still come from the environment, per call.
         policy = None if self.policy is None else policy_of(self.policy)
         object.__setattr__(self, "candidates", candidates)
+        object.__setattr__(self, "is_mixed", len({_known.family(each.llm) for each in candidates}) > 1)
         # So is a journal: one file is one journal, however many share it.
         options = {"policy": policy, "on": self.on, "tenant": self.tenant, "journal": journal_of(self.journal)}
         object.__setattr__(self, "_options", options)
@@ -144,7 +148,7 @@ class L0LLM(LLM, metaclass=_Meta):
         # What the class takes is said here, and read by the metaclass.
         def __init__(
             self,
-            llm: LLM,
+            llm: LLM | Sequence[LLM],
             *,
             fallbacks: Sequence[LLM] = (),
             policy: PolicyLike = None,
@@ -156,7 +160,8 @@ class L0LLM(LLM, metaclass=_Meta):
             """Protect an LLM.
 
             Args:
-                llm: What is protected. It stays what it is, and can go on being used without protection.
+                llm: What is protected. It stays what it is, and can go on being used without protection. Several are a
+                    pool: asked in this order, and none of their classes; what it says of itself holds for all of them.
                 fallbacks: What is asked when it fails for good, in this order.
                 policy: A `Policy`, the name of a preset, or a file; `L0_POLICY`, or the standard one, where nothing
                     is said.
@@ -195,7 +200,7 @@ class L0LLM(LLM, metaclass=_Meta):
 
 
 def _wrapped(
-    llm: LLM,
+    llm: LLM | Sequence[LLM],
     *,
     fallbacks: Sequence[LLM] = (),
     policy: PolicyLike = None,
@@ -204,14 +209,17 @@ def _wrapped(
     stall_guard: StallGuard = "thread",
     journal: "JournalLike" = None,
 ) -> LLM:
+    members = list(llm) if isinstance(llm, list | tuple) else [llm]
+    if not members:
+        raise TypeError("llm must be an LLM of LlamaIndex, or several: there is none")
     for what, given in (
-        ("llm", llm),
+        *(("llm" if len(members) == 1 else f"llm {place}", member) for place, member in enumerate(members, 1)),
         *((f"fallback {place}", fallback) for place, fallback in enumerate(fallbacks, 1)),
     ):
         if not isinstance(given, LLM):
             raise TypeError(f"{what} must be an LLM of LlamaIndex, not {type(given).__name__}")
-    protection = Protection(unwrap(llm), tuple(map(unwrap, fallbacks)), policy, on, tenant, stall_guard, journal)
-    return wrap(protection)
+    inner = pool_of(list(map(unwrap, members)))
+    return wrap(Protection(inner, tuple(map(unwrap, fallbacks)), policy, on, tenant, stall_guard, journal))
 
 
 def unwrap(llm: LLM) -> LLM:
@@ -257,6 +265,7 @@ def _made_view_class(kind: type[LLM]) -> type[LLM]:
         "__reduce_ex__": _reduce_ex,
         **{entry.name: _method(entry, kind) for entry in entries},
         **{name: _predicting(name, kind) for name in _PREDICT if hasattr(kind, name)},
+        **({_SELECTS: _selecting(kind)} if hasattr(kind, _SELECTS) else {}),
     }
     meta = _Meta if issubclass(_Meta, type(kind)) else type("_Meta", (_Meta, type(kind)), {})
     view: type[LLM] = meta(kind.__name__, (kind, L0LLM), namespace)
@@ -288,6 +297,22 @@ def _predicting(name: str, kind: type[LLM]) -> Callable[..., Any]:
     method.__signature__ = inspect.signature(original)
     setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)  # The one it calls makes the span.
     return cast("Callable[..., Any]", method)
+
+
+_SELECTS = "get_tool_calls_from_response"
+
+
+def _selecting(kind: type[LLM]) -> Callable[..., Any]:
+    """Return the method of a wrapped class that reads calls off an answer: it may be a fallback's of another make."""
+    original: Callable[..., Any] = getattr(kind, _SELECTS)
+
+    def select(self: L0LLM, response: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self, spelled_out(response) if self._l0.is_mixed else response, *args, **kwargs)
+
+    select.__name__, select.__qualname__ = _SELECTS, f"{kind.__qualname__}.{_SELECTS}"
+    select.__module__, select.__doc__ = kind.__module__, original.__doc__
+    select.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    return select
 
 
 def _copy(self: L0LLM) -> LLM:

@@ -202,7 +202,7 @@ class ChatPort(_Port):
             text = read
         elif self._whole:
             text = message.content or ""
-            told = self._calls.of_blocks(blocks, ended=True) or _legacy_calls(message)
+            told = self._calls.of_blocks(blocks, ended=True) or legacy_calls(message)
             if finish in _LIMITS and blocks and type(blocks[-1]) is ToolCallBlock:
                 told = [*told[:-1], _cut_off(told[-1], blocks[-1])]
             tools = tuple(fragment._replace(last=True) for fragment in told)
@@ -404,7 +404,7 @@ def _cut_off(fragment: ToolFragment, block: ToolCallBlock) -> ToolFragment:
     return fragment if isinstance(block.tool_kwargs, str) else fragment._replace(args=fragment.args[:-1] or "{")
 
 
-def _legacy_calls(message: ChatMessage) -> list[ToolFragment]:
+def legacy_calls(message: ChatMessage) -> list[ToolFragment]:
     """Return calls of an integration that has no blocks for them."""
     calls = message.additional_kwargs.get("tool_calls") or ()
     return [
