@@ -33,15 +33,15 @@ pub use fault::{Category, Facts, FaultClass, Says, Stage};
 pub use fleet::{Admission, Answer, AttemptOutcome, Fleet, Key, Purpose, Ticket};
 pub use instant::Instant;
 pub use jitter::{GENERATOR, Jitter};
-pub use outcome::{Ending, Finish, Outcome};
+pub use outcome::{Ending, Finish, Misfits, Outcome};
 pub use plan::Plan;
 pub use policy::{
     Breaker, CONTINUATION_PROMPT, Continuation, Delivery, Limits, Policy, PolicyError, REASK_PROMPT, Refusal,
     Retry, RetryBudget, Rung, Timeouts, WorstCase,
 };
 pub use protocol::{
-    AttemptId, Dissent, Event, Fault, Input, Misuse, Mode, Objection, Opaque, Output, Part, Ruling, Signal,
-    Splice, TargetId,
+    AttemptId, CallArgs, Dissent, Event, Fault, Input, Misuse, Mode, Objection, Opaque, Output, Part,
+    Reading, Rewrite, Ruling, Signal, Splice, TargetId,
 };
 pub use record::{ENGINE_VERSION, Flags, Header, Record};
 pub use replay::{Divergence, replay};

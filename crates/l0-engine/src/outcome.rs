@@ -102,6 +102,17 @@ impl Finish {
     }
 }
 
+/// How often answers of one target did not fit in one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misfits {
+    /// The target.
+    pub target: TargetId,
+    /// The place.
+    pub field: String,
+    /// How often.
+    pub count: u32,
+}
+
 /// Everything there is to say about a session that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -125,6 +136,14 @@ pub struct Outcome {
     pub objections: Vec<Objection>,
     /// How often the answer went astray past its threshold.
     pub drifts: u32,
+    /// What had to be put right in the answer that was accepted, by fixed words, where it was read for a value.
+    pub repaired: Vec<String>,
+    /// How often a target was told what to put right in its answer.
+    pub reasks: u32,
+    /// Where answers did not fit what was to be read in them.
+    pub misfits: Vec<Misfits>,
+    /// Whether it ended because no answer fitted.
+    pub unfit: bool,
     /// Why the answer ended.
     pub finish: Option<Finish>,
     /// The tool calls released.

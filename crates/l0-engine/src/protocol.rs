@@ -137,6 +137,44 @@ pub enum Ruling {
     Objected(Vec<Dissent>),
     /// One of them could not say.
     Failed(Facts),
+    /// All of them have been asked, and one has read the answer for what the caller wants of it.
+    Read(Reading),
+}
+
+/// What reading an answer for a value came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reading {
+    /// What it and the others object to.
+    pub dissents: Vec<Dissent>,
+    /// The guard that read it, by its place in the policy's list.
+    pub guard: u16,
+    /// Where the answer does not fit, by names that are no content of it; nothing where it does.
+    pub fields: Vec<String>,
+    /// What had to be put right in it, by fixed words.
+    pub fixes: Vec<String>,
+    /// What the consumer is given in the place of what arrived; nothing where that is as it should be.
+    pub rewrites: Vec<Rewrite>,
+}
+
+/// A piece of an answer, put right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rewrite {
+    /// All of its text.
+    Text(String),
+    /// The arguments of one of its tool calls.
+    Args(CallArgs),
+}
+
+/// The arguments of a tool call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallArgs {
+    /// Which of the answer's calls.
+    pub index: u32,
+    /// One JSON document.
+    pub args: String,
 }
 
 /// What one of the caller's own guards objects to.
@@ -276,6 +314,16 @@ pub enum Output {
         /// The number of the question.
         check: u32,
     },
+    /// Give the first kept chunk to the consumer, with what of the answer was put right in the place of its own.
+    Rewrite {
+        /// Its text; nothing where that stays.
+        text: Option<String>,
+        /// Bytes of text the consumer has before it.
+        at: u64,
+        /// The arguments of the calls it holds fragments of, where they were put right: all of them in the first
+        /// fragment of a call, nothing in those that follow.
+        calls: Vec<CallArgs>,
+    },
 }
 
 /// What a listener may want to know.
@@ -320,6 +368,13 @@ pub enum Event {
     ReasoningAbandoned {
         /// The attempt.
         attempt: AttemptId,
+    },
+    /// An answer is not what the caller wants to read in it.
+    Misfit {
+        /// The target that gave it.
+        target: TargetId,
+        /// Where it does not fit.
+        fields: Vec<String>,
     },
 }
 

@@ -50,6 +50,8 @@ const CALLS_MAX: usize = 1_024;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ToolCalls {
     calls: Vec<Open>,
+    /// Whether they are read, and put right, before anybody is given them: until then they may be anything.
+    are_read: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +67,37 @@ struct Open {
 pub(crate) struct Malformed;
 
 impl ToolCalls {
+    /// Calls that are read before anybody is given them, or not.
+    pub(crate) const fn new(are_read: bool) -> Self {
+        Self { calls: Vec::new(), are_read }
+    }
+
+    /// All of them, as they arrived, by their indices.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &ToolCall)> {
+        self.calls.iter().map(|open| (open.index, &open.call))
+    }
+
+    /// Puts other arguments in the place of those of a call.
+    pub(crate) fn rewrite(&mut self, index: u32, args: &str) {
+        if let Some(open) = self.calls.iter_mut().find(|open| open.index == index) {
+            open.scanner = Scanner::new();
+            open.scanner.feed(args);
+            args.clone_into(&mut open.call.args);
+        }
+    }
+
+    /// No more fragments will come, and whoever reads the calls takes them as they are.
+    pub(crate) fn take_as_they_are(&mut self) {
+        for open in &mut self.calls {
+            open.complete = true;
+        }
+    }
+
+    /// Whether any of them is not one complete call.
+    pub(crate) fn any_broken(&self) -> bool {
+        self.calls.iter().any(|open| !open.is_closed())
+    }
+
     /// Whether the call with this index is complete.
     pub(crate) fn is_complete(&self, index: u32) -> bool {
         self.calls.iter().any(|open| open.index == index && open.complete)
@@ -73,11 +106,6 @@ impl ToolCalls {
     /// Whether any call has begun and not ended.
     pub(crate) fn any_open(&self) -> bool {
         self.calls.iter().any(|open| !open.complete)
-    }
-
-    /// The calls that are complete.
-    pub(crate) fn complete(&self) -> impl Iterator<Item = &ToolCall> {
-        self.calls.iter().filter(|open| open.complete).map(|open| &open.call)
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&ToolCall> {
@@ -102,8 +130,14 @@ impl ToolCalls {
             }
         };
         if open.complete {
+            if fragment.args.trim().is_empty() {
+                return Ok(());
+            }
             // Arguments that go on after they were complete were not.
-            return if fragment.args.trim().is_empty() { Ok(()) } else { Err(Malformed) };
+            if !self.are_read {
+                return Err(Malformed);
+            }
+            open.complete = false;
         }
         if let Some(id) = &fragment.id
             && open.call.id.is_none()

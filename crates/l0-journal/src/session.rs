@@ -16,7 +16,7 @@
 //! # }
 //! ```
 
-use l0_engine::{AttemptId, Input, Instant, Output, Record, Ruling, Signal};
+use l0_engine::{AttemptId, Input, Instant, Output, Record, Rewrite, Ruling, Signal};
 
 use crate::payload::{self, Contents, Field};
 use crate::{Body, Chunk, Class, Content, Entry, Error, Stored, Stream};
@@ -125,6 +125,25 @@ impl Contents for Record {
                     visit(Class::Completion, Field::Text(error));
                 }
             }
+            Self::Input { input: Input::Judged { ruling: Ruling::Read(reading), .. }, .. } => {
+                for error in reading.dissents.iter_mut().flat_map(|dissent| &mut dissent.errors) {
+                    visit(Class::Completion, Field::Text(error));
+                }
+                for rewrite in &mut reading.rewrites {
+                    match rewrite {
+                        Rewrite::Text(text) => visit(Class::Completion, Field::Text(text)),
+                        Rewrite::Args(call) => visit(Class::ToolArguments, Field::Text(&mut call.args)),
+                    }
+                }
+            }
+            Self::Decision(Output::Rewrite { text, calls, .. }) => {
+                if let Some(text) = text {
+                    visit(Class::Completion, Field::Text(text));
+                }
+                for call in calls {
+                    visit(Class::ToolArguments, Field::Text(&mut call.args));
+                }
+            }
             Self::Decision(Output::Mask { text, .. }) => visit(Class::Completion, Field::Text(text)),
             // Chunks have a shape of their own; nothing else quotes what was said.
             Self::Start(_) | Self::Input { .. } | Self::Chunk { .. } | Self::Decision(_) => {}
@@ -148,7 +167,7 @@ fn unreadable(because: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use l0_engine::{Dissent, Event, Mode, Opaque, Part, TargetId, ToolFragment, Usage};
+    use l0_engine::{CallArgs, Dissent, Event, Mode, Opaque, Part, Reading, TargetId, ToolFragment, Usage};
 
     use super::*;
     use crate::{Kind, Level, Memory, Redaction, Store, StreamId, StreamOptions};
@@ -170,6 +189,16 @@ mod tests {
         Dissent { guard: 1, reason: "does not fit".to_owned(), errors }
     }
 
+    fn args() -> CallArgs {
+        CallArgs { index: 1, args: "{\"city\": \"Paris\"}".to_owned() }
+    }
+
+    fn reading() -> Reading {
+        let rewrites = vec![Rewrite::Text("{}".to_owned()), Rewrite::Args(args())];
+        let fields = vec!["items.*.price".to_owned()];
+        Reading { dissents: vec![dissent()], guard: 1, fields, fixes: vec!["fence".to_owned()], rewrites }
+    }
+
     fn records() -> Vec<(Record, Option<&'static [u8]>)> {
         let at = Instant(5_000);
         let attempt = AttemptId(2);
@@ -181,6 +210,11 @@ mod tests {
             (Record::Chunk { at, attempt, text: "Hello".into(), signal: Signal::Skip }, Some(b"another")),
             (Record::Decision(Output::Mask { text: "***".to_owned(), at: 4 }), None),
             (input(Input::Judged { attempt, check: 2, ruling: Ruling::Objected(vec![dissent()]) }), None),
+            (input(Input::Judged { attempt, check: 2, ruling: Ruling::Read(reading()) }), None),
+            (
+                Record::Decision(Output::Rewrite { text: Some("{}".to_owned()), at: 0, calls: vec![args()] }),
+                None,
+            ),
             (Record::Decision(Output::Open { attempt, target: TargetId(1), mode: Mode::Prompt }), None),
             (Record::Decision(Output::Event(Event::ToolCall { number: 3 })), None),
         ]
@@ -222,7 +256,9 @@ mod tests {
         let absent = (Class::Completion, Stored::Absent);
         assert_eq!((&found[1].object, &found[1].missing), (&None, &vec![absent.clone(); 2]));
         assert_eq!((&found[3].object, &found[3].missing), (&None, &vec![absent.clone(); 2]));
-        assert_eq!(found[5].missing, vec![absent; 2]);
+        assert_eq!(found[5].missing, vec![absent.clone(); 2]);
+        assert_eq!(found[6].missing, vec![absent.clone(); 3], "both errors, and the text");
+        assert_eq!(found[7].missing, vec![absent]);
     }
 
     #[test]

@@ -195,6 +195,34 @@ impl Outcome {
         self.0.drifts
     }
 
+    /// What had to be put right in the answer, by fixed words, where it was read for a value.
+    #[getter]
+    fn repaired(&self) -> Vec<String> {
+        self.0.repaired.clone()
+    }
+
+    /// How often a target was told what to put right in its answer.
+    #[getter]
+    fn reasks(&self) -> u32 {
+        self.0.reasks
+    }
+
+    /// Where answers did not fit what was to be read in them: target, place, how often.
+    #[getter]
+    fn misfits(&self) -> Vec<(u32, String, u32)> {
+        self.0
+            .misfits
+            .iter()
+            .map(|misfits| (misfits.target.0, misfits.field.clone(), misfits.count))
+            .collect()
+    }
+
+    /// Whether it ended because no answer fitted.
+    #[getter]
+    fn unfit(&self) -> bool {
+        self.0.unfit
+    }
+
     /// Why the answer ended.
     #[getter]
     fn finish(&self) -> Option<&str> {

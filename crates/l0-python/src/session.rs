@@ -83,6 +83,41 @@ pub(crate) struct Checking {
     on_whole: Vec<u16>,
     /// All of the answer's text.
     whole: String,
+    /// The answer's tool calls, at the end: index, id, name, arguments as they arrived.
+    calls: Vec<(u32, Option<String>, String, String)>,
+}
+
+/// What a guard objects to: its place in the list, for what reason, and what is to be put right.
+type DissentTuple<'py> = (u16, Bound<'py, PyString>, Vec<Bound<'py, PyString>>);
+
+/// What a guard has read: its place in the list, where the answer does not fit, what was put right, and what is given
+/// in the place of its text and of its calls' arguments.
+type ReadingTuple<'py> = (
+    u16,
+    Vec<Bound<'py, PyString>>,
+    Vec<Bound<'py, PyString>>,
+    Option<Bound<'py, PyString>>,
+    Vec<(u32, Bound<'py, PyString>)>,
+);
+
+fn strings(texts: &[Bound<'_, PyString>]) -> PyResult<Vec<String>> {
+    texts.iter().map(|one| Ok(text(one)?.into_owned())).collect()
+}
+
+fn dissent((guard, reason, errors): DissentTuple<'_>) -> PyResult<engine::Dissent> {
+    Ok(engine::Dissent { guard, reason: text(&reason)?.into_owned(), errors: strings(&errors)? })
+}
+
+fn reading(
+    (guard, fields, fixes, whole, calls): ReadingTuple<'_>,
+    dissents: Vec<engine::Dissent>,
+) -> PyResult<engine::Reading> {
+    let whole = whole.map(|whole| PyResult::Ok(engine::Rewrite::Text(text(&whole)?.into_owned())));
+    let calls = calls.into_iter().map(|(index, args)| {
+        Ok(engine::Rewrite::Args(engine::CallArgs { index, args: text(&args)?.into_owned() }))
+    });
+    let rewrites = whole.into_iter().chain(calls).collect::<PyResult<_>>()?;
+    Ok(engine::Reading { dissents, guard, fields: strings(&fields)?, fixes: strings(&fixes)?, rewrites })
 }
 
 fn misuse(misuse: engine::Misuse) -> PyErr {
@@ -494,23 +529,30 @@ impl Session {
             window: checking.window,
             on_whole: checking.on_whole,
             whole: checking.whole,
+            calls: checking
+                .calls
+                .into_iter()
+                .map(|(index, call)| (index, call.id, call.name, call.args))
+                .collect(),
         })
     }
 
-    /// The caller's own guards have answered: which object, for what reason, and what is to be put right.
+    /// The caller's own guards have answered: which object, and what one of them has read.
+    #[pyo3(signature = (now, attempt, check, dissents, read = None))]
     fn judged(
         &self,
         now: u64,
         attempt: u32,
         check: u32,
-        dissents: Vec<(u16, Bound<'_, PyString>, Vec<Bound<'_, PyString>>)>,
+        dissents: Vec<DissentTuple<'_>>,
+        read: Option<ReadingTuple<'_>>,
     ) -> PyResult<()> {
-        let dissent = |(guard, reason, errors): (u16, Bound<'_, PyString>, Vec<Bound<'_, PyString>>)| {
-            let errors = errors.iter().map(|error| Ok(text(error)?.into_owned())).collect::<PyResult<_>>()?;
-            PyResult::Ok(engine::Dissent { guard, reason: text(&reason)?.into_owned(), errors })
-        };
         let dissents = dissents.into_iter().map(dissent).collect::<PyResult<_>>()?;
-        let (attempt, ruling) = (engine::AttemptId(attempt), engine::Ruling::Objected(dissents));
+        let ruling = match read {
+            Some(read) => engine::Ruling::Read(reading(read, dissents)?),
+            None => engine::Ruling::Objected(dissents),
+        };
+        let attempt = engine::AttemptId(attempt);
         self.apply(now, engine::Input::Judged { attempt, check, ruling }).map(drop)
     }
 
@@ -642,6 +684,10 @@ fn output_tuple(py: Python<'_>, output: engine::Output) -> PyResult<Bound<'_, Py
         O::Release { chunks } => ("release", chunks).into_pyobject(py),
         O::Cut { start, end } => ("cut", start, end).into_pyobject(py),
         O::Mask { text, at } => ("mask", text, at).into_pyobject(py),
+        O::Rewrite { text, at, calls } => {
+            let calls: Vec<_> = calls.into_iter().map(|call| (call.index, call.args)).collect();
+            ("rewrite", text, at, calls).into_pyobject(py)
+        }
         O::Drop { chunks } => ("drop", chunks).into_pyobject(py),
         O::Reset => ("reset",).into_pyobject(py),
         O::Report { target, outcome } => ("report", target.0, Report(outcome)).into_pyobject(py),
@@ -673,6 +719,7 @@ fn event_tuple<'py>(py: Python<'py>, event: &engine::Event) -> PyResult<Bound<'p
             ("event", "drift", drift(*signal), *score_permille).into_pyobject(py)
         }
         E::ToolCall { number } => ("event", "tool_call", *number).into_pyobject(py),
+        E::Misfit { target, fields } => ("event", "misfit", target.0, fields.clone()).into_pyobject(py),
         E::ReasoningAbandoned { attempt } => ("event", "reasoning_abandoned", attempt.0).into_pyobject(py),
     }
 }

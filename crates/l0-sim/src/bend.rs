@@ -182,6 +182,7 @@ fn alter_output(output: &mut Output) {
         Output::Release { chunks } | Output::Drop { chunks } => *chunks = chunks.wrapping_add(1),
         Output::Cut { start, .. } => *start = start.wrapping_add(1),
         Output::Mask { text, .. } => text.push('x'),
+        Output::Rewrite { at, .. } => *at = at.wrapping_add(1),
         Output::Reset => *output = Output::Done,
         Output::Done | Output::Event(_) => *output = Output::Reset,
         Output::Report { target, .. } => target.0 = target.0.wrapping_add(1),

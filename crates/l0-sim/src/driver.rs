@@ -377,6 +377,18 @@ impl Driver {
                 chunk.part.text = text;
                 Effect::Give(Piece { attempt, chunk, cut: true })
             }
+            Output::Rewrite { text, calls, .. } => {
+                let (attempt, mut chunk) = take("rewrite")?;
+                chunk.part.text = text.unwrap_or(chunk.part.text);
+                for call in calls {
+                    // A chunk may hold several fragments of a call: all of the arguments stand in its first.
+                    let mut args = Some(call.args);
+                    for fragment in chunk.part.tools.iter_mut().filter(|one| one.index == call.index) {
+                        fragment.args = args.take().unwrap_or_default();
+                    }
+                }
+                Effect::Give(Piece { attempt, chunk, cut: true })
+            }
             Output::Cut { start, end } => {
                 let (attempt, mut chunk) = take("cut")?;
                 let all = chunk.part.text.chars().count();

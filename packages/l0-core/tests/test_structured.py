@@ -308,3 +308,169 @@ def test_a_shape_is_compiled_once_and_names_itself() -> None:
 def test_what_is_no_schema_is_refused_at_once(schema: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         l0_core.structured(schema, says(RIGHT))
+
+
+# Answers that are tool calls, as framework packages read them --------------------------------------------------------
+
+
+CALLED = '{"name": "lamp", "price": 12.5}'
+
+
+def calls(*answers: str, name: str = "Item", finish: str = "tool_calls", size: int = 5) -> Callable[..., Iterator[Any]]:
+    """A source that calls a tool, with one answer an attempt for arguments, the last one from then on."""
+
+    def source(attempt: l0_core.Attempt) -> Iterator[Any]:
+        args = answers[min(attempt.number, len(answers) - 1)]
+        yield l0_core.Chunk(tools=(l0_core.ToolFragment(0, "id", name),))
+        for at in range(0, len(args), size):
+            yield l0_core.Chunk(tools=(l0_core.ToolFragment(0, args=args[at : at + size]),))
+        yield l0_core.Chunk(finish_reason=finish)
+
+    return source
+
+
+def said_by(chunks: list[Any]) -> str:
+    """The arguments of the one call that a consumer has put together."""
+    return "".join(fragment.args for chunk in chunks for fragment in chunk.tools)
+
+
+@pytest.fixture
+def call(drive: Driver) -> Callable[..., Any]:
+    """Have a tool called on this driver, by a policy that reads the call."""
+
+    def called(source: Any, policy: Policy | None = None, **options: Any) -> Any:
+        policy = shape_of(Item).policy(policy, reads="calls", tool="Item")
+        return drive(source, policy=policy, **options)
+
+    return called
+
+
+@pytest.mark.parametrize(
+    ("args", "fixes"),
+    [
+        (CALLED, ()),
+        ("{name: 'lamp', \"price\": 12.5,}", ("unquoted_key", "single_quotes", "extra_comma")),
+        (CALLED + CALLED, ("other_document",)),
+        ("```json\n" + CALLED + "\n```", ("fence",)),
+    ],
+    ids=["right", "broken", "twice", "fenced"],
+)
+def test_a_call_is_put_right_on_its_way(call: Callable[..., Any], args: str, fixes: tuple[str, ...]) -> None:
+    """G2, G8: what the consumer is given is a whole call, and says that it was put right."""
+    run = call(calls(args))
+    assert run.error is None
+    assert Item.model_validate_json(said_by(run.chunks)) == Item(name="lamp", price=12.5)
+    assert [call.args for call in run.result.tool_calls] == [said_by(run.chunks)]
+    assert (said_by(run.chunks) == args) is (not fixes)
+    assert set(fixes) <= set(run.result.repaired)
+    assert (run.result.attempts, run.result.reasks) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name", "fields", "told"),
+    [
+        ('{"name": "lamp", "price": "SECRET"}', "Item", ["price"], "price"),
+        ('{"name": "lamp", "pri', "Item", ["the JSON document is cut"], "ends before"),
+        ("", "Item", ["name", "price"], "name"),
+        ("I'd rather not", "Item", ["no JSON"], "no JSON"),
+        (CALLED, "Other", ["a call of another tool"], "the tool Item"),
+    ],
+    ids=["misfit", "cut", "empty", "no JSON", "another tool"],
+)
+def test_a_call_that_does_not_fit_is_asked_for_again(
+    call: Callable[..., Any], wrong: str, name: str, fields: list[str], told: str
+) -> None:
+    """G2: nothing of it is given."""
+    attempts: list[l0_core.Attempt] = []
+
+    def source(attempt: l0_core.Attempt) -> Iterator[Any]:
+        attempts.append(attempt)
+        yield from calls(*([CALLED] if attempt.errors else [wrong]), name="Item" if attempt.errors else name)(attempt)
+
+    run = call(source)
+    assert run.error is None
+    assert said_by(run.chunks) == CALLED
+    assert (len(attempts), attempts[1].rejected) == (2, wrong)
+    assert told in attempts[1].instruction
+    ((_, counted),) = run.result.invalid.items()
+    assert (run.result.reasks, counted) == (1, dict.fromkeys(fields, 1))
+    assert "SECRET" not in repr(run.result.metadata())
+
+
+def test_an_answer_in_words_is_no_call(call: Callable[..., Any]) -> None:
+    def source(attempt: l0_core.Attempt) -> Iterator[Any]:
+        if attempt.errors:
+            yield from calls(CALLED)(attempt)
+        else:
+            yield l0_core.Chunk(CALLED)
+
+    run = call(source)
+    assert (said_by(run.chunks), run.text) == (CALLED, "")
+    assert [*run.result.invalid.values()] == [{"no tool call": 1}]
+
+
+def test_calls_that_never_fit_are_refused(call: Callable[..., Any]) -> None:
+    """G2, G4."""
+    run = call(calls('{"name": "lamp"}'), fallbacks=(calls("{}"),), policy=Policy(retry=Retry(attempts=10)))
+    assert isinstance(run.error, l0_core.RefusedOutput)
+    assert said_by(run.chunks) == ""
+    assert run.result.reasks == 4
+
+
+def test_a_call_cut_at_any_byte_is_asked_for_again() -> None:
+    """G2: a prefix is never taken for the whole, whatever the provider says of it."""
+    text = '{"name": "lämp \\" }", "price": 120, "tags": ["a", "b"]}'
+    policy = shape_of(Item).policy(reads="calls")
+    for finish in ("tool_calls", "length"):
+        for cut in range(len(text)):
+            stream = l0_core.stream(calls(text[:cut], text, finish=finish), policy=policy, stall_guard="off")
+            assert said_by([*stream]) == text, cut
+            assert (stream.result.attempts, stream.result.reasks) == (2, 1), cut
+            _fleet.renew()
+
+
+def test_a_text_is_put_right_on_its_way(drive: Driver) -> None:
+    """G8: who parses it again finds JSON."""
+    text = "Sure:\n```json\n{name: 'lamp', price: 12.5,}\n```"
+    run = drive(says(text), policy=shape_of(Item).policy())
+    assert run.result is not None
+    assert Item.model_validate_json(run.text) == Item(name="lamp", price=12.5)
+    assert run.result.text == run.text
+    assert "fence" in run.result.repaired
+    shown = drive(says(text), policy=shape_of(Item).policy(whole=False))
+    assert shown.text == text
+
+
+# Written down --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_asked_again_and_put_right_is_in_the_records(drive: Driver) -> None:
+    """G6: it replays without the schema, and without asking."""
+    journal = l0_core.Journal.memory()
+    for reads, source in (
+        ("calls", calls('{"name": 1}', "{name: 'lamp', price: 12.5}")),
+        ("text", says('{"name": 1}', "Here: {name: 'lamp', price: 12.5}")),
+    ):
+        policy = shape_of(Item).policy(reads=reads)  # type: ignore[arg-type]
+        run = drive(source, policy=policy, journal=journal)
+        assert run.result is not None
+        assert run.result.reasks == 1
+        assert "unquoted_key" in run.result.repaired
+        stream = l0_core.replay_stream(journal, run.result.session_id)
+        assert [*stream] == run.chunks
+        assert (stream.result.repaired, stream.result.reasks) == (run.result.repaired, run.result.reasks)
+        assert stream.result.invalid == run.result.invalid
+        l0_core.replay(journal, run.result.session_id)
+
+
+def test_a_refusal_replays_as_one(drive: Driver) -> None:
+    """G6."""
+    journal = l0_core.Journal.memory()
+    run = drive(says("{}"), policy=shape_of(Item).policy(), journal=journal)
+    assert isinstance(run.error, l0_core.RefusedOutput)
+    assert run.result is not None
+    stream = l0_core.replay_stream(journal, run.result.session_id)
+    with pytest.raises(l0_core.RefusedOutput, match="no answer fits"):
+        next(stream)
+    assert [*run.result.invalid.values()] == [{"name": 3, "price": 3}]
+    assert stream.result.invalid == run.result.invalid

@@ -68,7 +68,7 @@ pub use self::report::Mask;
 pub use self::secrets::{SecretKind, SecretsSpec};
 pub use self::set::{GuardSet, GuardState, check};
 pub use self::spec::{Check, GUARDS_MAX, GuardError, GuardSpec, Problem, Severity};
-pub use self::user::{Scope, UserSpec, WINDOW_CHARS};
+pub use self::user::{Reads, Scope, UserSpec, WINDOW_CHARS};
 
 /// For how many characters a match may stay undecided before that itself is a hit.
 pub const HOLD_CHARS_MAX: usize = 4_096;

@@ -12,7 +12,7 @@ use super::repetition::{Repetition, RepetitionGuard};
 use super::report::{Mask, Masks, Report, Rule};
 use super::search::{Choice, Needle, Search, Searcher};
 use super::spec::{Check, GUARDS_MAX, GuardError, GuardSpec, Problem, Severity};
-use super::user::{Scope, UserSpec};
+use super::user::{Reads, Scope, UserSpec};
 use super::watch::{End, Watch, Watcher};
 
 /// The guards of a policy: immutable, and shared by whoever clones it.
@@ -96,6 +96,11 @@ impl GuardSet {
     /// The caller's own guards of that scope, by their place in the list.
     pub(crate) fn users(&self, scope: Scope) -> impl Iterator<Item = u16> {
         self.compiled.users.iter().filter(move |(_, user)| user.on == scope).map(|(rule, _)| *rule)
+    }
+
+    /// Whether any of them reads tool calls.
+    pub(crate) fn reads_calls(&self) -> bool {
+        self.compiled.users.iter().any(|(_, user)| user.reads == Reads::Calls)
     }
 
     /// Whether any guard is the caller's own.

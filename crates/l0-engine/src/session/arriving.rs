@@ -156,7 +156,7 @@ impl Session {
     }
 
     pub(super) fn delivers_at_once(&self) -> bool {
-        self.plan.streamed && self.plan.policy.delivery != Delivery::Whole
+        self.plan.streamed && self.plan.policy.delivery != Delivery::Whole && !self.reads_calls
     }
 
     /// Sees whether plain text needs a second look from now on.
@@ -317,7 +317,12 @@ impl Session {
                 continue;
             }
             let new = text.get(item.skip..).unwrap_or("");
-            if let Some(masked) = self.masked(new) {
+            if let Some((text, calls)) = self.rewritten(&item, new) {
+                let at = self.shown.text().len() as u64;
+                self.give(&item, text.as_deref().unwrap_or(new));
+                let gone = item.bare && text.as_ref().is_some_and(String::is_empty);
+                self.put(if gone { Output::Drop { chunks: 1 } } else { Output::Rewrite { text, at, calls } });
+            } else if let Some(masked) = self.masked(new) {
                 let at = self.shown.text().len() as u64;
                 self.give(&item, &masked);
                 let gone = masked.is_empty() && item.bare;

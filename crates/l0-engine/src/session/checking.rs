@@ -52,8 +52,9 @@ pub struct Checking {
     pub on_whole: Vec<u16>,
     /// All of the answer's text.
     pub whole: String,
-    /// The answer's tool calls, at the end.
-    pub calls: Vec<ToolCall>,
+    /// The answer's tool calls by their indices, at the end: as they arrived where a guard reads them, complete where
+    /// none does.
+    pub calls: Vec<(u32, ToolCall)>,
 }
 
 /// What a target is told whose answer was objected to.
@@ -81,7 +82,7 @@ impl Session {
         let on_whole: Vec<u16> = set.users(Scope::Whole).filter(|_| at_end).collect();
         let window = if on_window.is_empty() { String::new() } else { self.window(question) };
         let whole = if on_whole.is_empty() { String::new() } else { self.answer() };
-        let calls = if at_end { live.tools.complete().cloned().collect() } else { Vec::new() };
+        let calls = live.tools.all().filter(|_| at_end).map(|(index, call)| (index, call.clone())).collect();
         let (attempt, target, check) = (live.id, live.target, question.number);
         Some(Checking { attempt, target, check, at_end, on_window, window, on_whole, whole, calls })
     }
@@ -153,13 +154,29 @@ impl Session {
                 let (class, origin) = (FaultClass::Internal, Origin::Exception);
                 self.fail(Failure { class, code, facts, misfit, blame, shown, reask, origin });
             }
-            Ruling::Objected(dissents) => match self.weigh(question, dissents) {
-                Ok(()) => self.go_on(question),
-                Err((broken, reask)) => {
-                    let origin = if stream_open { Origin::Engine } else { Origin::Stream };
-                    self.fail(Failure { reask, ..Failure::seen(&broken, origin) });
+            Ruling::Objected(dissents) => self.ruled(question, dissents),
+            Ruling::Read(mut reading) => {
+                let dissents = core::mem::take(&mut reading.dissents);
+                if let (Some(live), Some(_)) = (&self.live, question.concluding) {
+                    self.read(live.target, reading);
                 }
-            },
+                self.ruled(question, dissents);
+            }
+        }
+    }
+
+    fn ruled(&mut self, question: Question, dissents: Vec<Dissent>) {
+        let judgement = self.weigh(question, dissents).and_then(|()| match question.concluding {
+            Some(_) => self.rewrite().map_err(|broken| (broken, false)),
+            None => Ok(()),
+        });
+        match judgement {
+            Ok(()) => self.go_on(question),
+            Err((broken, reask)) => {
+                let stream_open = question.concluding != Some(false);
+                let origin = if stream_open { Origin::Engine } else { Origin::Stream };
+                self.fail(Failure { reask, ..Failure::seen(&broken, origin) });
+            }
         }
     }
 
@@ -223,7 +240,7 @@ impl Session {
         let Some((_, broken)) = gravest else { return Ok(()) };
         let reask = !errors.is_empty();
         if reask {
-            self.reask = Some(Reask { target, errors, answer: self.answer() });
+            self.reask = Some(Reask { target, errors, answer: self.rejected() });
         }
         Err((broken, reask))
     }
@@ -250,6 +267,17 @@ impl Session {
         text
     }
 
+    /// The answer, as the target is told of it: its text, and its calls' arguments where these are what is read.
+    fn rejected(&self) -> String {
+        let mut text = self.answer();
+        let calls = self.live.as_ref().filter(|_| self.reads_calls).map(|live| live.tools.all());
+        for (_, call) in calls.into_iter().flatten() {
+            text.push_str(if text.is_empty() { "" } else { "\n" });
+            text.push_str(&call.args);
+        }
+        text
+    }
+
     /// The text that a question is about, with some of what stands before it.
     fn window(&self, question: Question) -> String {
         let kept = self.queue.judged_text();
@@ -265,7 +293,7 @@ impl Session {
     }
 }
 
-fn first_chars(text: &str, most: usize) -> &str {
+pub(super) fn first_chars(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 

@@ -216,7 +216,10 @@ impl Session {
         if live.opaque_open {
             return Err(Broken::of(FaultClass::Network, "part_cut"));
         }
-        if live.tools.any_open() {
+        if self.reads_calls {
+            // Whoever reads them says what they are.
+            live.tools.take_as_they_are();
+        } else if live.tools.any_open() {
             return Err(Broken::of(FaultClass::Content, "tool_args"));
         }
         // Only a target that goes on from what was shown can say that there is nothing to add, and has to say it.
@@ -355,6 +358,9 @@ impl Session {
             self.forget(&live, ending != Ending::Complete);
         }
         self.step(SessionStep::Finish);
+        let unfit = self.is_unfit(ending);
+        let (repaired, misfits) =
+            (core::mem::take(&mut self.readings.repaired), core::mem::take(&mut self.readings.misfits));
         self.outcome = Some(Outcome {
             ending,
             attempts: self.attempts,
@@ -366,6 +372,10 @@ impl Session {
             faults: self.faults.clone(),
             objections: core::mem::take(&mut self.objections),
             drifts: self.drifts,
+            repaired: if served_by.is_some() { repaired } else { Vec::new() },
+            reasks: self.readings.reasks,
+            misfits,
+            unfit,
             finish,
             tool_calls: self.shown.tool_calls().cloned().collect(),
             usage: self.usage,

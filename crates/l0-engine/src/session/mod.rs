@@ -14,6 +14,7 @@ mod arriving;
 mod checking;
 mod ending;
 mod guarding;
+mod reading;
 mod trying;
 
 pub(crate) use guarding::Blame;
@@ -28,10 +29,11 @@ pub use self::checking::Checking;
 pub(crate) use self::checking::Question;
 use self::checking::{Reask, asks_about_pieces};
 use self::guarding::holds_back;
+use self::reading::Readings;
 use crate::attempt::Attempt;
 use crate::fault::Facts;
 use crate::fleet::Admission;
-use crate::guards::Mask;
+use crate::guards::{GuardSet, Mask};
 use crate::instant::Instant;
 use crate::jitter::Dice;
 use crate::ladder::{Ladder, Try};
@@ -99,6 +101,10 @@ pub struct Session {
     dissents: Vec<(TargetId, u16, u32)>,
     /// What they said last that its target can put right.
     reask: Option<Reask>,
+    /// Whether one of them reads tool calls, which are given to nobody before that.
+    reads_calls: bool,
+    /// What came of reading answers.
+    readings: Readings,
     outcome: Option<Outcome>,
 }
 
@@ -178,6 +184,8 @@ impl Session {
             questions: 0,
             dissents: Vec::new(),
             reask: None,
+            reads_calls: plan.policy.guard_set().is_some_and(GuardSet::reads_calls),
+            readings: Readings::default(),
             outcome: None,
             plan,
         };

@@ -16,6 +16,7 @@ use crate::policy::Rung;
 use crate::protocol::{AttemptId, Event, Fault, Mode, Output, TargetId};
 use crate::splice::{Seam, anchor};
 use crate::state::{AttemptState, AttemptStep, SessionState, SessionStep};
+use crate::tools::ToolCalls;
 
 impl Session {
     pub(super) fn start(&mut self) {
@@ -139,6 +140,7 @@ impl Session {
         self.attempts += 1;
         self.ladder.opened(&tried);
         let mut live = Attempt::new(id, tried.target, tried.mode, tried.purpose, seam, self.now);
+        live.tools = ToolCalls::new(self.reads_calls);
         live.began_at = self.shown.size();
         live.guard = self.begin_guards();
         live.guarded_bytes = self.shown.text().len();
@@ -147,6 +149,7 @@ impl Session {
         if tried.mode == Mode::Rerun {
             live.marks_to_repeat = self.shown.marks().len();
         }
+        self.readings.reasks += u32::from(self.reask_of(&live).is_some_and(|_| tried.mode == Mode::Fresh));
         self.live = Some(live);
         self.step(SessionStep::Open);
         self.put(Output::Open { attempt: id, target: tried.target, mode: tried.mode });

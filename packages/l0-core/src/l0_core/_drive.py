@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from l0_core import _native
-from l0_core._check import Asked, Dissent, Piece, Validation
+from l0_core._check import Asked, Called, Dissent, Piece, Reading, Validation
 from l0_core._clock import SECOND, clock
 from l0_core._context import inherited_deadline, scope
 from l0_core._errors import (
@@ -31,7 +31,7 @@ from l0_core._errors import (
 from l0_core._facts import Stage, read
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
-from l0_core._port import Attempt, ChunkPort, FollowingPort, LogProb, MaskingPort, Unsent, Usage
+from l0_core._port import Attempt, ChunkPort, FollowingPort, LogProb, MaskingPort, RewritingPort, Unsent, Usage
 from l0_core._result import Fault, Objection, Result, Splice, ToolCall
 from l0_core._settings import frame_here, passes_through
 from l0_core._target import Target
@@ -173,7 +173,6 @@ class Drive:
         self._users: Mapping[int, Asked] = {rule: guard.begin() for rule, guard in users.items()}
         self.validation: Validation | None = next((user for user in self._users.values() if _validates(user)), None)
         """What makes of the answer what the caller wants, if anything does."""
-        self._reasks = 0
         self._tenant = tenant or ""
         self.policy = policy
         self._names = [target.label(place) for place, target in enumerate(sources)]
@@ -255,6 +254,9 @@ class Drive:
                 case "mask", text, at:
                     yield from self.settle()
                     yield Emit(self._replaced(self.held.popleft(), text, at))
+                case "rewrite", text, at, calls:
+                    yield from self.settle()
+                    yield Emit(self._rewritten(self.held.popleft(), text, at, dict(calls)))
                 case "drop", count:
                     for _ in range(count):
                         self.held.popleft()
@@ -301,7 +303,6 @@ class Drive:
         assert opening is not None, "the engine has just asked for it"  # noqa: S101 - an invariant of the engine
         self.attempt = number
         self.target = opening.target
-        self._reasks += bool(opening.errors)
         self.clock.opens()
         self.seamed = self.given is not None
         if self.given is not self._giver[0]:
@@ -401,6 +402,12 @@ class Drive:
         self.seamed |= getattr(port, "grows", False)
         return self.given
 
+    def _rewritten(self, chunk: Any, text: str | None, at: int, args: Mapping[int, str]) -> Any:
+        port: Any = self._followed_port(chunk)  # a `RewritingPort`: nothing is put right for others
+        self.given = port.rewritten(chunk, text, args, _Before(self, at))
+        self.seamed |= getattr(port, "grows", False)
+        return self.given
+
     def _followed_port(self, chunk: Any) -> ChunkPort[Any]:
         """Return the port, once it knows what it goes on from."""
         port, shown = self._port_of(chunk), self._followed
@@ -449,12 +456,14 @@ class Drive:
         shown += [(rule, checking.whole) for rule in checking.on_whole]
         if any(rule not in self._users for rule, _ in shown):
             raise PolicyError("the policy names guards of your own and lacks their functions: make it with Policy")
-        asked = [(rule, partial(self._users[rule].ask, Piece(text, final, target))) for rule, text in shown]
+        calls = [Called(*call) for call in checking.calls]
+        asked = [(rule, partial(self._users[rule].ask, Piece(text, final, target, calls))) for rule, text in shown]
         return Check(attempt, number, asked)
 
     def judged(self, check: Check, answers: Sequence[object]) -> None:
-        """Hand in what the guards said: nothing, or why they object."""
+        """Hand in what the guards said: nothing, why they object, or what one has read."""
         dissents: list[tuple[int, str, list[str]]] = []
+        read: tuple[int, list[str], list[str], str | None, list[tuple[int, str]]] | None = None
         for (rule, _), said in zip(check.asked, answers, strict=True):
             match said:
                 case None:
@@ -463,12 +472,18 @@ class Drive:
                     dissents.append((rule, reason, []))
                 case Dissent(reason, errors):
                     dissents.append((rule, reason, [*errors]))
+                case Reading(dissent, fields, fixes, text, args):
+                    if dissent is not None:
+                        dissents.append((rule, dissent.reason, [*dissent.errors]))
+                    if not (self.held and isinstance(self._port_of(self.held[-1]), RewritingPort)):
+                        text, args = None, {}
+                    read = rule, [*fields], [*fixes], text, [*args.items()]
                 case _:
                     name, kind = self._users[rule].title, type(said).__name__
                     problem = f"guard {name!r} must return None, or why it objects as a str or Dissent, not {kind}"
                     self.unjudged(check, TypeError(problem))
                     return
-        self.session.judged(self.clock.now(), check.attempt, check.number, dissents)
+        self.session.judged(self.clock.now(), check.attempt, check.number, dissents, read)
 
     def unjudged(self, check: Check, error: Exception) -> None:
         """Hand in what a guard raised: it is the caller's own fault."""
@@ -530,8 +545,7 @@ class Drive:
             except AttributeError:  # an exception with slots: it is raised all the same
                 _log.debug("session=%s: %s takes no attributes", self.session_id, type(error).__name__)
             return error, error.__cause__
-        last = next((fault.code for fault in reversed(result.faults) if fault.fault != "limited"), None)
-        if self.validation is not None and last == self.validation.title:
+        if outcome is not None and outcome.unfit:
             return failure_of(result, self._errors, "unfit"), cause
         return failure_of(result, self._errors), cause
 
@@ -578,10 +592,17 @@ class Drive:
             waste_bytes=outcome.waste_bytes,
             logprob=LogProb(*outcome.logprob) if outcome.logprob else None,
             journal=self._journal_state,
-            repaired=self.validation.repaired if self.validation else (),
-            invalid=self.validation.invalid if self.validation else {},
-            reasks=self._reasks,
+            repaired=tuple(outcome.repaired),
+            reasks=outcome.reasks,
+            invalid=self._invalid(outcome.misfits),
         )
+
+    def _invalid(self, misfits: Sequence[tuple[int, str, int]]) -> Mapping[str, Mapping[str, int]]:
+        """Return how often answers did not fit, by target and field."""
+        invalid: dict[str, dict[str, int]] = {}
+        for target, field, count in misfits:
+            invalid.setdefault(self._names[target], {})[field] = count
+        return invalid
 
     @property
     def _journal_state(self) -> str:
@@ -625,10 +646,10 @@ class Drive:
                 yield from self._tell("splice", _splice(native))
             case "guard", native:
                 yield from self._tell("guard", _objection(native))
-                if self.validation is not None and native.guard == self.validation.title:
-                    yield from self._tell("invalid", self._names[self.target], self.validation.misfit)
             case "drift", signal, permille:
                 yield from self._tell("drift", signal, permille / 1_000)
+            case "misfit", target, fields:
+                yield from self._tell("invalid", self._names[target], fields)
             case "tool_call", number:
                 yield from self._tell("tool_call", number)
             case _:
@@ -694,14 +715,18 @@ def drive_of(
     journal: "JournalLike" = None,
     resume: str | None = None,
     from_offset: int = 0,
+    distinct: object = None,
     **options: Any,
 ) -> Drive:
-    """Return the drive of a new session, or of one that may have been begun before: a step, where there is a run."""
+    """Return the drive of a new session, or of one that may have been begun before: a step, where there is a run.
+
+    What is `distinct` about the call tells the step from others, beside its input.
+    """
     frame = frame_here()
     if frame is not None and resume is None:
         from l0_core._session_step import SessionStep
 
-        return SessionStep(frame, sources, policy, from_offset=from_offset, **options).drive
+        return SessionStep(frame, sources, policy, from_offset=from_offset, distinct=distinct, **options).drive
     if resume is not None and not passes_through():
         from l0_core._replay import gone_on_with
 
@@ -729,7 +754,7 @@ class _Before:
 
 
 def _validates(user: object) -> TypeGuard[Validation]:
-    return hasattr(user, "misfit")
+    return hasattr(user, "value_of")
 
 
 def sources_of(*sources: Target | Callable[..., Any]) -> list[Target]:

@@ -328,6 +328,18 @@ class Outcome:
     def drifts(self) -> int:
         """How often the answer went astray past its threshold."""
     @property
+    def repaired(self) -> list[str]:
+        """What had to be put right in the answer, by fixed words, where it was read for a value."""
+    @property
+    def reasks(self) -> int:
+        """How often a target was told what to put right in its answer."""
+    @property
+    def misfits(self) -> list[tuple[int, str, int]]:
+        """Where answers did not fit what was to be read in them: target, place, how often."""
+    @property
+    def unfit(self) -> bool:
+        """Whether it ended because no answer fitted."""
+    @property
     def finish(self) -> str | None:
         """Why the answer ended."""
     @property
@@ -444,6 +456,9 @@ class Checking:
     @property
     def whole(self) -> str:
         """All of the answer's text."""
+    @property
+    def calls(self) -> list[tuple[int, str | None, str, str]]:
+        """The answer's tool calls, at the end: index, id, name, arguments as they arrived."""
 
 @final
 class Session:
@@ -516,8 +531,24 @@ class Session:
         """An attempt failed: what was read off its exception, and its message, which is looked at and not kept."""
     def checking(self) -> Checking | None:
         """What the caller's own guards are being asked, if anything."""
-    def judged(self, now: int, attempt: int, check: int, dissents: list[tuple[int, str, list[str]]]) -> None:
-        """The caller's own guards have answered: which object, for what reason, and what is to be put right."""
+    def judged(
+        self,
+        now: int,
+        attempt: int,
+        check: int,
+        dissents: list[tuple[int, str, list[str]]],
+        read: tuple[int, list[str], list[str], str | None, list[tuple[int, str]]] | None = None,
+    ) -> None:
+        """The caller's own guards have answered: which object, and what one of them has read.
+
+        Args:
+            now: When.
+            attempt: The attempt.
+            check: The number of the question.
+            dissents: Which object, for what reason, and what is to be put right.
+            read: Which has read the answer, where it does not fit, what was put right, and what is given in the place
+                of its text and of its calls' arguments.
+        """
     def unjudged(self, now: int, attempt: int, check: int, facts_json: str) -> None:
         """One of the caller's own guards could not say: what was read off its exception."""
     def timeout(self, now: int, waited: int | None = None) -> None:

@@ -137,6 +137,27 @@ class MaskingPort(Protocol[ChunkT]):
         """Return the chunk with `text` in the place of its own; `shown` is what the consumer has before it."""
 
 
+@runtime_checkable
+class RewritingPort(Protocol[ChunkT]):
+    """What a port can do besides, where answers are read for a value and their JSON may have to be put right.
+
+    Where it cannot, text is given as it came, and a call that is not JSON is asked for again.
+    One whose chunks each hold all of the text so far has the attribute `grows`, as a `MaskingPort`.
+    """
+
+    def rewritten(self, chunk: ChunkT, text: str | None, args: Mapping[int, str], shown: Shown) -> ChunkT:
+        """Return the chunk with what was put right in the place of its own. The chunk itself is left as it is.
+
+        Args:
+            chunk: The chunk.
+            text: All of the answer's text for the first chunk that has some, and nothing for those that follow; `None`
+                where its own stays.
+            args: The arguments of the calls it holds fragments of, by `ToolFragment.index`: all of them for the first
+                chunk that has a fragment of a call, nothing for those that follow.
+            shown: What the consumer has before it.
+        """
+
+
 class BeginningPort(Protocol):
     """What a port can do besides, where it keeps count of what an attempt brings, such as snapshots."""
 

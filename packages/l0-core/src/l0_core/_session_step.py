@@ -29,6 +29,7 @@ class SessionStep:
         sources: What it is opened on.
         policy: By which rules.
         input: What it is given, which tells it from others of the same name; nothing: the order in which they come.
+        distinct: What else tells it from others.
         from_offset: How many characters of its text the consumer has already.
         streamed: As for a session.
         on: As for a session.
@@ -44,6 +45,7 @@ class SessionStep:
         policy: _native.Policy,
         *,
         input: object = None,  # noqa: A002 - what it is
+        distinct: object = None,
         from_offset: int = 0,
         streamed: bool = True,
         on: Lifecycle | None = None,
@@ -53,7 +55,8 @@ class SessionStep:
     ) -> None:
         run = self._run = frame.run
         name = sources[0].label(0)
-        taken = self._taken = run.take(frame, name, form_of(input), kind="model", side_effect=False)
+        asked = input if distinct is None else {"input": input, "distinct": distinct}
+        taken = self._taken = run.take(frame, name, form_of(asked), kind="model", side_effect=False)
         self._again = taken.is_remembered
         recorded = self._recorded()
         if recorded is not None:

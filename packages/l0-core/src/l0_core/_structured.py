@@ -1,23 +1,35 @@
 """Answers of a shape: parsed, repaired, validated, asked for again, or refused; never anything else.
 
-`Shape` is what an answer has to be, and the seam for frameworks: `Shape.policy` returns a policy whose sessions check
-their answers against it, and the session's `validation` holds what came of it. What to do about an answer that does
-not fit is the engine's to decide: to it a validation is a guard of the caller's own, on the whole answer.
+`Shape` is what an answer has to be. What to do about one that does not fit is the engine's to decide: to it a
+validation is a guard of the caller's own, on the whole answer.
+
+The seam for frameworks is a policy. Any session that runs by it gives a valid answer, or refuses:
+
+    shape = shape_of(schema)                         # the same one each time
+    shape.policy(policy)                             # the answer is JSON in the text
+    shape.policy(policy, reads="calls", tool="Item") # the answer is the arguments of a call of that tool
+    shape.policy(policy, whole=False)                # text that is shown before it is known to be valid
+
+An answer that is broken JSON is put right on its way to the consumer if the port has `rewritten` (`RewritingPort`).
+Arguments that cannot be put right, and answers that do not fit, are asked for again: `attempt.rejected` is what the
+model said (the text, or the arguments), `attempt.instruction` what to ask of it; then the next target is tried; then
+`RefusedOutput`. `Result.repaired`, `.reasks` and `.invalid` say how it went, in a replay as well. With `reads="calls"`
+nothing is given before it is valid, and an answer without a call of the tool does not fit.
 """
 
 import json
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypedDict, TypeVar, cast
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from l0_core import _native
 from l0_core._async import AsyncStream
-from l0_core._check import Dissent, Piece
-from l0_core._drive import RESET, Drive, ErrorClasses, Reset, failure_of, sources_of
+from l0_core._check import Called, Dissent, Piece, Reading
+from l0_core._drive import RESET, Drive, ErrorClasses, Reset, drive_of, failure_of, sources_of
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import ChunkPort
 from l0_core._settings import PolicyLike
@@ -28,12 +40,14 @@ from l0_core.json import Partial, Unrepairable, repair
 from l0_core.policy import Policy
 
 if TYPE_CHECKING:
+    from l0_core._journal import JournalLike
     from l0_core._result import Result
 
 T = TypeVar("T")
 
 Cut = Literal["refuse", "accept"]
 Documents = Literal["longest", "first", "last", "all"]
+Reads = Literal["text", "calls"]
 
 _ERRORS_MAX = 10
 """Errors a target is told of at a time."""
@@ -55,6 +69,20 @@ class Misfit(Exception):  # noqa: N818 - it says what became of the answer
         self.dissent = dissent
 
 
+class Parsed(NamedTuple):
+    """What an answer says.
+
+    Attributes:
+        value: The validated value.
+        fixes: What had to be put right in its JSON.
+        json: The JSON it was read from, with that put right.
+    """
+
+    value: Any
+    fixes: Sequence[str]
+    json: str
+
+
 class Shape(Generic[T]):
     """What an answer has to be.
 
@@ -70,7 +98,7 @@ class Shape(Generic[T]):
     ) -> None:
         self._cut = cut
         self._documents = documents
-        self._policies: dict[tuple[int, str | None, int], tuple[Policy, Policy]] = {}
+        self._policies: dict[tuple[object, ...], tuple[Policy, Policy]] = {}
         self._adapter: TypeAdapter[T] | None = None
         if isinstance(schema, Mapping):
             self.json_schema: Mapping[str, Any] | None = schema
@@ -97,6 +125,15 @@ class Shape(Generic[T]):
         Raises:
             Misfit: It is not of the shape.
         """
+        value, fixes, _ = self.parse(text)
+        return value, fixes
+
+    def parse(self, text: str) -> Parsed:
+        """Return what an answer says, and the JSON it says it in.
+
+        Raises:
+            Misfit: It is not of the shape.
+        """
         try:
             repaired = repair(text, documents=self._documents)
         except Unrepairable as error:
@@ -107,13 +144,26 @@ class Shape(Generic[T]):
         fixes = tuple(change.fix for change in repaired.changes)
         if self._adapter is None:
             self._fit(self._validator.violations(repaired.text, _ERRORS_MAX))
-            return cast("T", repaired.value), fixes
+            return Parsed(repaired.value, fixes, repaired.text)
         try:
-            return self._adapter.validate_json(repaired.text), fixes
+            return Parsed(self._adapter.validate_json(repaired.text), fixes, repaired.text)
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False, include_context=False)[:_ERRORS_MAX]
         told = [f"{'.'.join(map(str, one['loc'])) or 'the document'}: {one['msg']}" for one in found]
         raise self._misfit([one["loc"] for one in found], [one["type"] for one in found], told)
+
+    def parse_calls(self, calls: Sequence[Called], tool: str | None = None) -> list[Parsed]:
+        """Return what the calls of an answer say, in their order.
+
+        Raises:
+            Misfit: There is none, one is of another tool, or one is not of the shape.
+        """
+        what = "the tool you were given" if tool is None else f"the tool {tool}"
+        if not calls:
+            raise Misfit([], Dissent("no tool call", [f"answer by calling {what}"]))
+        if tool is not None and any(call.name != tool for call in calls):
+            raise Misfit([], Dissent("a call of another tool", [f"call no tool but {what}"]))
+        return [self.parse(call.args or "{}") for call in calls]
 
     def _fit(self, violations: Sequence[tuple[str, str]]) -> None:
         if violations:
@@ -130,71 +180,97 @@ class Shape(Generic[T]):
         parts = [part if isinstance(part, str) and part in self._names else "*" for part in path]
         return ".".join(parts) or "the document"
 
-    def policy(self, policy: PolicyLike = None, *, whole: bool = True, reasks: int = 2) -> Policy:
-        """Return a policy whose sessions accept answers of this shape only.
+    def policy(
+        self,
+        policy: PolicyLike = None,
+        *,
+        whole: bool = True,
+        reasks: int = 2,
+        reads: Reads = "text",
+        tool: str | None = None,
+    ) -> Policy:
+        """Return a policy whose sessions accept answers of this shape only: the same one each time.
 
         Args:
             policy: What holds besides.
             whole: Whether nothing is given to the consumer before it is valid.
             reasks: How often a target is told what to put right before the next one is tried.
+            reads: What of an answer is read: its `text`, or the arguments of its `calls`, which are never given before
+                they are valid.
+            tool: The tool that is to be called, where calls are read; any, where nothing is said.
         """
         base = Policy.of(policy)  # type: ignore[arg-type]  # the engine's own copy is refused by name
-        delivery = "whole" if whole else None
-        key = (id(base), delivery, reasks)
+        key = (id(base), whole, reasks, reads, tool)
         known = self._policies.get(key)
         if known is None:
-            guard = _SchemaGuard(
-                name=self.name, check={"user": {"version": self.version, "on": "whole", "retries": reasks}}
-            )
-            guard._shape = self  # noqa: SLF001 - its own
+            check: dict[str, Any] = {"version": self._version_for(tool), "on": "whole", "retries": reasks}
+            if reads == "calls":
+                check["reads"] = "calls"
+            guard = _SchemaGuard(name=self.name, check={"user": check})
+            guard._validates = self, reads, tool  # noqa: SLF001 - its own
             update: dict[str, Any] = {"guards": (*base.guards, guard)}
-            if delivery:
-                update["delivery"] = delivery
+            if whole or reads == "calls":
+                update["delivery"] = "whole"
             if len(self._policies) >= _POLICIES_MAX:
                 self._policies.clear()
             # The policy is remembered as well, so that nothing else can come to have its id.
             known = self._policies[key] = (base, base.model_copy(update=update))
         return known[1]
 
+    def _version_for(self, tool: str | None) -> str:
+        return self.version if tool is None else sha256(f"{self.version} {tool}".encode()).hexdigest()[:16]
+
 
 class Validating(Generic[T]):
     """What one session makes of its answers."""
 
-    def __init__(self, shape: Shape[T]) -> None:
+    def __init__(self, shape: Shape[T], reads: Reads = "text", tool: str | None = None) -> None:
         self._shape = shape
-        self._read: tuple[str, T] | None = None
+        self._reads: Reads = reads
+        self._tool = tool
+        self._known: dict[str, T] = {}
+        """What the last answer says, as it arrived and as it is given."""
         self.title = shape.name
-        self.repaired: Sequence[str] = ()
-        self.invalid: dict[str, dict[str, int]] = {}
-        self.misfit: Sequence[str] = ()
 
-    def ask(self, piece: Piece) -> Dissent | None:
-        """Read an answer; say what is to be put right, if it is not of the shape."""
+    def ask(self, piece: Piece) -> Reading:
+        """Read an answer; say what is to be put right in it, or what was."""
         try:
-            self.value_of(piece.text)
+            if self._reads == "calls":
+                return self._of_calls(piece.calls)
+            parsed = self._shape.parse(piece.text)
         except Misfit as misfit:
-            self.misfit = misfit.fields
-            counts = self.invalid.setdefault(piece.target, {})
-            for field in misfit.fields or [misfit.dissent.reason]:
-                counts[field] = counts.get(field, 0) + 1
-            return misfit.dissent
-        return None
+            return Reading(misfit.dissent, misfit.fields or [misfit.dissent.reason])
+        self._known = {piece.text: parsed.value, parsed.json: parsed.value}
+        return Reading(fixes=parsed.fixes, text=parsed.json if parsed.fixes else None)
 
-    def value_of(self, text: str) -> T:
-        """Return what an answer says; read once, however often it is asked for."""
-        if self._read is None or self._read[0] != text:
-            value, self.repaired = self._shape.read(text)
-            self._read = text, value
-        return self._read[1]
+    def _of_calls(self, calls: Sequence[Called]) -> Reading:
+        parsed = self._shape.parse_calls(calls, self._tool)
+        self._known = {parsed[0].json: parsed[0].value}
+        return Reading(
+            fixes=[fix for one in parsed for fix in one.fixes],
+            args={call.index: one.json for call, one in zip(calls, parsed, strict=True) if one.fixes},
+        )
+
+    def value_of(self, result: "Result") -> T:
+        """Return what the answer of a session says; read once, however often it is asked for.
+
+        Raises:
+            Misfit: It is not of the shape.
+        """
+        calls = self._reads == "calls"
+        said = next((call.args or "{}" for call in result.tool_calls), "") if calls else result.text
+        if said not in self._known:
+            self._known = {said: self._shape.parse(said).value}
+        return self._known[said]
 
 
 class _SchemaGuard(UserGuard):
     """A shape, as a policy has it."""
 
-    _shape: Shape[Any]
+    _validates: tuple[Shape[Any], Reads, str | None]
 
     def begin(self) -> Validating[Any]:
-        return Validating(self._shape)
+        return Validating(*self._validates)
 
     def __reduce__(self) -> Any:
         raise TypeError("a policy with a schema crosses no process: make it there")
@@ -277,7 +353,7 @@ class _Session(Generic[T]):
         if result.status != "complete":  # it was left before its end
             raise failure_of(result, {}, "cancelled")
         try:
-            return validation.value_of(result.text)
+            return validation.value_of(result)
         except Misfit:  # where nothing was checked on the way: inside an attempt, or where L0 is off
             raise failure_of(result, {}, "unfit") from None
 
@@ -411,10 +487,13 @@ def _session(
 ) -> _Session[T]:
     targets = sources_of(*sources)
 
-    def begin(policy: Policy) -> Drive:
-        return Drive(targets, policy.native, **plan)
+    known = shape_of(schema, **shape)
+    distinct = {"schema": known.version, **shape, "reasks": reasks}
 
-    return _Session(shape_of(schema, **shape), begin, policy, reasks)
+    def begin(policy: Policy) -> Drive:
+        return drive_of(targets, policy.native, distinct=distinct, **plan)
+
+    return _Session(known, begin, policy, reasks)
 
 
 class _ShapeOptions(TypedDict):
@@ -432,6 +511,7 @@ def structured(
     tenant: str | None = None,
     port: ChunkPort[Any] | None = None,
     errors: ErrorClasses | None = None,
+    journal: "JournalLike" = None,
     input: object = None,  # noqa: A002 - what it is
     reasks: int = 2,
     cut: Cut = "refuse",
@@ -452,7 +532,10 @@ def structured(
         tenant: Whose budgets and breakers it counts against.
         port: What knows the source's chunks, where they are of a kind of your own.
         errors: What a framework raises in place of an error of L0: a child of both.
-        input: What the model is given, in any shape, for the policy's `input_guards`.
+        journal: Where it is written down; that of `L0_JOURNAL` where nothing is said. Inside a run it is a step of it,
+            and the run's journal holds it.
+        input: What the model is given, in any shape. The policy's `input_guards` see every text in it; inside a run it
+            tells the step from others of the same name, as the schema does.
         reasks: How often a target is told what to put right; it has `policy.retry.attempts` in all.
         cut: What to do with a document that is open where the answer ends: `refuse` it, which asks for it again, or
             `accept` what there is of it, if that is valid; `result.repaired` then says so.
@@ -471,7 +554,7 @@ def structured(
         >>> l0_core.structured(City, source).value
         City(name='Paris', people=2100000)
     """
-    plan = {"on": on, "tenant": tenant, "port": port, "errors": errors, "input": input}
+    plan = {"on": on, "tenant": tenant, "port": port, "errors": errors, "journal": journal, "input": input}
     shape = _ShapeOptions(cut=cut, documents=documents)
     session = _session(schema, [open_, *fallbacks], policy=policy, reasks=reasks, shape=shape, **plan)
     return Structured(session, stall_guard)
@@ -487,13 +570,14 @@ def astructured(
     tenant: str | None = None,
     port: ChunkPort[Any] | None = None,
     errors: ErrorClasses | None = None,
+    journal: "JournalLike" = None,
     input: object = None,  # noqa: A002 - what it is
     reasks: int = 2,
     cut: Cut = "refuse",
     documents: Documents = "longest",
 ) -> AsyncStructured[T]:
     """Ask for a value: the async twin of `structured`. Await it, or iterate its `partials` first."""
-    plan = {"on": on, "tenant": tenant, "port": port, "errors": errors, "input": input}
+    plan = {"on": on, "tenant": tenant, "port": port, "errors": errors, "journal": journal, "input": input}
     shape = _ShapeOptions(cut=cut, documents=documents)
     session = _session(schema, [open_, *fallbacks], policy=policy, reasks=reasks, shape=shape, **plan)
     return AsyncStructured(session)

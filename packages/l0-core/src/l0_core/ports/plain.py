@@ -40,6 +40,22 @@ class PlainPort:
         """Return the chunk with another text."""
         return text if isinstance(chunk, str) else replace(chunk, text=text)
 
+    def rewritten(
+        self,
+        chunk: PlainChunk,
+        text: str | None,
+        args: Mapping[int, str],
+        shown: Shown,  # noqa: ARG002 - as above
+    ) -> PlainChunk:
+        """Return the chunk with another text, and other arguments in the first of its fragments of each call."""
+        if isinstance(chunk, str):
+            return chunk if text is None else text
+        left = dict(args)
+        tools = tuple(
+            tool._replace(args=left.pop(tool.index, "")) if tool.index in args else tool for tool in chunk.tools
+        )
+        return replace(chunk, text=chunk.text if text is None else text, tools=tools)
+
     def encode(self, chunk: PlainChunk) -> str:
         """Return a `str` as a JSON string, a `Chunk` as an object of the fields that say something."""
         if isinstance(chunk, str):
