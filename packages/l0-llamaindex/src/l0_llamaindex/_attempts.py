@@ -6,7 +6,8 @@ engine wants asked; tools are handed to each LLM as tools, so that a fallback pr
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from types import FrameType
 from typing import Any, Literal, TypeAlias
 
 from llama_index.core.base.llms.generic_utils import (
@@ -19,10 +20,9 @@ from llama_index.core.llms import LLM
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from l0_core import Attempt, Target, Unsent
-from l0_core._structured import Shape
 from l0_llamaindex import _known
 from l0_llamaindex._port import ChatPort, CompletionPort
-from l0_llamaindex._shape import Reading, called_in, said_in, shape_in
+from l0_llamaindex._shape import Wanted, wanted_by, wanted_of
 from l0_llamaindex._twin import Sent, Twins
 
 Family = Literal["chat", "complete", "tools"]
@@ -92,25 +92,25 @@ class Question:
         entry: The entry point.
         args: What the caller gave, by position.
         kwargs: What the caller gave, by name.
+        caller: The frame that it was called in.
     """
 
     entry: Entry
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    caller: InitVar[FrameType | None] = None
     port: Port = field(init=False)
-    shape: Shape[Any] | None = field(init=False)
-    reads: Reading = field(init=False)
+    wanted: Wanted | None = field(init=False)
 
-    def __post_init__(self) -> None:
-        family, whole = self.entry.family, not self.entry.streams
-        given = dict(zip(_NAMES[family], self.args, strict=False)) | self.kwargs
-        self.shape = None
-        if family != "tools" or whole:
-            tools = given.get("tools") if family == "tools" else None
-            self.shape = shape_in(tools, may_be_parallel=bool(given.get("allow_parallel_tool_calls")))
-        self.reads = called_in if family == "tools" else said_in
-        reads = self.reads if self.shape is not None and whole else None
-        self.port = (CompletionPort if family == "complete" else ChatPort)(whole=whole, reads=reads)
+    def __post_init__(self, caller: FrameType | None) -> None:
+        family = self.entry.family
+        self.wanted = wanted_of(self._given.get("tools") or ()) if family == "tools" else wanted_by(caller)
+        self.port = (CompletionPort if family == "complete" else ChatPort)(whole=not self.entry.streams)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """What the caller gave, by name."""
+        return dict(zip(_NAMES[self.entry.family], self.args, strict=False)) | self.kwargs
 
     @property
     def is_asked(self) -> bool:
@@ -121,8 +121,7 @@ class Question:
     def input(self) -> dict[str, Any]:
         """What is asked, by name: inside a run it tells this call from others, sync or async."""
         entry = self.entry
-        given = dict(zip(_NAMES[entry.family], self.args, strict=False)) | self.kwargs
-        return {"ask": entry.name[1:] if entry.awaits else entry.name, **given}
+        return {"ask": entry.name[1:] if entry.awaits else entry.name, **self._given}
 
     def targets(self, candidates: Sequence[Candidate]) -> list[Target]:
         """Return the candidates that can be asked this, in order, as the engine knows them."""
@@ -208,7 +207,7 @@ class Question:
 
         if entry.streams:
             return stream_async if entry.awaits else stream
-        if self.shape is not None:  # Its attempts differ: they say what is to be put right.
+        if self.wanted is not None:  # Its attempts differ: they say what is to be put right.
             return one_async if entry.awaits else one
         return whole_async if entry.awaits else whole
 

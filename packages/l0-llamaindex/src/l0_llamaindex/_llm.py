@@ -10,7 +10,9 @@ every attempt reports its own events and spans, as it would have without L0, and
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -25,7 +27,7 @@ from l0_llamaindex import _known
 from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
 from l0_llamaindex._journal import journal_of
 from l0_llamaindex._pool import members_of, pool_of, spelled_out
-from l0_llamaindex._shape import mended, wanting
+from l0_llamaindex._shape import wanting
 from l0_llamaindex._twin import Sent
 
 if TYPE_CHECKING:
@@ -80,11 +82,10 @@ class Protection:
             return getattr(self.inner, entry.name)(*question.args, **question.kwargs)
         first, *others = question.targets(self.candidates)
         options = {**self._options, "fallbacks": others, "port": question.port, "input": question.input}
-        shape = question.shape
-        if shape is not None:
-            options["policy"] = shape.policy(self.policy, whole=not entry.streams)
+        if question.wanted is not None:
+            options["policy"] = question.wanted.policy(self.policy, whole=not entry.streams)
             if not entry.streams:
-                return (_valid_async if entry.awaits else _valid)(first, options, question)
+                return (_valid_async if entry.awaits else _valid)(first, options)
         if entry.awaits:
             return self._stream_async(first, options) if entry.streams else l0_core.acall(first, **options)
         if entry.streams:
@@ -112,15 +113,15 @@ class Protection:
         return aiter(await l0_core.astream(first, **options).begin())
 
 
-def _valid(first: l0_core.Target, options: dict[str, Any], question: Question) -> Any:
-    """Return an answer that is of the question's shape."""
+def _valid(first: l0_core.Target, options: dict[str, Any]) -> Any:
+    """Return an answer whose attempts differ, as those of a stream do: they say what is to be put right."""
     (answer,) = l0_core.stream(first, streamed=False, **options)
-    return mended(answer, question.shape, question.reads) if question.shape is not None else answer
+    return answer
 
 
-async def _valid_async(first: l0_core.Target, options: dict[str, Any], question: Question) -> Any:
+async def _valid_async(first: l0_core.Target, options: dict[str, Any]) -> Any:
     (answer,) = [answer async for answer in l0_core.astream(first, streamed=False, **options)]
-    return mended(answer, question.shape, question.reads) if question.shape is not None else answer
+    return answer
 
 
 class _Meta(type(LLM)):  # type: ignore[misc]  # the metaclass of whatever version of pydantic there is
@@ -272,7 +273,7 @@ def _made_view_class(kind: type[LLM]) -> type[LLM]:
     return view
 
 
-_PREDICT = ("structured_predict", "astructured_predict")
+_PREDICT = tuple(f"{a}{streams}structured_predict" for a in ("", "a") for streams in ("", "stream_"))
 
 
 def _predicting(name: str, kind: type[LLM]) -> Callable[..., Any]:
@@ -291,7 +292,14 @@ def _predicting(name: str, kind: type[LLM]) -> Callable[..., Any]:
         with wanting(output_cls):
             return await original(self, output_cls, *args, **kwargs)
 
-    method: Any = predict_async if name.startswith("a") else predict
+    def stream(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return _first_wanting(output_cls, original(self, output_cls, *args, **kwargs))
+
+    async def stream_async(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return _first_wanting_async(output_cls, await original(self, output_cls, *args, **kwargs))
+
+    methods: dict[str, Any] = dict(zip(_PREDICT, (predict, stream, predict_async, stream_async), strict=True))
+    method = methods[name]
     method.__name__, method.__qualname__ = name, f"{kind.__qualname__}.{name}"
     method.__module__, method.__doc__ = kind.__module__, original.__doc__
     method.__signature__ = inspect.signature(original)
@@ -299,6 +307,26 @@ def _predicting(name: str, kind: type[LLM]) -> Callable[..., Any]:
     return cast("Callable[..., Any]", method)
 
 
+def _first_wanting(output_cls: Any, values: Iterator[Any]) -> Iterator[Any]:
+    """Yield what is predicted. The LLM is asked for the first value, and from then on no more."""
+    with wanting(output_cls):
+        first = next(values, _NOTHING)
+    if first is not _NOTHING:
+        yield first
+        yield from values
+
+
+async def _first_wanting_async(output_cls: Any, values: AsyncGenerator[Any, None]) -> AsyncIterator[Any]:
+    async with aclosing(values):
+        with wanting(output_cls):
+            first = await anext(values, _NOTHING)
+        if first is not _NOTHING:
+            yield first
+            async for value in values:
+                yield value
+
+
+_NOTHING = object()
 _SELECTS = "get_tool_calls_from_response"
 
 
@@ -336,10 +364,11 @@ def _method(entry: Entry, kind: type[LLM]) -> Callable[..., Any]:
 
     def called(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
         signature.bind(self, *args, **kwargs)
-        return self._l0.ask(Question(entry, args, kwargs))
+        return self._l0.ask(Question(entry, args, kwargs, sys._getframe(1)))  # noqa: SLF001 - it is the documented way
 
     async def awaited(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
-        return await called(self, *args, **kwargs)
+        signature.bind(self, *args, **kwargs)
+        return await self._l0.ask(Question(entry, args, kwargs, sys._getframe(1)))  # noqa: SLF001 - as above
 
     method: Any = awaited if entry.awaits else called
     method.__name__, method.__qualname__ = entry.name, f"{kind.__qualname__}.{entry.name}"
