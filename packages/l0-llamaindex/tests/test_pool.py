@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -215,6 +216,23 @@ def test_an_agent_reads_the_calls_of_whoever_made_them(
     assert ran == ["Paris, France"]
     assert closed.request_count
     assert provider.request_count == 2
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["a schema", "tools"])
+@pytest.mark.parametrize("order", [("openai", "anthropic"), ("anthropic", "openai")], ids=" then ".join)
+def test_a_prediction_is_asked_for_in_the_words_of_whoever_is_asked(
+    order: tuple[str, str], closed: FaultyProvider, provider: FaultyProvider, *, native: bool
+) -> None:
+    """G4: what one make calls `response_format` or `tool_choice` is no reason not to ask another."""
+    valid = {"name": "Paris", "inhabitants": 1}
+    provider.reply(json.dumps(valid))
+    provider.reply("", tool_calls=[("City", valid)], when=lambda request: "tools" in request.body)
+    with client(order[0], closed) as first, client(order[1], provider) as second:
+        llm: Any = L0LLM(llm=first, fallbacks=[second])
+        if native and order[0] == "openai":
+            llm.model = "gpt-4o-2024-08-06"
+        assert llm.structured_predict(City, TEMPLATE, country="France") == City(**valid)
+    assert provider.request_count == 1
 
 
 def test_a_pool_of_nobody_says_why(provider: FaultyProvider) -> None:

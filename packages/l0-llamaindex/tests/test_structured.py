@@ -309,6 +309,19 @@ def test_a_schema_of_the_providers_own_too(way: Way) -> None:
         assert provider.request_count == 2
 
 
+@pytest.mark.parametrize("fault", ["status(code=503)", "empty_200()", "reset_after_headers()"])
+def test_responses_that_are_parsed_by_the_client_are_asked_for_again(way: Way, fault: str) -> None:
+    with FaultyProvider() as provider:
+        provider.reply(VALID)
+        provider.script(faults.parse(fault), faults.ok())
+        with client("openai_responses", provider) as inner:
+            assert predicted(way, L0LLM(llm=inner)) == PARIS
+        assert provider.request_count == 2
+        provider.reply(WRONG)
+        with client("openai_responses", provider) as inner, pytest.raises(l0_core.L0Error):
+            predicted(way, L0LLM(llm=inner))
+
+
 def test_a_client_with_a_way_of_its_own_is_asked_again(way: Way) -> None:
     """It is no use asking through `chat` what is never asked there."""
     with FaultyProvider() as provider:

@@ -4,6 +4,7 @@ An attempt that starts over asks exactly what the caller asked. One that goes on
 engine wants asked; tools are handed to each LLM as tools, so that a fallback prepares them in its own format.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import InitVar, dataclass, field
@@ -31,6 +32,10 @@ Port: TypeAlias = ChatPort | CompletionPort
 _WIRE = ("tools", "tool_choice", "response_format", "parallel_tool_calls", "text_format", "functions", "function_call")
 """Keywords that are already in one provider's words."""
 
+_CHOICES = {"auto": False, "required": True, "any": True}
+"""What they call whether a tool must be called, which LlamaIndex has a word for as well."""
+
+_ASKS_FOR = "Answer with one JSON document and nothing else. This is its schema:\n"
 
 _GIVEN = {"chat": "messages", "complete": "prompt", "tools": "tools"}
 _NAMES = {
@@ -155,8 +160,26 @@ class Question:
             return False
         if _known.family(llm) == _known.family(first):
             return True
-        own = _GIVEN[self.entry.family]  # Tools that are handed over as tools are in nobody's words yet.
-        return not any(self.kwargs.get(name) for name in _WIRE if name != own)
+        return not any(self.kwargs.get(name) for name in _WIRE if name not in self._translated)
+
+    @property
+    def _translated(self) -> set[str]:
+        """The keywords that can be said to an LLM of another make: those in nobody's words yet, and what is known."""
+        if self.entry.family == "tools":  # They are handed over as tools.
+            choice = self.kwargs.get("tool_choice")
+            known = choice is None or (isinstance(choice, str) and choice in _CHOICES)
+            return {"tools", "tool_choice"} if known else {"tools"}
+        return {"response_format"} if self.wanted is not None else set()
+
+    def _translate(self, kwargs: dict[str, Any]) -> str:
+        """Take out of the keywords what an LLM of another make is not given; return what it is told in its place."""
+        if self.entry.family == "tools":
+            if _CHOICES.get(kwargs.pop("tool_choice", None) or "auto"):
+                kwargs["tool_required"] = True
+            return ""
+        if self.wanted is None or kwargs.pop("response_format", None) is None:
+            return ""
+        return f"{_ASKS_FOR}{json.dumps(self.wanted.shape.json_schema)}"
 
     def _opener(self, candidate: Candidate, first: LLM) -> Callable[..., Any]:
         entry = self.entry
@@ -226,12 +249,15 @@ class Question:
             return ask, args, kwargs
         kwargs |= zip(_NAMES[entry.family], args, strict=False)
         kwargs |= _less(kwargs, attempt)
+        told = self._translate(kwargs) if foreign else ""
         rest = args[len(_NAMES[entry.family]) :]
         given = kwargs.pop(_GIVEN[entry.family])
         if entry.family == "tools":
             return ask, (given, *rest), _said(kwargs, goes_on, foreign=foreign)
         if entry.family == "chat":
             messages = [_impersonal(message) for message in given] if foreign else given
+            if told:
+                messages = [*messages, ChatMessage(role=MessageRole.USER, content=told)]
             return ask, ([*messages, *goes_on], *rest), kwargs
         if not goes_on:
             return ask, (given, *rest), kwargs
