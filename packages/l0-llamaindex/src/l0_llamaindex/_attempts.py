@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import InitVar, dataclass, field
+from itertools import count
 from types import FrameType
 from typing import Any, Literal, TypeAlias
 
@@ -98,12 +99,14 @@ class Question:
         args: What the caller gave, by position.
         kwargs: What the caller gave, by name.
         caller: The frame that it was called in.
+        announced: Whether it is told what attempt an event is of.
     """
 
     entry: Entry
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     caller: InitVar[FrameType | None] = None
+    announced: bool = False
     port: Port = field(init=False)
     wanted: Wanted | None = field(init=False)
 
@@ -135,13 +138,14 @@ class Question:
         endpoints = [_known.endpoint_of(candidate.llm) for candidate in able]
         names: list[str] = []
         targets = []
+        numbers = count()
         for place, candidate in enumerate(able):
             name = _known.name_of(candidate.llm)
             names.append(name if name not in names else f"{name}#{place}")
             metadata = _known.metadata_of(candidate.llm)
             targets.append(
                 Target(
-                    self._opener(candidate, first),
+                    self._opener(candidate, first, names[-1], numbers),
                     name=names[-1],
                     terminal=_known.terminal(candidate.llm),
                     prefill=_known.goes_on(candidate.llm, completes=self.entry.family == "complete"),
@@ -181,7 +185,7 @@ class Question:
             return ""
         return f"{_ASKS_FOR}{json.dumps(self.wanted.shape.json_schema)}"
 
-    def _opener(self, candidate: Candidate, first: LLM) -> Callable[..., Any]:
+    def _opener(self, candidate: Candidate, first: LLM, name: str, numbers: Iterator[int]) -> Callable[..., Any]:
         entry = self.entry
         foreign = _known.family(candidate.llm) != _known.family(first)
 
@@ -194,38 +198,36 @@ class Question:
 
         def stream(attempt: Attempt) -> Iterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 chunks = ask(*args, **keywords)
             return _watched(chunks, sent) if sent.told else chunks
 
         async def stream_async(attempt: Attempt) -> AsyncIterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 chunks = await ask(*args, **keywords)
             return _watched_async(chunks, sent) if sent.told else chunks
 
-        numbers = iter(range(1_000_000))
-
         def whole() -> Any:
-            attempt = _fresh(next(numbers))
+            attempt = _fresh(name, next(numbers))
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 return ask(*args, **keywords)
 
         async def whole_async() -> Any:
-            attempt = _fresh(next(numbers))
+            attempt = _fresh(name, next(numbers))
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 return await ask(*args, **keywords)
 
         def one(attempt: Attempt) -> Iterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 yield ask(*args, **keywords)
 
         async def one_async(attempt: Attempt) -> AsyncIterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 yield await ask(*args, **keywords)
 
         if entry.streams:
@@ -233,6 +235,23 @@ class Question:
         if self.wanted is not None:  # Its attempts differ: they say what is to be put right.
             return one_async if entry.awaits else one
         return whole_async if entry.awaits else whole
+
+    @contextmanager
+    def _tagged(self, attempt: Attempt) -> Iterator[None]:
+        """Tag what the framework reports of an attempt: of a further one its number, of all that are announced more."""
+        tags: dict[str, object] = {}
+        if self.announced:
+            tags = {"l0.attempt": attempt.number, "l0.target": attempt.target, "l0.mode": attempt.mode}
+        elif attempt.number:
+            tags = {"l0.attempt": attempt.number}
+        if not tags:
+            yield
+            return
+        token = active_instrument_tags.set({**active_instrument_tags.get(), **tags})
+        try:
+            yield
+        finally:
+            active_instrument_tags.reset(token)
 
     def _asked_of(
         self, llm: LLM, attempt: Attempt, *, foreign: bool
@@ -335,21 +354,8 @@ def _impersonal(message: ChatMessage) -> ChatMessage:
     return message.model_copy(update={"blocks": blocks})
 
 
-def _fresh(number: int) -> Attempt:
-    return Attempt("", number, "fresh", "", "", "", "", 0, float("inf"), "")
-
-
-@contextmanager
-def _tagged(attempt: Attempt) -> Iterator[None]:
-    """Tag what the framework reports of a further attempt with its number."""
-    if attempt.number == 0:
-        yield
-        return
-    token = active_instrument_tags.set({**active_instrument_tags.get(), "l0.attempt": attempt.number})
-    try:
-        yield
-    finally:
-        active_instrument_tags.reset(token)
+def _fresh(name: str, number: int) -> Attempt:
+    return Attempt(name, number, "fresh", "", "", "", "", 0, float("inf"), "")
 
 
 @contextmanager

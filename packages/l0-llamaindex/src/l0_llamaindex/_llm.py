@@ -25,6 +25,7 @@ from l0_core import Lifecycle
 from l0_core._settings import PolicyLike, policy_of
 from l0_llamaindex import _known
 from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
+from l0_llamaindex._events import Announcing
 from l0_llamaindex._journal import journal_of
 from l0_llamaindex._pool import members_of, pool_of, spelled_out
 from l0_llamaindex._shape import wanting
@@ -78,6 +79,7 @@ class Protection:
     def ask(self, question: Question) -> Any:
         """Ask the candidates, as the policy allows, in the way of the question's entry point."""
         entry = question.entry
+        question.announced = isinstance(self.on, Announcing)
         if not question.is_asked:
             return getattr(self.inner, entry.name)(*question.args, **question.kwargs)
         first, *others = question.targets(self.candidates)
@@ -210,7 +212,7 @@ def _wrapped(
     stall_guard: StallGuard = "thread",
     journal: "JournalLike" = None,
 ) -> LLM:
-    members = list(llm) if isinstance(llm, list | tuple) else [llm]
+    members: list[Any] = list(llm) if isinstance(llm, list | tuple) else [llm]
     if not members:
         raise TypeError("llm must be an LLM of LlamaIndex, or several: there is none")
     for what, given in (

@@ -6,7 +6,7 @@ own: one that calls tools if all of them do.
 
 from collections.abc import Callable, Sequence
 from operator import is_
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -43,6 +43,9 @@ class Pool(LLM):
 
     members: list[SerializeAsAny[LLM]] = Field(description="What may answer, in this order.", exclude=True)
 
+    _calls: ClassVar[bool] = False
+    """Whether it has the methods for tools."""
+
     @classmethod
     def class_name(cls) -> str:
         """Return the name LlamaIndex knows it by."""
@@ -57,8 +60,7 @@ class Pool(LLM):
             context_window=min(one.context_window for one in told),
             num_output=min(one.num_output for one in told),
             is_chat_model=all(one.is_chat_model for one in told),
-            is_function_calling_model=isinstance(self, FunctionCallingLLM)
-            and all(one.is_function_calling_model for one in told),
+            is_function_calling_model=self._calls and all(one.is_function_calling_model for one in told),
             model_name=" | ".join(one.model_name for one in told),
             system_role=roles.pop() if len(roles) == 1 else MessageRole.SYSTEM,
         )
@@ -107,6 +109,8 @@ class Pool(LLM):
 class CallingPool(Pool, FunctionCallingLLM):
     """A pool whose members all call tools. Each is given them as tools, and prepares them in its own format."""
 
+    _calls: ClassVar[bool] = True
+
     def _prepare_chat_with_tools(  # noqa: PLR0917 - as LlamaIndex has it
         self,
         tools: Sequence[Any],
@@ -129,7 +133,7 @@ class CallingPool(Pool, FunctionCallingLLM):
         **kwargs: Any,  # noqa: ARG002
     ) -> list[ToolSelection]:
         """Return the calls an answer holds, whichever member gave it."""
-        calls = [block for block in spelled_out(response).message.blocks if isinstance(block, ToolCallBlock)]
+        calls: list[Any] = [block for block in spelled_out(response).message.blocks if isinstance(block, ToolCallBlock)]
         if not calls and error_on_no_tool_call:
             raise ValueError("the answer calls no tool, and one was expected")
         return [
@@ -168,7 +172,7 @@ def _spelled_out(call: ToolCallBlock) -> ToolCallBlock:
 def _parsed(arguments: str) -> dict[str, Any]:
     """Return arguments, as far as they have come: a chunk may hold a part of them."""
     try:
-        parsed = parse_partial_json(arguments)
+        parsed: Any = parse_partial_json(arguments)
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
