@@ -27,6 +27,7 @@ CHECKED := $(wildcard conftest.py packages/*/src tests benchmarks examples)
 MYPY := $(RUN) -m mypy --no-error-summary
 SIM := $(wildcard crates/l0-sim/Cargo.toml)
 NIGHTLY := cargo +nightly
+CARGO_TEST := cargo test --quiet --workspace --exclude l0-python --profile dev-opt
 # What a chatty tool has to say is of interest when it fails.
 SILENT = >$(CURDIR)/$(VENV)/log 2>&1 || { cat $(CURDIR)/$(VENV)/log >&2; exit 1; }
 FUZZ_SECONDS ?= 60
@@ -44,8 +45,8 @@ test: build rust ## Run the tests of both languages; ends with pytest's own summ
 	@$(RUN) -m pytest $(ARGS)
 
 .PHONY: rust
-rust: ## Run the Rust tests alone (no Python needed)
-	@cargo test --quiet --workspace --exclude l0-python --profile dev-opt
+rust: ## Run the Rust tests alone (no Python needed), with the same random cases each time
+	@PROPTEST_RNG_SEED=1 $(CARGO_TEST)
 
 .PHONY: matrix
 matrix: build ## Long sweeps: simulation, wheels, soak, every combination
@@ -53,6 +54,7 @@ ifneq ($(SIM),)
 	@cargo run --quiet -p l0-sim --profile dev-opt -- $(or $(SEEDS),--seeds 100000)
 	@cargo run --quiet -p l0-sim --profile dev-opt -- --breaks
 endif
+	@PROPTEST_CASES=2000 $(CARGO_TEST)
 	@$(RUN) -m pytest -m matrix -n auto --hypothesis-profile matrix $(ARGS)
 
 .PHONY: lint
@@ -79,6 +81,10 @@ bench: $(BENCH)/installed $(PEERS)/installed ## Measure release builds, side by 
 sim: ## Run the simulator over 10,000 seeds
 	@test -n '$(SIM)' || { echo 'make sim: there is no simulator in this tree yet' >&2; exit 2; }
 	@cargo run --quiet -p l0-sim --profile dev-opt -- $(ARGS)
+
+.PHONY: crash
+crash: build ## Kill a recording process COUNT times (1000) per durability
+	@$(RUN) tests/crash.py --count $(or $(COUNT),1000) $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for FUZZ_SECONDS (60); needs a nightly toolchain

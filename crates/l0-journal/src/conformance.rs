@@ -373,6 +373,7 @@ fn rows_are_found(store: &Arc<dyn Store>) -> Outcome {
     must(store.put(&Row::Session(wanted.clone())), "put a row")?;
     must(store.put(&Row::Session(other)), "put a row")?;
     let filters = [
+        Filter { id: Some(wanted.id), ..Filter::default() },
         Filter { run: Some(run), ..Filter::default() },
         Filter { parent: wanted.parent, ..Filter::default() },
         Filter { tenant: text("acme"), ..Filter::default() },
@@ -389,6 +390,8 @@ fn rows_are_found(store: &Arc<dyn Store>) -> Outcome {
     }
     let none = Filter { tenant: text("acme' OR 1=1 --"), ..Filter::default() };
     ensure!(must(store.sessions(&none), "list sessions")?.rows.is_empty(), "a tenant nobody has was found");
+    let none = Filter { id: Some(run), ..Filter::default() };
+    ensure!(must(store.sessions(&none), "list sessions")?.rows.is_empty(), "a session nobody has was found");
     let step =
         StepRow { id: StreamId([3; 16]), run: Some(run), started_at_ms: Some(1), ..StepRow::default() };
     must(store.put(&Row::Step(step.clone())), "put a step")?;

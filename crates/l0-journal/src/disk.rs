@@ -4,6 +4,9 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(target_os = "linux")]
+use crate::mapped::Tail;
+
 /// A file system, as far as a spool uses one.
 pub trait Disk: Send + Sync {
     /// Creates a folder for this user alone; one that exists is fine.
@@ -17,6 +20,13 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// What the operating system says.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// As [`Self::create`], for a file that is written in small pieces, each at the end of the last: it may be longer than
+    /// what was written, by zeros.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn create_growing(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
     /// Opens a file that exists.
     ///
@@ -125,12 +135,22 @@ impl Disk for OsDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = private(OpenOptions::new().read(true).write(true).create_new(true)).open(path)?;
-        Ok(Box::new(OsFile(file)))
+        Ok(Box::new(OsFile::from(create(path)?)))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn create_growing(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = create(path)?;
+        Ok(Box::new(OsFile { tail: Tail::of(&file), file }))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn create_growing(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.create(path)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OsFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        Ok(Box::new(OsFile::from(OpenOptions::new().read(true).write(true).open(path)?)))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -157,27 +177,48 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// A plain `write` per append rather than a mapped file: measured here, 24 bytes take 0.70 µs against 0.02 µs, and both
-/// survive the death of the process. For the 0.7 µs a full or failing disk is an error to handle, where a mapping would
-/// end the whole program with a bus error.
+fn create(path: &Path) -> io::Result<File> {
+    private(OpenOptions::new().read(true).write(true).create_new(true)).open(path)
+}
+
 #[derive(Debug)]
-struct OsFile(File);
+struct OsFile {
+    file: File,
+    /// Where it grows, if it does and can be mapped there.
+    #[cfg(target_os = "linux")]
+    tail: Option<Tail>,
+}
+
+impl From<File> for OsFile {
+    fn from(file: File) -> Self {
+        Self {
+            file,
+            #[cfg(target_os = "linux")]
+            tail: None,
+        }
+    }
+}
 
 impl DiskFile for OsFile {
     #[cfg(unix)]
+    #[inline]
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, offset)
+        #[cfg(target_os = "linux")]
+        if self.tail.as_ref().is_some_and(|tail| tail.put(&self.file, offset, bytes)) {
+            return Ok(());
+        }
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
     }
 
     #[cfg(unix)]
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.0, buffer, offset)
+        std::os::unix::fs::FileExt::read_at(&self.file, buffer, offset)
     }
 
     #[cfg(windows)]
     fn write_at(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = std::os::windows::fs::FileExt::seek_write(&self.0, bytes, offset)?;
+            let written = std::os::windows::fs::FileExt::seek_write(&self.file, bytes, offset)?;
             bytes = bytes.get(written..).filter(|_| written > 0).ok_or(io::ErrorKind::WriteZero)?;
             offset += written as u64;
         }
@@ -186,15 +227,15 @@ impl DiskFile for OsFile {
 
     #[cfg(windows)]
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(&self.0, buffer, offset)
+        std::os::windows::fs::FileExt::seek_read(&self.file, buffer, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.0.try_lock() {
+        match self.file.try_lock() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),

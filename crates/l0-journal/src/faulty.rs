@@ -24,7 +24,7 @@ pub enum Fault {
 /// What a disk was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// [`Disk::create`].
+    /// [`Disk::create`] or [`Disk::create_growing`].
     Create(PathBuf),
     /// [`Disk::remove`].
     Remove(PathBuf),
@@ -37,6 +37,9 @@ pub enum Operation {
     /// [`Disk::point`].
     Point(Point),
 }
+
+/// The length of a file that grows is a multiple of this: of a few frames, so that some fit and others do not.
+const GROWTH_BYTES: usize = 128;
 
 /// Called at every [`Point`], before its fault strikes.
 type Watcher = Arc<dyn Fn(Point) + Send + Sync>;
@@ -71,6 +74,8 @@ struct Contents {
     unsynced: Vec<(u64, Vec<u8>)>,
     lock: Option<(u32, u64)>,
     handles: u64,
+    /// Whether zeros follow what was written, as on a disk that allocates ahead.
+    grows: bool,
 }
 
 impl FaultyDisk {
@@ -213,6 +218,19 @@ impl FaultyDisk {
         if world.dead || world.process != self.process { Err(dead()) } else { Ok(world) }
     }
 
+    fn created(&self, path: &Path, grows: bool) -> io::Result<Box<dyn DiskFile>> {
+        self.begin(Operation::Create(path.to_path_buf())).map_err(|(_, error)| error)?;
+        let contents = Arc::new(Mutex::new(Contents { grows, ..Contents::default() }));
+        {
+            let mut world = self.alive()?;
+            if world.files.contains_key(path) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            world.files.insert(path.to_path_buf(), Arc::clone(&contents));
+        }
+        Ok(self.file(path, contents))
+    }
+
     fn file(&self, path: &Path, contents: Arc<Mutex<Contents>>) -> Box<dyn DiskFile> {
         let handle = {
             let mut contents = lock(&contents);
@@ -229,16 +247,11 @@ impl Disk for FaultyDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.begin(Operation::Create(path.to_path_buf())).map_err(|(_, error)| error)?;
-        let contents = Arc::<Mutex<Contents>>::default();
-        {
-            let mut world = self.alive()?;
-            if world.files.contains_key(path) {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            world.files.insert(path.to_path_buf(), Arc::clone(&contents));
-        }
-        Ok(self.file(path, contents))
+        self.created(path, false)
+    }
+
+    fn create_growing(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.created(path, true)
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -296,6 +309,10 @@ impl DiskFile for FaultyFile {
         if !written.is_empty() {
             let mut contents = lock(&self.contents);
             write(&mut contents.now, offset, written);
+            if contents.grows {
+                let length = contents.now.len().next_multiple_of(GROWTH_BYTES);
+                contents.now.resize(length, 0);
+            }
             contents.unsynced.push((offset, written.to_vec()));
         }
         outcome.map_err(|(_, error)| error)

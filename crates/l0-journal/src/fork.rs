@@ -14,6 +14,11 @@ use crate::Error;
 use crate::shared::Shared;
 use crate::shared::reading::Reading;
 
+#[cfg(target_os = "linux")]
+pub(crate) use crate::mapped::process_id;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use std::process::id as process_id;
+
 /// Closes the database connections of every journal of this process: call it before a fork.
 ///
 /// Nothing is written to a database until [`after_in_parent`]; appends go on.
@@ -56,7 +61,7 @@ pub(crate) struct Counted {
 impl Counted {
     /// Counts a connection that is about to be opened, unless a parent's connections are still open.
     pub(crate) fn new() -> Result<Self, Error> {
-        let process = std::process::id();
+        let process = process_id();
         for _ in 0..500 {
             if !FORKING.load(Ordering::SeqCst) {
                 break;
@@ -121,7 +126,7 @@ static SLOTS: [Slot; 8] = [const { Slot { process: AtomicU32::new(0), open: Mute
 
 /// What this process has open, to look something up or add it.
 pub(crate) fn open_here() -> MutexGuard<'static, Open> {
-    let process = std::process::id();
+    let process = process_id();
     let mut slots = SLOTS.iter();
     let slot = loop {
         let Some(slot) = slots.next() else {
@@ -136,7 +141,7 @@ pub(crate) fn open_here() -> MutexGuard<'static, Open> {
 }
 
 fn inherited_journals() -> Vec<std::sync::Arc<Shared>> {
-    let process = std::process::id();
+    let process = process_id();
     let inherited = SLOTS.iter().filter(|slot| {
         let owner = slot.process.load(Ordering::SeqCst);
         owner != 0 && owner != process

@@ -392,6 +392,8 @@ impl RowValues {
 /// Which rows are wanted. An empty filter wants all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// The one with this id.
+    pub id: Option<StreamId>,
     /// Of this run.
     pub run: Option<StreamId>,
     /// Nested in this.
@@ -446,6 +448,7 @@ impl Filter {
         let id = |value: &Option<StreamId>| value.as_ref().map(Column::to_value);
         let time = |value: &Option<u64>| value.as_ref().map(Column::to_value);
         let all = [
+            ("id", "=", id(&self.id)),
             ("run", "=", id(&self.run)),
             ("parent", "=", id(&self.parent)),
             ("tenant", "=", text(&self.tenant)),

@@ -312,7 +312,7 @@ impl Shared {
     fn feed(&self, segment: &Segment, cursor: &mut Cursor, feed: &mut Feed) -> Result<Stop, Error> {
         let end = segment.written();
         let mut unreadable = false;
-        let stop = cursor.read(&*segment.file, end, &mut |body| {
+        let stop = cursor.read(&*segment.file, Some(end), &mut |body| {
             unreadable |= feed.frame(segment.number, body).is_err();
             feed.bytes() < BATCH_BYTES
         });

@@ -152,7 +152,7 @@ impl Spool {
         let mut nonce = [0; 4];
         getrandom::fill(&mut nonce).map_err(|_| Error::Random)?;
         let nonce = u32::from_le_bytes(nonce);
-        let file = self.disk.create(&path).map_err(|error| Error::io("create", &path, &error))?;
+        let file = self.disk.create_growing(&path).map_err(|error| Error::io("create", &path, &error))?;
         // Whether or not the header gets there, the name is taken.
         state.next_number += 1;
         state.names_unsynced = true;
@@ -344,7 +344,7 @@ mod tests {
                 }
                 true
             };
-            Cursor::new(header.nonce).read(&*leftover.file, u64::MAX, &mut see).unwrap();
+            Cursor::new(header.nonce).read(&*leftover.file, None, &mut see).unwrap();
         }
         found
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Error;
+use crate::fork::process_id;
 
 type Answer = Result<(), Error>;
 type Callback = Box<dyn FnOnce(Answer) + Send>;
@@ -38,7 +39,7 @@ impl Ticket {
 
     fn new(answer: Option<Answer>) -> Self {
         let state = Mutex::new(State { answer, callbacks: Vec::new() });
-        Self(Arc::new(Inner { process: std::process::id(), state, answered: Condvar::new() }))
+        Self(Arc::new(Inner { process: process_id(), state, answered: Condvar::new() }))
     }
 
     pub(crate) fn answer(&self, answer: &Answer) {
@@ -70,7 +71,7 @@ impl Ticket {
     /// Waits for the answer, but not for ever. `None` when the time was up first.
     #[must_use]
     pub fn wait_for(&self, how_long: Duration) -> Option<Result<(), Error>> {
-        if std::process::id() != self.0.process {
+        if process_id() != self.0.process {
             return Some(Err(Error::Forked));
         }
         let until = Instant::now().checked_add(how_long);

@@ -229,9 +229,9 @@ fn every_filter_has_an_index() {
     Journal::open(&path, &Options::default()).unwrap().close().unwrap();
     let connection = rusqlite::Connection::open(&path).unwrap();
     for (table, columns) in [
-        ("sessions", &["run", "tenant", "user", "target", "status", "fault", "started_at_ms"][..]),
-        ("steps", &["run", "started_at_ms"]),
-        ("runs", &["started_at_ms"]),
+        ("sessions", &["id", "run", "tenant", "user", "target", "status", "fault", "started_at_ms"][..]),
+        ("steps", &["id", "run", "started_at_ms"]),
+        ("runs", &["id", "started_at_ms"]),
     ] {
         for column in columns {
             let sql = format!(

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from by_hand import QUESTION
 
+from l0_core.testing import FaultyProvider
+
 RUN = [sys.executable, "-c", "from l0_core.cli import main; main()", "chaos"]
 SCENARIO = """
 [[fault]]
@@ -78,6 +80,14 @@ def test_what_it_cannot_serve_is_misuse_and_says_what_there_is(tmp_path: Path, t
         assert (ran.returncode, ran.stdout) == (2, "")
         assert "Traceback" not in ran.stderr
         assert (complaint if "wrong" in arguments[0] else "missing.toml") in ran.stderr
+
+
+def test_a_port_that_is_taken_is_said_so() -> None:
+    with FaultyProvider() as provider:
+        port = provider.url.rpartition(":")[2]
+        ran = subprocess.run([*RUN, "--port", port], check=False, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "in use" in ran.stderr
 
 
 def test_without_the_extra_it_says_how_to_get_it() -> None:

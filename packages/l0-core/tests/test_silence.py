@@ -171,7 +171,7 @@ def test_leaving_early_closes_the_source() -> None:
 
     for _ in l0_core.stream(source):
         break
-    assert closed.wait(5)
+    assert closed.wait(30)
     closed.clear()
     with l0_core.stream(source, stall_guard="off") as stream:
         next(stream)
@@ -191,7 +191,7 @@ def test_a_stream_is_closed_and_not_only_its_iterator() -> None:
 
     for _ in l0_core.stream(lambda _: Response()):
         break
-    assert closed.wait(5)
+    assert closed.wait(30)
 
 
 def test_an_interrupt_reaches_the_consumer_and_closes_the_source() -> None:

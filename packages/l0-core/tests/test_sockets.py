@@ -47,21 +47,21 @@ def test_closing_a_sync_stream_hangs_up_at_once(server: Watching) -> None:
     assert next(stream) == "spoken"
     started = monotonic()
     stream.close()
-    assert server.left.wait(5)
-    assert server.left_at - started < 0.1 + 1, "within 100 ms, and a busy machine's second"
+    assert server.left.wait(30)
+    assert server.left_at - started < 0.1 + 4, "within 100 ms, and a busy machine's seconds"
 
 
 def test_a_stalled_sync_read_is_hung_up_on(server: Watching) -> None:
     stream = l0_core.stream(source_of(server), policy=policy(timeouts={"text": 0.05}, retry={"max_retries": 0}))
     with pytest.raises(l0_core.IncompleteError):
         list(stream)
-    assert server.left.wait(5)
+    assert server.left.wait(30)
 
 
 def test_breaking_out_of_a_sync_stream_hangs_up(server: Watching) -> None:
     for _ in l0_core.stream(source_of(server)):
         break
-    assert server.left.wait(5)
+    assert server.left.wait(30)
 
 
 async def test_closing_an_async_stream_hangs_up_at_once(server: Watching) -> None:
@@ -69,24 +69,30 @@ async def test_closing_an_async_stream_hangs_up_at_once(server: Watching) -> Non
     assert await anext(stream) == "spoken"
     started = monotonic()
     await stream.aclose()
-    assert await asyncio.to_thread(server.left.wait, 5)
-    assert server.left_at - started < 0.1 + 1
+    assert await asyncio.to_thread(server.left.wait, 30)
+    assert server.left_at - started < 0.1 + 4
 
 
 async def test_cancelling_an_async_consumer_hangs_up(server: Watching) -> None:
-    async def consume() -> list[str]:
-        return [chunk async for chunk in l0_core.astream(async_source_of(server))]
+    spoken = asyncio.Event()
 
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(consume(), 0.3)
-    assert await asyncio.to_thread(server.left.wait, 5)
+    async def consume() -> None:
+        async for _ in l0_core.astream(async_source_of(server)):
+            spoken.set()
+
+    consumer = asyncio.create_task(consume())
+    await spoken.wait()
+    consumer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+    assert await asyncio.to_thread(server.left.wait, 30)
 
 
 async def test_a_stalled_async_read_is_hung_up_on(server: Watching) -> None:
     quick = policy(timeouts={"text": 0.05}, retry={"max_retries": 0})
     with pytest.raises(l0_core.IncompleteError):
         _ = [chunk async for chunk in l0_core.astream(async_source_of(server), policy=quick)]
-    assert await asyncio.to_thread(server.left.wait, 5)
+    assert await asyncio.to_thread(server.left.wait, 30)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

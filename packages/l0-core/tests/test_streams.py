@@ -265,7 +265,7 @@ def test_an_async_listener_is_heard(drive: Driver) -> None:
         heard.set()
 
     drive(cut(2), on=l0_core.Lifecycle(on_fault=hear))
-    assert heard.wait(5)
+    assert heard.wait(30)
 
 
 def test_one_line_a_fault_and_nothing_of_what_was_said(drive: Driver, caplog: pytest.LogCaptureFixture) -> None:

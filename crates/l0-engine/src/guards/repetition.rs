@@ -55,6 +55,10 @@ const LINES_KEPT: usize = 128;
 const PROBE_WORDS: usize = 3;
 const PROBE_LINES: usize = 2;
 
+/// How many places with the same hash are looked at. With one, the words of a short loop that happen to share it would
+/// keep pushing each other out.
+const PLACES_TRIED: usize = 4;
+
 /// Where an unbroken word is cut, so that text without spaces is followed as well.
 const WORD_CHARS_MAX: u32 = 32;
 
@@ -115,6 +119,8 @@ struct Unit {
     hash: u32,
     has_letter: bool,
     start: At,
+    /// Where units with the hash of this and the few before it ended before: a count, zero for never.
+    before: u32,
 }
 
 /// Finds out with which period a sequence repeats itself.
@@ -126,7 +132,7 @@ struct Loop {
     probe: usize,
     /// How many units there have been.
     count: usize,
-    /// Where the units with this hash of the last few ended last: a count, zero for never.
+    /// Where the last few units with this hash ended: a count, zero for never.
     places: Vec<u32>,
     /// After how many units they recur; zero for none.
     period: usize,
@@ -278,7 +284,7 @@ impl Loop {
     }
 
     fn push(&mut self, word: Word) -> Option<Repeat> {
-        let unit = Unit { hash: fold(word.hash), has_letter: word.has_letter, start: word.start };
+        let unit = Unit { hash: fold(word.hash), has_letter: word.has_letter, start: word.start, before: 0 };
         if self.units.len() < self.kept {
             self.units.push(unit);
         } else if let Some(slot) = self.units.get_mut(self.count % self.kept) {
@@ -286,11 +292,9 @@ impl Loop {
         }
         self.count += 1;
         self.follow(unit);
-        let before = self.remember();
-        if self.run == 0
-            && let Some(before) = before
-        {
-            self.try_period(self.count - before);
+        self.remember();
+        if self.run == 0 {
+            self.look_back();
         }
         self.repeat(word.end)
     }
@@ -311,10 +315,10 @@ impl Loop {
         }
     }
 
-    /// Notes where the last few units ended, and returns where they ended before.
-    fn remember(&mut self) -> Option<usize> {
+    /// Notes where the last few units ended, and where they ended before.
+    fn remember(&mut self) {
         if self.count < self.probe {
-            return None;
+            return;
         }
         if self.places.is_empty() {
             self.places = vec![0; self.kept];
@@ -322,26 +326,43 @@ impl Loop {
         let units = (0..self.probe).filter_map(|back| self.back(back));
         let hash = units.fold(0, |hash, unit| mix(hash, u64::from(unit.hash)));
         let slot = usize::try_from(fold(hash)).unwrap_or_default() % self.kept;
-        let place = self.places.get_mut(slot)?;
-        let count = u32::try_from(self.count).unwrap_or(u32::MAX);
-        let before = std::mem::replace(place, count);
-        usize::try_from(before).ok().filter(|before| *before > 0)
+        let last = (self.count - 1) % self.kept;
+        if let (Some(place), Some(unit)) = (self.places.get_mut(slot), self.units.get_mut(last)) {
+            let count = u32::try_from(self.count).unwrap_or(u32::MAX);
+            unit.before = std::mem::replace(place, count);
+        }
     }
 
-    /// Begins to follow `period` if the last few units do recur with it.
-    fn try_period(&mut self, period: usize) {
+    /// Looks for a period with which the last few units recur.
+    fn look_back(&mut self) {
+        let mut back = 0;
+        for _ in 0..PLACES_TRIED {
+            let before = self.back(back).and_then(|unit| usize::try_from(unit.before).ok());
+            let Some(before) = before.filter(|before| *before > 0) else {
+                return;
+            };
+            back = self.count.saturating_sub(before);
+            if self.try_period(back) {
+                return;
+            }
+        }
+    }
+
+    /// Begins to follow `period` if the last few units do recur with it, and says whether they do.
+    fn try_period(&mut self, period: usize) -> bool {
         let recurs = (0..self.probe).all(|back| {
             let now = self.back(back).map(|unit| unit.hash);
             now.is_some() && now == self.back(back + period).map(|unit| unit.hash)
         });
-        let first = self.back(self.probe - 1 + period);
-        if let (true, Some(first)) = (recurs, first) {
-            self.start = first.start;
-            self.period = period;
-            self.run = self.probe;
-            let units = (0..self.probe).filter_map(|back| self.back(back));
-            self.run_letters = units.filter(|unit| unit.has_letter).count();
-        }
+        let (true, Some(first)) = (recurs, self.back(self.probe - 1 + period)) else {
+            return false;
+        };
+        self.start = first.start;
+        self.period = period;
+        self.run = self.probe;
+        let units = (0..self.probe).filter_map(|back| self.back(back));
+        self.run_letters = units.filter(|unit| unit.has_letter).count();
+        true
     }
 
     /// The unit this many before the last, if it is still remembered.
@@ -421,6 +442,12 @@ mod tests {
             };
             assert_eq!(hit.span.start.byte, 23, "period {period}");
         }
+    }
+
+    /// Two words whose order gives the same place either way.
+    #[test]
+    fn a_loop_whose_words_share_a_place_is_found() {
+        assert_eq!(findings(&default(), &"beb c ".repeat(300)), [Finding::Repetition]);
     }
 
     #[test]

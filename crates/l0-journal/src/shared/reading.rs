@@ -7,6 +7,7 @@ use crate::chain::{Chain, Head, Key};
 use crate::database::Database;
 use crate::database::verify::{self, Report};
 use crate::database::view::View;
+use crate::fork::process_id;
 use crate::record::wire::content_hash;
 use crate::rows::TableRow;
 use crate::{Error, Filter, Page, Record, StreamId, StreamInfo};
@@ -31,13 +32,13 @@ impl Reading {
 
     /// Reads beside a connection for writing that already knows the chain.
     pub(crate) fn new(path: PathBuf, chain: Chain) -> Self {
-        Self { process: std::process::id(), path, chain, database: Mutex::new(None) }
+        Self { process: process_id(), path, chain, database: Mutex::new(None) }
     }
 
     /// Whether this is still the process that opened the journal.
     #[inline]
     pub(crate) fn same_process(&self) -> Result<(), Error> {
-        if std::process::id() == self.process { Ok(()) } else { Err(Error::Forked) }
+        if process_id() == self.process { Ok(()) } else { Err(Error::Forked) }
     }
 
     pub(crate) fn view<T>(&self, work: impl FnOnce(&View<'_>) -> Result<T, Error>) -> Result<T, Error> {

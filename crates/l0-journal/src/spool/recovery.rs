@@ -113,7 +113,7 @@ pub(crate) fn take_in(
         let mut cursor = Cursor::new(header.nonce);
         loop {
             let mut unreadable = false;
-            let stop = cursor.read(&*leftover.file, u64::MAX, &mut |body| {
+            let stop = cursor.read(&*leftover.file, None, &mut |body| {
                 unreadable |= feed.frame(header.number, body).is_err();
                 feed.bytes() < BATCH_BYTES
             });

@@ -9,7 +9,7 @@
 //!
 //! The checksum of a frame is seeded with the segment's nonce and covers the frame's offset, so that neither old bytes nor
 //! a frame at the wrong place pass for one. The first frame that does not check ends the segment: whatever follows was
-//! not acknowledged, or its disk is broken.
+//! not acknowledged, or its disk is broken. Zeros to the end of the file are room that was made and not needed.
 
 use crate::disk::{DiskFile, read_span};
 use crate::record::Kind;
@@ -179,7 +179,7 @@ impl<'a> Frames<'a> {
 /// Why reading a segment stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Everything up to the end was read.
+    /// Everything up to the end was read, but for zeros that nobody wrote.
     End,
     /// A frame does not check.
     Torn,
@@ -200,8 +200,21 @@ impl Cursor {
         Self { nonce, offset: HEADER_BYTES }
     }
 
-    /// Shows every whole frame below `end` or the end of the file to `see`, until that says it has had enough.
+    /// Shows every whole frame below `end`, or up to the end of the file where nothing is known of that, to `see`, until
+    /// that says it has had enough.
     pub(crate) fn read(
+        &mut self,
+        file: &dyn DiskFile,
+        end: Option<u64>,
+        see: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> std::io::Result<Stop> {
+        match self.read_frames(file, end.unwrap_or(u64::MAX), see)? {
+            Stop::Torn if end.is_none() && is_blank(file, self.offset)? => Ok(Stop::End),
+            stop => Ok(stop),
+        }
+    }
+
+    fn read_frames(
         &mut self,
         file: &dyn DiskFile,
         end: u64,
@@ -237,6 +250,20 @@ impl Cursor {
             }
         }
         Ok(Stop::End)
+    }
+}
+
+/// Whether there is nothing but zeros from here on.
+fn is_blank(file: &dyn DiskFile, mut offset: u64) -> std::io::Result<bool> {
+    loop {
+        let bytes = read_span(file, offset, READ_BYTES)?;
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        offset += bytes.len() as u64;
     }
 }
 
@@ -355,14 +382,19 @@ mod tests {
         bytes
     }
 
+    /// Reads a file of which is known how long it should be.
     fn read(bytes: &[u8]) -> (Vec<Vec<u8>>, Stop) {
+        read_until(bytes, Some(bytes.len() as u64))
+    }
+
+    fn read_until(bytes: &[u8], end: Option<u64>) -> (Vec<Vec<u8>>, Stop) {
         let disk = FaultyDisk::default();
         disk.put(Path::new("d/s"), bytes.to_vec());
         let file = disk.open(Path::new("d/s")).unwrap();
         let mut frames = Vec::new();
         let mut cursor = Cursor::new(NONCE);
         let stop = cursor
-            .read(&*file, bytes.len() as u64, &mut |body| {
+            .read(&*file, end, &mut |body| {
                 frames.push(body.to_vec());
                 true
             })
@@ -382,7 +414,7 @@ mod tests {
         assert_eq!(frames.len(), 4);
     }
 
-    /// G5: a tail that was torn anywhere costs the frame it is in and nothing before it.
+    /// G5: a tail that was torn anywhere costs the frame it is in and nothing before it; room that was made is no tail.
     #[test]
     fn a_tail_torn_at_any_byte_is_cut() {
         let whole = segment(&[b"one", b"two", b"three"]);
@@ -397,9 +429,25 @@ mod tests {
             assert_eq!(found, frames[..complete], "{length}");
             assert_eq!(stop, if ends.contains(&length) { Stop::End } else { Stop::Torn }, "{length}");
             let mut zeros = whole[..length].to_vec();
-            zeros.resize(whole.len(), 0);
-            assert_eq!(read(&zeros).0[..complete], frames[..complete]);
+            zeros.resize(whole.len() + 3, 0);
+            assert_eq!(read(&zeros), (frames[..complete].to_vec(), Stop::Torn), "{length}");
+            let (found, stop) = read_until(&zeros, None);
+            let is_blank = zeros[ends[complete]..].iter().all(|byte| *byte == 0);
+            assert_eq!(found, frames[..complete], "{length}");
+            assert_eq!(stop, if is_blank { Stop::End } else { Stop::Torn }, "{length}");
         }
+    }
+
+    /// What follows zeros was written: that a loss of power left a hole before it is worth saying.
+    #[test]
+    fn zeros_with_something_behind_them_are_a_torn_tail() {
+        let mut holed = segment(&[b"one"]);
+        let whole = holed.len();
+        holed.resize(whole + 2 * READ_BYTES, 0);
+        assert_eq!(read_until(&holed, None).1, Stop::End);
+        holed.push(1);
+        let (found, stop) = read_until(&holed, None);
+        assert_eq!((found, stop), (read(&holed[..whole]).0, Stop::Torn));
     }
 
     #[test]

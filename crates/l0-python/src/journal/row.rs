@@ -114,6 +114,7 @@ pub(crate) fn filter_from(said: Option<&Bound<'_, PyDict>>) -> PyResult<Filter> 
         }
         let name: String = name.extract()?;
         match name.as_str() {
+            "id" => filter.id = Some(Column::read(&value)?),
             "run" => filter.run = Some(Column::read(&value)?),
             "parent" => filter.parent = Some(Column::read(&value)?),
             "tenant" => filter.tenant = Some(value.extract()?),

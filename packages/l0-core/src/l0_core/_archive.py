@@ -6,7 +6,7 @@ a record. Bytes are text where they are UTF-8, else Base64. Content that was red
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from l0_core import _native
@@ -47,25 +47,19 @@ def export(
     """
     yield _line({"l0": "journal", "format": FORMAT, "version": _native.version()})
     whole = runs is None and sessions is None
-    known = None if whole else {row["id"]: row for row in pages(journal, "sessions")}
     seen: set[bytes] = set()
-    for run in pages(journal, "runs") if whole else _runs(journal, runs or ()):
+    for run in pages(journal, "runs") if whole else _named(journal, "runs", runs or (), run_id):
         yield from _stream(journal, run["id"], "run", run)
         for step in pages(journal, "steps", run=run["id"]):
             yield _row("steps", step)
-        if known is not None:
-            for session in sorted(_sessions_of(journal, run["id"], known)):
-                seen.add(session)
-                yield from _session(journal, session, known)
-    if known is None:
-        for row in pages(journal, "sessions"):
-            yield from _session(journal, row["id"], {row["id"]: row})
-    else:
-        for name in sessions or ():
-            if id_of(name) not in known:
-                raise JournalError(f"there is no session {name} in this journal", reason="invalid")
-            if id_of(name) not in seen:
-                yield from _session(journal, id_of(name), known)
+        if not whole:
+            for id_, session in sorted(_sessions_of(journal, run["id"]).items()):
+                if id_ not in seen:
+                    seen.add(id_)
+                    yield from _session(journal, session)
+    for session in pages(journal, "sessions") if whole else _named(journal, "sessions", sessions or (), id_of):
+        if session["id"] not in seen:
+            yield from _session(journal, session)
 
 
 def import_(journal: Journal, lines: Iterable[str]) -> Imported:
@@ -117,28 +111,37 @@ def pages(journal: Journal, table: str, **conditions: Any) -> Iterator[dict[str,
             return
 
 
-def _runs(journal: Journal, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    rows = {row["id"]: row for row in pages(journal, "runs")}
+def row_of(journal: Journal, table: str, id_: bytes) -> dict[str, Any] | None:
+    """Return the row of one run, step or session, if there is one."""
+    return next(pages(journal, table, id=id_), None)
+
+
+def _named(
+    journal: Journal, table: str, names: Iterable[str], id_of_: Callable[[str], bytes]
+) -> Iterator[dict[str, Any]]:
     for name in names:
-        if run_id(name) not in rows:
-            raise JournalError(f"there is no run {name} in this journal", reason="invalid")
-        yield rows[run_id(name)]
+        row = row_of(journal, table, id_of_(name))
+        if row is None:
+            raise JournalError(f"there is no {table[:-1]} {name} in this journal", reason="invalid")
+        yield row
 
 
-def _sessions_of(journal: Journal, run: bytes, known: Mapping[bytes, Any]) -> set[bytes]:
+def _sessions_of(journal: Journal, run: bytes) -> dict[bytes, dict[str, Any]]:
     """Return the sessions of a run, and those that it shares with the run it was forked from."""
-    found = {id_ for id_, row in known.items() if row.get("run") == run}
+    found = {row["id"]: row for row in pages(journal, "sessions", run=run)}
     for record in journal.load(run):
         if record.kind == STEP_BEGAN:
-            session = json.loads(record.payload)["session"]
-            if session and bytes.fromhex(session) in known:
-                found.add(bytes.fromhex(session))
+            session = bytes.fromhex(json.loads(record.payload)["session"] or "")
+            if session and session not in found:
+                row = row_of(journal, "sessions", session)
+                if row is not None:
+                    found[session] = row
     return found
 
 
-def _session(journal: Journal, session: bytes, known: Mapping[bytes, dict[str, Any]]) -> Iterator[str]:
-    yield from _stream(journal, session, "session", known[session])
-    for attempt in journal.native.attempts(session):
+def _session(journal: Journal, session: dict[str, Any]) -> Iterator[str]:
+    yield from _stream(journal, session["id"], "session", session)
+    for attempt in journal.native.attempts(session["id"]):
         yield _row("attempts", attempt)
 
 

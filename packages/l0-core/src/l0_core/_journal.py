@@ -283,7 +283,7 @@ class Journal:
     # What is in it ---------------------------------------------------------------------------------------------------
 
     def runs(self, *, limit: int = 100, after: Cursor | None = None, **conditions: object) -> Page:
-        """Return runs, the latest first; conditions are `parent`, `tenant`, `user`, `status`, `fault`, `since_ms`."""
+        """Return runs, the latest first; conditions are as those of `sessions`, besides `run` and `target`."""
         return self._page(self.native.runs, limit, after, conditions)
 
     def steps(
@@ -308,7 +308,7 @@ class Journal:
             status: Only those that stand so: `running`, `complete`, `exhausted`, ….
             limit: How many at most.
             after: `Page.after` of the page before.
-            **conditions: `tenant`, `user`, `target`, `fault`, `parent`, `since_ms`, `until_ms`.
+            **conditions: `id`, `tenant`, `user`, `target`, `fault`, `parent`, `since_ms`, `until_ms`.
         """
         return self._page(self.native.sessions, limit, after, {"run": run, "status": status, **conditions})
 
@@ -436,10 +436,9 @@ class Journal:
         after: Cursor | None,
         conditions: dict[str, Any],
     ) -> Page:
-        if isinstance(conditions.get("run"), str):
-            conditions["run"] = run_id(conditions["run"])
-        if isinstance(conditions.get("parent"), str):
-            conditions["parent"] = run_id(conditions["parent"])
+        for name in ("id", "run", "parent"):
+            if isinstance(conditions.get(name), str):
+                conditions[name] = run_id(conditions[name])
         rows, next_page = list_(limit=limit, after=after, **conditions)
         page = Page(map(_shown, rows))
         page.after = next_page

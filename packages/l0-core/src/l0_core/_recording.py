@@ -5,6 +5,7 @@ between them (kinds from 16 on) and the rows. A journal that fails is left alone
 says so, unless the journal was opened with `on_loss="raise"`.
 """
 
+import contextlib
 import json
 import logging
 import sys
@@ -121,9 +122,10 @@ class Recording:
             self.failure = error
 
     def resumed(self, now: int) -> None:
-        """Say that a session goes on after its process died."""
+        """Say that a session goes on after its process died, and that what that process had open is over."""
         self._began = (now, _now_ms())
         self._put(self._journal.native.put_session, id=self.id, status="running")
+        attempts_over(self._journal, self.id)
 
     def opened(self, number: int, target: int, mode: str, now: int) -> None:
         """Write the row of an attempt that is opened."""
@@ -226,6 +228,16 @@ class Recording:
             put(**row)
         except JournalError as error:
             self.failure = error
+
+
+def attempts_over(journal: "Journal", session: bytes, served: int | None = None) -> None:
+    """Write the rows of attempts that a dead process left running: one may have served, the others were stopped."""
+    with contextlib.suppress(JournalError):
+        for row in journal.native.attempts(session):
+            number = row["number"]
+            if row.get("status") == "running":
+                status = "served" if number == served else "stopped"
+                journal.native.put_attempt(session=session, number=number, status=status)
 
 
 def _now_ms() -> int:

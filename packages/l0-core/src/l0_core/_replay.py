@@ -22,7 +22,7 @@ from l0_core._errors import JournalError, ReplayDivergence
 from l0_core._journal import Journal, JournalLike, Stored, id_of
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import ChunkPort
-from l0_core._recording import PORT, SESSION, Facts, Recording, chunk_of, facts_of, port_named
+from l0_core._recording import PORT, SESSION, Facts, Recording, attempts_over, chunk_of, facts_of, port_named
 from l0_core._result import ToolCall
 from l0_core._target import Target
 
@@ -344,9 +344,11 @@ class Again(Drive):
                 f"from_offset {self._offset} lies behind the {had} characters there are", reason="invalid"
             )
         if self._goes_on and super().is_over:
-            # Its process may have died between its last record and its row.
+            # Its process may have died between its last record and its rows.
+            journal, id_, result = self._recorded.journal, id_of(self.session_id), self.result
+            attempts_over(journal, id_, result.attempts - 1 if result.status == "complete" else None)
             with suppress(JournalError):
-                self._recorded.journal.native.put_session(id=id_of(self.session_id), status=self.result.status)
+                journal.native.put_session(id=id_, status=result.status)
         elif self._goes_on:
             yield from self._resumed()
         self._stopped = not self._goes_on

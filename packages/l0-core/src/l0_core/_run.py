@@ -179,6 +179,7 @@ class Run:
         if self.mode == "auto":
             self.mode = "resume" if exists else "record"
         if self.mode == "resume" and self._history.status == "finished" and self._on_change == "raise":
+            self.put("put_run", id=self._id, status="finished")  # whoever wrote the record may have died before the row
             self._release()
             self.mode = "replay"
 
@@ -300,6 +301,9 @@ class Run:
                     lane.number = self._new_lane(frame.parent)
             elif step is None:
                 self._compare(key, form, lane.number)
+        if step is not None and step.status != "open" and self.mode != "replay":
+            # Whoever wrote the record may have died before the row.
+            self.put("put_step", id=_row_id(self, key.id), status=step.status)
         return Taken(self, key, form, lane.number or 0, kind, side_effect=side_effect, session=session, step=step)
 
     def _new_lane(self, parent: str) -> int:

@@ -30,7 +30,6 @@ def command(
         give(list(rows))
         return
     columns = ["run", "status", "fault", "began", "took", "tenant"]
-    names = ("tenant",)
     table(
         columns,
         [
@@ -40,7 +39,7 @@ def command(
                 row.get("fault"),
                 clock(row.get("started_at_ms")),
                 span(row.get("duration_ms")),
-                *(row.get(name) for name in names),
+                row.get("tenant"),
             ]
             for row in rows
         ],

@@ -39,7 +39,8 @@ def command(
             since_ms=moment(since),
             until_ms=moment(until),
         )
-        names = {row["id"]: row.get("name") for row in found.runs(limit=100_000)} if not as_json else {}
+        runs = set() if as_json else {row["run"] for row in rows if "run" in row}
+        names = {run: row["name"] for run in runs for row in found.runs(id=run) if "name" in row}
     if as_json:
         give(list(rows))
         return

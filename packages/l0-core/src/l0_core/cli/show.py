@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from l0_core._archive import pages
+from l0_core._archive import pages, row_of
 from l0_core._errors import JournalError
 from l0_core._journal import Journal, id_of, run_id
 from l0_core._replay import SessionRecord, replay
@@ -63,7 +63,7 @@ def _is_id(name: str) -> bool:
 
 
 def _run(journal: Journal, key: bytes, *, as_json: bool) -> None:
-    row = next((row for row in pages(journal, "runs") if row["id"] == key), {"id": key})
+    row = row_of(journal, "runs", key) or {"id": key}
     steps = list(pages(journal, "steps", run=key))[::-1]
     if as_json:
         give({"run": _plain(row), "steps": [_plain(step) for step in steps]})
@@ -101,7 +101,7 @@ def _run(journal: Journal, key: bytes, *, as_json: bool) -> None:
 
 def _session(journal: Journal, key: bytes, *, as_json: bool) -> None:
     name = key.hex()
-    row: dict[str, Any] = next((row for row in pages(journal, "sessions") if row["id"] == key), {"id": key})
+    row = row_of(journal, "sessions", key) or {"id": key}
     attempts, records = journal.attempts(name), journal.records(name)
     report = replay(journal, name)
     if as_json:

@@ -1,31 +1,22 @@
-"""`python -m l0_core.testing`: the faulty provider as a server, the table of faults, the measure of recovery."""
+"""`python -m l0_core.testing`: the table of faults, the measure of recovery. The server is `l0 chaos`."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
-import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from l0_core.testing.chaos import chaos
 from l0_core.testing.fault_table import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 is fine, 2 is misuse."""
+    """Run one command; 0 is fine, 1 is an answer that was wrong or raised, 2 is misuse."""
     parser = argparse.ArgumentParser(prog="python -m l0_core.testing", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("chaos", help="serve answers and failures, one line for every request")
-    serve.add_argument("--scenario", type=Path, help="what to answer and how to fail (TOML)")
-    serve.add_argument("--host", default="127.0.0.1", help="where to listen (loopback)")
-    serve.add_argument("--port", type=int, default=0, help="which port (a free one)")
     commands.add_parser("faults", help="print the table of faults as Markdown")
     recovery = commands.add_parser(
         "measure", help="send every fault that passes through the SDKs and L0, count how it ends"
@@ -37,16 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "faults":
         sys.stdout.write(markdown())
         return 0
-    if given.command == "measure":
-        return _measure(given.rounds, given.seed, details=given.details)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            chaos(given.scenario, given.host, given.port, say=_say)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    return 0
+    return _measure(given.rounds, given.seed, details=given.details)
 
 
 def _measure(rounds: int, seed: int, *, details: bool) -> int:
@@ -69,10 +51,6 @@ def _measure(rounds: int, seed: int, *, details: bool) -> int:
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -86,11 +86,11 @@ class Request:
         """The system prompt, its parts on lines of their own."""
         return "\n".join(message.text for message in self.messages if message.role == "system")
 
-    def wait_stalled(self, timeout: float = 5.0) -> bool:
+    def wait_stalled(self, timeout: float = 30.0) -> bool:
         """Wait until the answer stands still in an endless stall."""
         return self._stalled.wait(timeout)
 
-    def wait_ended(self, timeout: float = 5.0) -> Ending | None:
+    def wait_ended(self, timeout: float = 30.0) -> Ending | None:
         """Wait until the answer was ended by anyone; None when it still goes on."""
         self._ended.wait(timeout)
         return self.ending

@@ -282,7 +282,7 @@ class FaultyProvider:
         with self._lock:
             return list(islice(self._requests, max(0, number - self._count + len(self._requests)), None))
 
-    def wait_for_requests(self, count: int, timeout: float = 5.0) -> list[Request]:
+    def wait_for_requests(self, count: int, timeout: float = 30.0) -> list[Request]:
         """Wait until so many requests have arrived."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: self._count >= count, timeout):

@@ -168,6 +168,8 @@ class StoreSuite:
         assert self._numbers(store, "sessions", {"tenant": "even", "status": "complete"}) == [2, 0]
         assert self._numbers(store, "sessions", {"run": _id("run"), "since_ms": 2, "until_ms": 4}) == [3, 2]
         assert self._numbers(store, "sessions", {"run": _id("other")}) == []
+        assert self._numbers(store, "sessions", {"id": _id("3")}) == [3]
+        assert self._numbers(store, "sessions", {"id": _id("run")}) == []
 
     def test_pages_follow_each_other(self, store: Store) -> None:
         """The latest first, each row once, until there are no more."""
