@@ -91,6 +91,8 @@ struct Case {
     cuts: u32,
     /// Who reads the answer is broken.
     raises: bool,
+    /// Who reads calls takes whatever comes.
+    careless: bool,
 }
 
 /// Plays the smaller world of a seed.
@@ -147,6 +149,7 @@ impl Case {
             wrongs: dice.below(4),
             cuts: *dice.pick(&[0, 0, 30]),
             raises: what.is_read() && dice.chance(10),
+            careless: what == What::Call && dice.chance(15),
         }
     }
 
@@ -228,6 +231,9 @@ impl Case {
     fn read(&self, checking: &Checking) -> Ruling {
         if self.raises {
             return Ruling::Failed(Facts { types: vec!["KeyError".to_owned()], ..Facts::default() });
+        }
+        if self.careless {
+            return Ruling::Read(Reading::default());
         }
         let called = checking.calls.first().map(|(_, call)| call.args.as_str());
         let said = if self.what == What::Call { called.unwrap_or("") } else { &checking.whole };
@@ -433,7 +439,7 @@ impl Desk {
     }
 
     /// What is told of reading values is what happened.
-    fn read(&self, outcome: &l0_engine::Outcome) -> Result<(), &'static str> {
+    fn agrees(&self, outcome: &l0_engine::Outcome) -> Result<(), &'static str> {
         let case = &self.case;
         let misfits: u32 = outcome.misfits.iter().map(|misfits| misfits.count).sum();
         let reasks = self.openings.iter().filter(|opening| opening.instruction.contains("items: wrong"));
@@ -473,6 +479,13 @@ impl Desk {
         if known != self.shown {
             return wrong(Promise::G1, "another text is known than was shown");
         }
+        if case.careless {
+            // Then it is the engine that gives no call but a whole one; nobody put anything right.
+            tally.checked(Promise::G2);
+            let replays = l0_engine::replay(Arc::clone(policy), self.driver.journal()).is_ok();
+            let whole = outcome.ending != Ending::Complete || clean && case.said == case.clean;
+            return if whole && replays { Ok(()) } else { wrong(Promise::G2, "a broken call is complete") };
+        }
         if case.raises && self.asked > 0 {
             let replays = l0_engine::replay(Arc::clone(policy), self.driver.journal());
             let raised = matches!(outcome.ending, Ending::Raise(_)) && replays.is_ok();
@@ -490,7 +503,7 @@ impl Desk {
         } else if objected != self.seen {
             return wrong(Promise::G8, "what was wrong was not told");
         }
-        self.read(outcome).map_err(|what| broken(Promise::G8, format!("{what}: {outcome:?}")))?;
+        self.agrees(outcome).map_err(|what| broken(Promise::G8, format!("{what}: {outcome:?}")))?;
         if self.seen == 0
             && self.cut == 0
             && !(clean && outcome.faults.is_empty() && outcome.objections.is_empty())
