@@ -81,15 +81,24 @@ def provider(*script: Schedule, answer: str | Reply = ANSWER, chunks: int = 40) 
         yield server
 
 
-def stream(side: Side, model: BaseChatModel, server: FaultyProvider) -> None:
-    """Ask the chain, and show what its reader sees."""
+def ask(side: Side, model: BaseChatModel, question: str = QUESTION, *, quietly: bool = False) -> dict[str, Any]:
+    """Ask the chain, and show what its reader sees; return what the answer tells of itself."""
     told: dict[str, Any] = {}
     try:
-        for chunk in chain(model).stream(QUESTION):
-            side.write(chunk.text)
+        for chunk in chain(model).stream(question):
+            if not quietly:
+                side.write(chunk.text)
             told |= chunk.response_metadata.get("l0", {})
+    except ReplayDivergence:  # Whoever replays has more to show of it.
+        raise
     except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
         side.failed(error)
+    return told
+
+
+def stream(side: Side, model: BaseChatModel, server: FaultyProvider) -> None:
+    """Ask the chain, and show what its reader sees, and what it took."""
+    told = ask(side, model)
     if told:
         side.told(told)
     else:
@@ -247,15 +256,15 @@ def replayed(wrap: Wrap) -> Callable[[Side], None]:
             with provider(PACE + faults.reset_after(chunks=20), PACE) as server:
                 model = wrap(client(server, max_retries=0))
                 with l0_core.run("q", journal=journal) if wrap is not bare else nullcontext():
-                    _ask(side, model, QUESTION, quietly=True)
+                    ask(side, model, quietly=True)
             side.remark("the provider is gone; the same question again")
             with l0_core.run("q", journal=journal, mode="replay") if wrap is not bare else nullcontext():
-                _ask(side, model, QUESTION)
+                ask(side, model)
             if wrap is not bare:
                 side.remark("a word of the prompt is changed")
                 try:
                     with l0_core.run("q", journal=journal, mode="replay"):
-                        _ask(side, model, QUESTION.replace("long", "wide"))
+                        ask(side, model, QUESTION.replace("long", "wide"))
                 except ReplayDivergence as error:
                     side.failed(error)
                     for change in error.changes:
@@ -270,17 +279,6 @@ def _around(text: object, place: int | None) -> str:
     """Return the words around a place of a text."""
     near = 24
     return f"… {str(text)[max(0, (place or 0) - near) : (place or 0) + near]} …"
-
-
-def _ask(side: Side, model: BaseChatModel, question: str, *, quietly: bool = False) -> None:
-    try:
-        for chunk in chain(model).stream(question):
-            if not quietly:
-                side.write(chunk.text)
-    except ReplayDivergence:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
-        side.failed(error)
 
 
 def story(place: int, title: str, setting: str, play: Callable[[Wrap], Callable[[Side], None]]) -> Story:
