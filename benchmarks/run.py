@@ -1,4 +1,4 @@
-"""One table of measurements. `run.py ROOM …` measures only those rooms; all of them draw the picture, too."""
+"""One table of measurements; a page and a picture of it, too. `run.py ROOM …` measures only those rooms."""
 
 import importlib
 import json
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
+import page
 import plot
 from row import Row
 
@@ -14,11 +15,11 @@ import l0_core
 
 ROOMS = ("start", "engine", "drivers", "growth", "content", "journal", "wrapping", "beside", "llamaindex", "recovery")
 OUT = Path(__file__).parent / "out"
-PICTURE = Path(__file__).parent.parent / "docs/figures.svg"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def main(wanted: list[str]) -> None:
-    """Measure, print the table, and write it as JSON; a complete one as a picture, too."""
+    """Measure, print the table, and write it as JSON; a complete one as a page and a picture, too."""
     unknown = sorted(set(wanted) - set(ROOMS))
     if unknown:
         sys.exit(f"there are the rooms {', '.join(ROOMS)}, not {unknown[0]}")
@@ -41,7 +42,8 @@ def main(wanted: list[str]) -> None:
     name = "-".join(wanted) or "table"
     (OUT / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     if not wanted:
-        PICTURE.write_text(plot.figures(table), encoding="utf-8")
+        (DOCS / "figures.svg").write_text(plot.figures(table), encoding="utf-8")
+        (DOCS / "figures.md").write_text(page.page(table, build), encoding="utf-8")
 
 
 def _lines(rows: Iterable[Row]) -> None:
