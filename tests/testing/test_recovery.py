@@ -24,6 +24,8 @@ SAMPLE: Final = {
     Case("responses", "text", "varied", is_async=False),
     Case("messages-prefill", "tools", "varied", is_async=True),
     Case("messages", "reasoning", "identical", is_async=True),
+    Case("litellm", "text", "identical", is_async=False),
+    Case("litellm", "tools", "varied", is_async=True),
 }
 
 

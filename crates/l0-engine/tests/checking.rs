@@ -5,7 +5,9 @@ mod desk;
 
 use desk::Desk;
 use l0_engine::guards::WINDOW_CHARS;
-use l0_engine::{Checking, Dissent, Ending, Facts, FaultClass, Ruling};
+use l0_engine::{
+    CallArgs, Checking, Dissent, Ending, Facts, FaultClass, Misfits, Reading, Rewrite, Ruling, TargetId,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -172,6 +174,119 @@ fn a_guard_is_asked_until_the_deadline_and_no_longer() {
     let deadline = session.deadline();
     session.handle_timeout(deadline, None).unwrap();
     assert_eq!(session.outcome().unwrap().ending, Ending::Deadline);
+}
+
+fn reader(reads: &str) -> Value {
+    json!({
+        "guards": [{"check": {"user": {"version": "1", "on": "whole", "retries": 2, "reads": reads}}, "name": "mine"}],
+        "delivery": if reads == "text" { "whole" } else { "live" }
+    })
+}
+
+fn misfit(field: &str) -> Ruling {
+    let dissents = vec![Dissent { guard: 0, reason: "no".to_owned(), errors: vec![format!("{field}: no")] }];
+    Ruling::Read(Reading { dissents, fields: vec![field.to_owned()], ..Reading::default() })
+}
+
+fn put_right(rewrite: Rewrite) -> Ruling {
+    let fixes = vec!["fence".to_owned()];
+    Ruling::Read(Reading { fixes, rewrites: vec![rewrite], ..Reading::default() })
+}
+
+/// G6, G8: what did not fit, what was asked again and what was put right is in the records, and in the outcome.
+#[test]
+fn what_a_text_was_read_as_is_recorded_and_given() {
+    let mut desk = Desk::answering(&reader("text"), |asked| match asked.whole.as_str() {
+        "{]" => misfit("price"),
+        _ => put_right(Rewrite::Text("{}".to_owned())),
+    });
+    desk.send(&["{", "]"]);
+    desk.end();
+    desk.send(&["Here: ", "{", "}"]);
+    desk.end();
+    assert_eq!(desk.shown.concat(), "{}");
+    let outcome = desk.session.outcome().unwrap();
+    assert_eq!((outcome.ending, outcome.reasks, outcome.unfit), (Ending::Complete, 1, false));
+    assert_eq!(outcome.repaired, ["fence"]);
+    assert_eq!(outcome.misfits, [Misfits { target: TargetId(0), field: "price".to_owned(), count: 1 }]);
+    assert!(desk.told[1].contains("price: no"));
+    desk.replays();
+}
+
+/// G2: a call is given once it was read, whole, whatever it was when it came.
+#[test]
+fn calls_are_shown_to_their_reader_as_they_came_and_given_as_they_were_put_right() {
+    let args = || CallArgs { index: 0, args: r#"{"a": 1}"#.to_owned() };
+    for broken in [r#"{"a": 1"#, r#"{"a": 1,}"#, r#"{"a": 1}{"a": 1}"#, "{'a': 1}", "a: 1", "", "}{"] {
+        let mut desk = Desk::answering(&reader("calls"), move |_| put_right(Rewrite::Args(args())));
+        let (head, tail) = broken.split_at(broken.len() / 2);
+        desk.send_args(&[head, tail]);
+        assert!(desk.args.is_empty());
+        desk.end();
+        assert_eq!(desk.asked[0].calls[0].1.args, broken);
+        assert_eq!(desk.args, [r#"{"a": 1}"#, ""], "all of it in the first, nothing in the second");
+        assert_eq!(desk.session.tool_calls().next().unwrap().args, r#"{"a": 1}"#);
+        assert_eq!(desk.ending(), Some(Ending::Complete), "{broken}");
+        desk.replays();
+    }
+}
+
+/// G2: whoever reads them says what they like: a call that is not whole is not given.
+#[test]
+fn no_word_of_a_reader_makes_a_broken_call_a_whole_one() {
+    let broken = CallArgs { index: 0, args: "{".to_owned() };
+    for word in [clear(), Ruling::Read(Reading::default()), put_right(Rewrite::Args(broken))] {
+        let mut desk = Desk::answering(&reader("calls"), move |_| word.clone());
+        for _ in 0..10 {
+            desk.send_args(&["{\"a\": "]);
+            desk.end();
+        }
+        assert_eq!(desk.ending(), Some(Ending::Content));
+        assert_eq!(desk.session.faults()[0].code.as_deref(), Some("tool_args"));
+        assert_eq!(desk.session.tool_calls().count(), 0);
+        desk.replays();
+    }
+}
+
+/// G4: an answer that never fits is refused, and told from other endings.
+#[test]
+fn an_answer_that_never_fits_is_a_refusal() {
+    for reads in ["text", "calls"] {
+        let mut desk = Desk::answering(&reader(reads), |_| misfit("price"));
+        for _ in 0..10 {
+            if reads == "text" {
+                desk.send(&["{}"]);
+            } else {
+                desk.send_args(&["{", "}"]);
+            }
+            desk.end();
+        }
+        let outcome = desk.session.outcome().unwrap();
+        assert_eq!((outcome.ending, outcome.unfit), (Ending::Content, true), "{reads}");
+        assert_eq!(outcome.misfits[0].count, outcome.attempts);
+        assert_eq!(outcome.reasks, outcome.attempts - 1);
+        assert!(desk.shown.is_empty() && desk.session.tool_calls().count() == 0);
+        desk.replays();
+    }
+}
+
+#[test]
+fn text_that_was_given_stays_as_it_is() {
+    let mut policy = reader("text");
+    policy["delivery"] = json!("live");
+    let mut desk = Desk::answering(&policy, |_| put_right(Rewrite::Text("{}".to_owned())));
+    desk.send(&["Here: ", "{}"]);
+    desk.end();
+    assert_eq!(desk.shown.concat(), "Here: {}");
+    assert_eq!(desk.session.outcome().unwrap().repaired, ["fence"]);
+    desk.replays();
+}
+
+#[test]
+fn calls_are_read_when_they_are_complete() {
+    let policy = json!({"guards": [{"check": {"user": {"version": "1", "reads": "calls"}}, "name": "mine"}]});
+    let refused = l0_engine::Policy::from_json(&policy.to_string()).unwrap_err();
+    assert!(refused.to_string().contains("on must be whole"), "{refused}");
 }
 
 proptest! {

@@ -156,3 +156,53 @@ fn a_wrong_guard_is_refused_by_name() {
         assert!(error.field.starts_with(field), "{error}");
     }
 }
+
+/// G1: an answer that starts over says what was masked again, and is known by it.
+#[test]
+fn an_answer_that_starts_over_is_known_by_what_was_masked_in_it() {
+    let guards = json!([
+        {"check": {"patterns": {"literals": ["SECRET WORD"]}}, "severity": "warn", "mask": "[gone]"},
+        {"check": {"patterns": {"literals": ["tide"]}}, "severity": "warn", "mask": "~", "name": "tides"}
+    ]);
+    let text = "tide. It is the SECRET WORD, and SECRET SECRET WORD again: \u{e9}t\u{e9}.";
+    let wanted = "~. It is the [gone], and SECRET [gone] again: \u{e9}t\u{e9}.";
+    let chunks: Vec<String> = text.chars().map(String::from).collect();
+    let chunks: Vec<&str> = chunks.iter().map(String::as_str).collect();
+    for cut in 0..=chunks.len() {
+        for again in [1, 7, 100] {
+            let mut desk = Desk::new(&json!({"guards": guards, "continuation": {"rungs": ["rerun"]}}));
+            desk.send(&chunks[..cut]);
+            desk.fail();
+            let pieces: Vec<String> = chunks.chunks(again).map(<[&str]>::concat).collect();
+            desk.send(&pieces.iter().map(String::as_str).collect::<Vec<_>>());
+            desk.end();
+            assert_eq!(desk.shown.concat(), wanted, "cut at {cut}, again in pieces of {again}");
+            assert_eq!(desk.ending(), Some(Ending::Complete));
+            desk.replays();
+        }
+    }
+}
+
+/// Where nothing is held back, what leads up to a match is shown; the chunk that makes it one never is, and G8.
+#[test]
+fn a_key_that_comes_character_by_character_is_stopped_and_told_of() {
+    let key = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
+    let text = format!("The key is {key}, use it.");
+    let chunks: Vec<String> = text.chars().map(String::from).collect();
+    let chunks: Vec<&str> = chunks.iter().map(String::as_str).collect();
+    for (delivery, least) in [("live", "The key is "), ("guarded", "The key is "), ("whole", "")] {
+        let mut desk = Desk::new(&json!({"guards": [{"check": {"secrets": {}}}], "delivery": delivery}));
+        desk.send(&chunks);
+        desk.end();
+        let shown = desk.shown.concat();
+        assert!(!shown.contains(key) && text.starts_with(&shown), "{delivery}: {shown:?}");
+        assert!(
+            shown.len() >= least.len() && (delivery == "live" || shown == least),
+            "{delivery}: {shown:?}"
+        );
+        let outcome = desk.session.outcome();
+        let told = outcome.map_or_else(|| desk.events.len(), |outcome| outcome.objections.len());
+        assert!(told > 0, "{delivery}");
+        desk.replays();
+    }
+}

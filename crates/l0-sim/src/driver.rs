@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use l0_engine::{
-    Admission, AttemptId, AttemptOutcome, Divergence, Event, Facts, Instant, Misuse, Mode, Output, Part,
-    Plan, Policy, PolicyError, Purpose, Record, Session, SessionState, Signal, TargetId,
+    Admission, AttemptId, AttemptOutcome, CallArgs, Divergence, Event, Facts, Instant, Misuse, Mode, Output,
+    Part, Plan, Policy, PolicyError, Purpose, Record, Ruling, Session, SessionState, Signal, TargetId,
 };
 
 /// A chunk as an upstream made it, with a number that no other chunk of the attempt has.
@@ -94,10 +94,30 @@ pub enum Effect {
         /// How its attempt ended.
         outcome: AttemptOutcome,
     },
+    /// Ask the caller's own guards.
+    Check {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The number of the question.
+        check: u32,
+    },
     /// Tell a listener.
     Tell(Event),
     /// The session has ended.
     Done,
+}
+
+/// Puts what the engine says in the place of a chunk's own text, and of the arguments in the first fragment of a call.
+pub(crate) fn rewrite(part: &mut Part, text: Option<String>, calls: Vec<CallArgs>) {
+    if let Some(text) = text {
+        part.text = text;
+    }
+    for call in calls {
+        let mut args = Some(call.args);
+        for fragment in part.tools.iter_mut().filter(|fragment| fragment.index == call.index) {
+            fragment.args = args.take().unwrap_or_default();
+        }
+    }
 }
 
 /// Kinds of calls that mean nothing.
@@ -216,6 +236,15 @@ impl Driver {
     pub fn failed(&mut self, now: Instant, attempt: AttemptId, facts: Facts) -> Effects {
         let called = self.session.handle_failed(now, attempt, facts);
         self.quietly("failed", called)
+    }
+
+    /// The caller's own guards have answered.
+    ///
+    /// # Errors
+    /// Where the engine breaks its contract.
+    pub fn judged(&mut self, now: Instant, attempt: AttemptId, check: u32, ruling: Ruling) -> Effects {
+        let called = self.session.handle_judged(now, attempt, check, ruling);
+        self.quietly("judged", called)
     }
 
     /// Time has passed.
@@ -360,9 +389,7 @@ impl Driver {
         effects.push(match output {
             Output::Ask { target, purpose, force } => Effect::Ask { target, purpose, force },
             Output::Open { attempt, target, mode } => Effect::Open(self.opening(attempt, target, mode)?),
-            Output::Check { .. } => {
-                return Err(Breach("a guard of the caller's own is asked, and there is none".into()));
-            }
+            Output::Check { attempt, check } => Effect::Check { attempt, check },
             Output::Wait { until } => Effect::Wait { until },
             Output::Cancel { attempt } => Effect::Close(attempt),
             Output::Release { chunks } => {
@@ -379,14 +406,7 @@ impl Driver {
             }
             Output::Rewrite { text, calls, .. } => {
                 let (attempt, mut chunk) = take("rewrite")?;
-                chunk.part.text = text.unwrap_or(chunk.part.text);
-                for call in calls {
-                    // A chunk may hold several fragments of a call: all of the arguments stand in its first.
-                    let mut args = Some(call.args);
-                    for fragment in chunk.part.tools.iter_mut().filter(|one| one.index == call.index) {
-                        fragment.args = args.take().unwrap_or_default();
-                    }
-                }
+                rewrite(&mut chunk.part, text, calls);
                 Effect::Give(Piece { attempt, chunk, cut: true })
             }
             Output::Cut { start, end } => {

@@ -10,7 +10,7 @@ use l0_engine::{
     Purpose, Record, Rung, Signal, TargetId, Usage,
 };
 
-use crate::driver::{Chunk, Driver, Opening, Piece};
+use crate::driver::{Chunk, Driver, Opening, Piece, rewrite};
 use crate::ledger::{Ledger, Wreck, is_json};
 use crate::message::{Making, Mark, Message};
 use crate::tally::{Promise, Tally, Violation};
@@ -882,6 +882,18 @@ fn given(journal: &[Record]) -> (Vec<(AttemptId, Part)>, u32) {
                     Output::Cut { start, end } => {
                         if let Some((attempt, mut part)) = kept.pop_front() {
                             part.text = part.text.chars().take(*end as usize).skip(*start as usize).collect();
+                            given.push((attempt, part));
+                        }
+                    }
+                    Output::Mask { text, .. } => {
+                        if let Some((attempt, mut part)) = kept.pop_front() {
+                            part.text.clone_from(text);
+                            given.push((attempt, part));
+                        }
+                    }
+                    Output::Rewrite { text, calls, .. } => {
+                        if let Some((attempt, mut part)) = kept.pop_front() {
+                            rewrite(&mut part, text.clone(), calls.clone());
                             given.push((attempt, part));
                         }
                     }

@@ -8,12 +8,21 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use l0_engine::{
-    Admission, AttemptId, Delivery, Facts, Instant, Opaque, Part, Plan, Policy, Prefill, Rung, SessionState,
-    Stage, Target, Terminal, ToolFragment, Usage,
+    Admission, AttemptId, CallArgs, Delivery, Dissent, Facts, Instant, Opaque, Part, Plan, Policy, Prefill,
+    Reading, Rewrite, Ruling, Rung, SessionState, Stage, Target, Terminal, ToolFragment, Usage,
 };
 
 use crate::driver::{Breach, Chunk, Driver, Effect, NOISES};
 use crate::message::Making;
+
+/// Guards a policy may have: what masks, and what reads text and calls.
+const GUARDS: &[&str] = &[
+    "[]",
+    r#"[{"check": {"patterns": {"literals": ["ha ", "keeper counts"]}}, "severity": "warn", "mask": "[...]"}]"#,
+    r#"[{"check": {"user": {"version": "1", "on": "window"}}, "name": "window"}]"#,
+    r#"[{"check": {"user": {"version": "1", "on": "whole", "retries": 1}}, "name": "text"}]"#,
+    r#"[{"check": {"user": {"version": "1", "on": "whole", "reads": "calls"}}, "name": "calls"}]"#,
+];
 
 /// Operations of one sequence at most, so that a fuzzer's long inputs end.
 const OPERATIONS_MAX: usize = 512;
@@ -83,6 +92,8 @@ pub enum Operation {
     Opened(Whose),
     /// A chunk arrives after so many seconds of waiting.
     Chunk(Whose, Part, u64),
+    /// The caller's own guards answer, what they were asked or something else.
+    Judge(Whose, Ruling),
     /// A stream ends.
     Ended(Whose),
     /// A stream breaks.
@@ -139,7 +150,7 @@ pub fn read(bytes: &[u8]) -> (Plan, Vec<Operation>) {
 }
 
 fn operation(choices: &mut Choices<'_>) -> Operation {
-    match choices.below(16) {
+    match choices.below(18) {
         0 => Operation::Start,
         1 => Operation::Noise(choices.below(NOISES), choices.yes(2)),
         2 | 3 => Operation::Admit(admission(choices)),
@@ -157,7 +168,36 @@ fn operation(choices: &mut Choices<'_>) -> Operation {
         13 => Operation::Ring,
         14 if choices.yes(6) => Operation::Cancel,
         14 => Operation::Opened(whose(choices)),
-        _ => Operation::Die(choices.below(4)),
+        15 => Operation::Die(choices.below(4)),
+        _ => Operation::Judge(whose(choices), ruling(choices)),
+    }
+}
+
+fn ruling(choices: &mut Choices<'_>) -> Ruling {
+    let dissent = |choices: &mut Choices<'_>| Dissent {
+        guard: u16::try_from(choices.below(2)).unwrap_or(0),
+        reason: "no".to_owned(),
+        errors: if choices.yes(2) { vec!["it is not so".to_owned()] } else { Vec::new() },
+    };
+    match choices.below(8) {
+        0 => Ruling::Failed(facts(choices)),
+        1 => Ruling::Objected(vec![dissent(choices)]),
+        2 | 3 => Ruling::Objected(Vec::new()),
+        4 => {
+            let (dissents, fields) = (vec![dissent(choices)], vec!["a".to_owned()]);
+            Ruling::Read(Reading { dissents, fields, ..Reading::default() })
+        }
+        _ => {
+            let args = |choices: &mut Choices<'_>| {
+                let index = u32::try_from(choices.below(3)).unwrap_or(0);
+                Rewrite::Args(CallArgs { index, args: choices.pick(ARGUMENTS).to_owned() })
+            };
+            let mut rewrites: Vec<Rewrite> = (0..choices.below(3)).map(|_| args(choices)).collect();
+            if choices.yes(2) {
+                rewrites.push(Rewrite::Text(choices.pick(TEXTS).to_owned()));
+            }
+            Ruling::Read(Reading { fixes: vec!["a".to_owned()], rewrites, ..Reading::default() })
+        }
     }
 }
 
@@ -194,6 +234,10 @@ fn part(choices: &mut Choices<'_>) -> Part {
 
 fn plan(choices: &mut Choices<'_>) -> Plan {
     let mut policy = if choices.yes(2) { Policy::interactive() } else { Policy::default() };
+    let guards = format!(r#"{{"guards": {}}}"#, choices.pick(GUARDS));
+    if let Ok(guarded) = Policy::from_json(&guards) {
+        policy.guards = guarded.guards;
+    }
     policy.delivery = [Delivery::Live, Delivery::Whole, Delivery::Guarded][choices.below(3)];
     let all = [Rung::Native, Rung::Prefill, Rung::Prompt, Rung::Rerun, Rung::Reset];
     policy.continuation.rungs = all.into_iter().filter(|_| !choices.yes(3)).collect();
@@ -248,6 +292,11 @@ impl Bench {
                 self.chunks += 1;
                 let chunk = Chunk { number: self.chunks, part: part.clone() };
                 self.driver.chunk(now, self.attempt(*whose), Duration::from_secs(*waited), chunk)?
+            }
+            Operation::Judge(whose, ruling) => {
+                let asked = self.driver.session().checking().map_or(0, |asked| asked.check);
+                let check = if *whose == Whose::Live { asked } else { asked.wrapping_sub(1) };
+                self.driver.judged(now, self.attempt(Whose::Live), check, ruling.clone())?
             }
             Operation::Ended(whose) => self.driver.ended(now, self.attempt(*whose))?,
             Operation::Failed(whose, facts) => {

@@ -377,6 +377,9 @@ impl World {
                 let policy = Arc::clone(&seat.question.plan.policy);
                 self.fleet.report(now, &key, outcome, &policy);
             }
+            Effect::Check { .. } => {
+                return Err(broken(Promise::Contract, "a guard is asked, and there is none".into()));
+            }
             Effect::Tell(event) => {
                 if let Event::Splice(splice) = &event {
                     let name = format!("{:?} by {:?}", splice.mode, splice.method).to_lowercase();

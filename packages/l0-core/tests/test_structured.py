@@ -474,3 +474,55 @@ def test_a_refusal_replays_as_one(drive: Driver) -> None:
         next(stream)
     assert [*run.result.invalid.values()] == [{"name": 3, "price": 3}]
     assert stream.result.invalid == run.result.invalid
+
+
+# Cut anywhere --------------------------------------------------------------------------------------------------------
+
+
+def begins(part: Any, whole: Any) -> bool:
+    """Whether a value is how another one begins. Whether a number was cut nobody can tell: the repair says it."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(name in whole and begins(value, whole[name]) for name, value in part.items())
+    if isinstance(part, list) and isinstance(whole, list):
+        return len(part) <= len(whole) and all(map(begins, part, whole))
+    if isinstance(part, str) and isinstance(whole, str):
+        return whole.startswith(part.rstrip("\ufffd"))
+    if isinstance(part, int | float) and isinstance(whole, int | float):
+        return True
+    return bool(part == whole)
+
+
+@pytest.mark.parametrize("cut", ["refuse", "accept"])
+@pytest.mark.parametrize("reads", ["text", "calls"])
+def test_a_json_answer_cut_at_any_byte_is_a_beginning_of_the_value_or_asked_for_again(cut: Any, reads: Any) -> None:
+    """G2, G4: the caller gets a validated object or a typed refusal, whatever byte it was cut at."""
+    whole = '{"number": 12, "items": [{"name": "lämp \\" }", "price": 120.5, "tags": ["ä", "b"]}], "notes": {"a": 1}}'
+    shape = Shape(Order, cut=cut)
+    answers = {"accepted": 0, "asked again": 0}
+    for at in range(1, len(whole.encode())):
+        text = whole.encode()[:at].decode(errors="replace")
+        source = calls(text, whole, finish="stop") if reads == "calls" else says(text, whole)
+        stream = l0_core.stream(source, policy=shape.policy(reads=reads), stall_guard="off")
+        given = [*stream]
+        value = json.loads(said_by(given) if reads == "calls" else "".join(given))
+        Order.model_validate(value)
+        result = stream.result
+        assert begins(value, json.loads(whole)), at
+        if result.attempts == 1:
+            answers["accepted"] += 1
+            assert {"missing_closer", "cut_string", "cut_number", "cut_literal"} & {*result.repaired}, at
+        else:
+            answers["asked again"] += 1
+            assert (result.reasks, value) == (1, json.loads(whole)), at
+        refused = l0_core.stream(
+            calls(text) if reads == "calls" else says(text), policy=shape.policy(reads=reads), stall_guard="off"
+        )
+        try:
+            again = [*refused]
+        except l0_core.RefusedOutput as error:
+            assert error.session_id == refused.result.session_id  # noqa: PT017 - which of the two it is, is the cut's
+        else:
+            Order.model_validate_json(said_by(again) if reads == "calls" else "".join(again))
+        _fleet.renew()
+    assert answers["asked again"] > 0
+    assert (answers["accepted"] > 0) is (cut == "accept")

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from clients import Client
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import Field
+from rules import RuleModel
 
 import l0_core
 from l0_core import Continuation, Policy, guards
@@ -48,17 +51,47 @@ async def test_a_whole_answer_is_masked(provider: FaultyProvider, client: Client
 async def test_an_answer_that_breaks_off_shows_nothing_either(
     provider: FaultyProvider, client: Client, after: int
 ) -> None:
-    """What was masked cannot be found again in an answer that starts over: then the end is honest."""
+    """An answer that starts over says what was masked again, and is known by it."""
     provider.reply(TEXT, chunks=16)
     provider.script(faults.reset_after(chunks=after), faults.ok())
     bare = client(provider, max_retries=0)
     policy = POLICY.model_copy(update={"continuation": Continuation(rungs=["rerun"])})
     chunks: list[Any] = []
-    try:
-        chunks.extend(L0ChatModel(model=bare, policy=policy).stream("?"))
-    except l0_core.IncompleteError:
-        assert after > 2
-    else:
-        assert reduce(add, chunks).text == MASKED
+    chunks.extend(L0ChatModel(model=bare, policy=policy).stream("?"))
+    assert reduce(add, chunks).text == MASKED
     assert "4711" not in repr(chunks)
     await client.close(bare)
+
+
+class Several(RuleModel):
+    """Gives several answers at a time, of which the last has the secret in its first attempt."""
+
+    cut: bool = False
+    made: list[int] = Field(default_factory=list)
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        self.made.append(len(self.made))
+        is_wrong = len(self.made) == 1
+        last = AIMessage("The number is 4711." if is_wrong and not self.cut else "It is a secret.")
+        if is_wrong and self.cut:
+            broken = {"name": "tool", "args": '{"number": 4', "id": "x", "error": None, "type": "invalid_tool_call"}
+            last = AIMessage("", invalid_tool_calls=[broken])
+        answers = [AIMessage("No."), last]
+        return ChatResult(generations=[ChatGeneration(message=answer) for answer in answers])
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["secret", "broken call"])
+async def test_every_answer_of_several_is_looked_at(*, cut: bool) -> None:
+    """G2: a guard, and what a call must be, hold for each."""
+    for awaited in (False, True):
+        bare = Several(cut=cut)
+        model = L0ChatModel(model=bare, policy=Policy(guards=[guards.patterns(["4711"])]))
+        said = await model.agenerate([[HumanMessage("?")]]) if awaited else model.generate([[HumanMessage("?")]])
+        assert [answer.text for answer in said.generations[0]] == ["No.", "It is a secret."]
+        assert len(bare.made) == 2
+
+
+def test_several_answers_at_a_time_are_not_masked() -> None:
+    """G8: what cannot be done is refused, and nothing of it is shown."""
+    with pytest.raises(l0_core.PolicyError, match="n=1"):
+        L0ChatModel(model=Several(), policy=POLICY).generate([[HumanMessage("?")]])

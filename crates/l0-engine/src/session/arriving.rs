@@ -124,7 +124,7 @@ impl Session {
 
     pub(super) fn take_item(&mut self, item: Item, text: &str) -> Signal {
         if self.passes(&item) {
-            self.give(&item, text);
+            self.give(&item, text, text);
             self.reflow();
             return Signal::Pass;
         }
@@ -197,7 +197,7 @@ impl Session {
         }
         let mut new = text;
         if let Some(seam) = &mut live.seam {
-            match seam.feed(self.shown.text(), text) {
+            match seam.feed(self.shown.as_expected_of(live.mode), text) {
                 Look::Undecided => return Ok(()),
                 Look::Failed(misfit) => return Err(Broken::seam(misfit)),
                 Look::Repeats => {
@@ -266,7 +266,7 @@ impl Session {
         let Some(seam) = &mut live.seam else {
             return Ok(());
         };
-        match seam.finish(self.shown.text()) {
+        match seam.finish(self.shown.as_expected_of(live.mode)) {
             Look::Joined { cut, method } => {
                 self.join(cut, method);
                 Ok(())
@@ -319,24 +319,26 @@ impl Session {
             let new = text.get(item.skip..).unwrap_or("");
             if let Some((text, calls)) = self.rewritten(&item, new) {
                 let at = self.shown.text().len() as u64;
-                self.give(&item, text.as_deref().unwrap_or(new));
+                self.give(&item, text.as_deref().unwrap_or(new), new);
                 let gone = item.bare && text.as_ref().is_some_and(String::is_empty);
                 self.put(if gone { Output::Drop { chunks: 1 } } else { Output::Rewrite { text, at, calls } });
             } else if let Some(masked) = self.masked(new) {
                 let at = self.shown.text().len() as u64;
-                self.give(&item, &masked);
+                self.give(&item, &masked, new);
                 let gone = masked.is_empty() && item.bare;
                 self.put(if gone { Output::Drop { chunks: 1 } } else { Output::Mask { text: masked, at } });
             } else {
-                self.give(&item, new);
+                self.give(&item, new, new);
                 self.put(output);
             }
         }
     }
 
-    /// The consumer has it now.
-    pub(super) fn give(&mut self, item: &Item, text: &str) {
-        if !text.is_empty() {
+    /// The consumer has it now: a text, in the place of what was said.
+    pub(super) fn give(&mut self, item: &Item, text: &str, said: &str) {
+        if text != said {
+            self.shown.push_instead(text, said);
+        } else if !text.is_empty() {
             self.shown.push(text);
         }
         let Some(live) = &mut self.live else { return };
@@ -381,7 +383,7 @@ fn repeats_mark(live: &mut Attempt, shown: &Shown, what: &Marked) -> Result<bool
         (Marked::Opaque(given), Marked::Opaque(part)) => given.digest == part.digest,
         _ => false,
     };
-    let text = shown.text();
+    let text = shown.said();
     let leading = text.len() - text.trim_start().len();
     let here = live.seam.as_ref().and_then(Seam::covered).map_or(text.len(), |covered| covered + leading);
     let between = text.get(mark.at.min(here)..mark.at.max(here)).unwrap_or("x");

@@ -9,7 +9,7 @@ use super::arriving::Broken;
 use crate::fault::FaultClass;
 use crate::guards::{DriftAction, GuardSet, GuardState, Hit, Mask, Severity, Verdict, check};
 use crate::policy::{Delivery, Policy};
-use crate::protocol::{AttemptId, Event, Objection, Output, Signal};
+use crate::protocol::{AttemptId, Event, Mode, Objection, Output, Signal};
 use crate::queue::Item;
 use crate::record::Record;
 
@@ -62,11 +62,11 @@ impl Session {
     }
 
     /// Guards that have seen what the consumer has, for an attempt that goes on from there.
-    pub(super) fn begin_guards(&self) -> Option<Box<GuardState>> {
+    pub(super) fn begin_guards(&self, mode: Mode) -> Option<Box<GuardState>> {
         let set = self.plan.policy.guard_set()?;
         let mut state = set.start();
         // What they had to say about it they have said.
-        let _ = state.feed(set, self.shown.text());
+        let _ = state.feed(set, self.shown.as_expected_of(mode));
         let _ = state.take_masks(set);
         Some(Box::new(state))
     }

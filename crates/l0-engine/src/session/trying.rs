@@ -142,8 +142,8 @@ impl Session {
         let mut live = Attempt::new(id, tried.target, tried.mode, tried.purpose, seam, self.now);
         live.tools = ToolCalls::new(self.reads_calls);
         live.began_at = self.shown.size();
-        live.guard = self.begin_guards();
-        live.guarded_bytes = self.shown.text().len();
+        live.guard = self.begin_guards(tried.mode);
+        live.guarded_bytes = self.shown.as_expected_of(tried.mode).len();
         live.checked = live.guard.as_ref().map_or_else(Default::default, |guard| guard.at());
         self.masks.clear();
         if tried.mode == Mode::Rerun {

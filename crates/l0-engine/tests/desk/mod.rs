@@ -2,12 +2,13 @@
 #![allow(dead_code, reason = "not every test uses all of it")]
 #![allow(clippy::unwrap_used, reason = "that is how a test says what it expects")]
 
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use l0_engine::{
-    Admission, AttemptId, Checking, Ending, Event, Instant, Output, Plan, Policy, Record, Ruling, Session,
-    Signal, replay,
+    Admission, AttemptId, Checking, Ending, Event, Facts, Instant, Output, Part, Plan, Policy, Record,
+    Ruling, Session, Signal, Stage, ToolFragment, replay,
 };
 
 /// A session and the consumer at its end: keeps chunks as a driver does.
@@ -15,6 +16,8 @@ pub(crate) struct Desk {
     pub(crate) session: Session,
     kept: VecDeque<String>,
     pub(crate) shown: Vec<String>,
+    /// Arguments of calls that were given in the place of those that arrived.
+    pub(crate) args: Vec<String>,
     pub(crate) events: Vec<Event>,
     live: Option<AttemptId>,
     records: Vec<Record>,
@@ -36,6 +39,7 @@ impl Desk {
             session: Session::new(Arc::new(plan)).unwrap(),
             kept: VecDeque::new(),
             shown: Vec::new(),
+            args: Vec::new(),
             events: Vec::new(),
             live: None,
             records: Vec::new(),
@@ -91,6 +95,12 @@ impl Desk {
                     self.kept.pop_front().unwrap();
                     self.shown.push(text);
                 }
+                Output::Rewrite { text, at, calls } => {
+                    assert_eq!(at, self.shown.concat().len() as u64);
+                    let kept = self.kept.pop_front().unwrap();
+                    self.shown.push(text.unwrap_or(kept));
+                    self.args.extend(calls.into_iter().map(|call| call.args));
+                }
                 Output::Reset => self.shown.clear(),
                 Output::Event(event) => self.events.push(event),
                 Output::Report { .. } | Output::Done => {}
@@ -117,6 +127,36 @@ impl Desk {
             }
         }
         self.records.extend(self.session.take_records());
+    }
+
+    /// Sends fragments of a tool call, as chunks without text.
+    pub(crate) fn send_args(&mut self, fragments: &[&str]) {
+        let mut name = Some("tool".to_owned());
+        for fragment in fragments {
+            let Some(attempt) = self.live else { return };
+            let args = (*fragment).to_owned();
+            let tools = vec![ToolFragment { name: name.take(), args, ..ToolFragment::default() }];
+            let part = Part { tools, ..Part::default() };
+            match self.session.handle_part(self.now, attempt, Duration::ZERO, part).unwrap() {
+                Signal::Hold => self.kept.push_back(String::new()),
+                Signal::Drain => {
+                    self.kept.push_back(String::new());
+                    self.drain();
+                }
+                Signal::Pass | Signal::Skip => {}
+            }
+        }
+        self.records.extend(self.session.take_records());
+    }
+
+    /// Breaks the live attempt's stream off.
+    pub(crate) fn fail(&mut self) {
+        if let Some(attempt) = self.live {
+            let types = vec!["httpx.ReadError".to_owned()];
+            let facts = Facts { stage: Stage::Read, bytes: true, types, ..Facts::default() };
+            self.session.handle_failed(self.now, attempt, facts).unwrap();
+            self.drain();
+        }
     }
 
     pub(crate) fn end(&mut self) {

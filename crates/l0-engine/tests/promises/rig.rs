@@ -89,6 +89,7 @@ impl Rig {
                     self.given.clear();
                 }
                 Effect::Report { target, outcome } => self.reports.push((target, outcome)),
+                Effect::Check { .. } => panic!("no guard here is the caller's own"),
                 Effect::Tell(event) => self.events.push(event),
                 Effect::Done => {}
             }

@@ -35,6 +35,7 @@ from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
 from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
+from l0_core.ports import as_sent
 
 if TYPE_CHECKING:
     from l0_core._journal import JournalLike
@@ -452,7 +453,7 @@ async def _closed(close: Callable[[], Any]) -> None:
 def async_iterator_of(source: Any) -> AsyncIterator[Any]:
     """Return an async iterator over what a source gave; refuse what is none."""
     try:
-        return aiter(source)
+        return aiter(as_sent(source))
     except TypeError:
         hint = ": for a plain iterator use stream" if hasattr(source, "__iter__") else ""
         kind = type(source).__name__

@@ -17,7 +17,7 @@ class Called(NamedTuple):
         args: The arguments.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody looks for here
     id: str | None
     name: str
     args: str

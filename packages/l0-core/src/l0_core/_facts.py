@@ -44,7 +44,7 @@ def read(exception: BaseException, *, stage: Stage, bytes_seen: bool) -> tuple[d
         stage: How far the attempt had come.
         bytes_seen: Whether any byte of the response had arrived.
     """
-    chain = list(_chain(exception))
+    chain = _first_hand(list(_chain(exception)))
     facts: dict[str, object] = {
         "stage": stage,
         "bytes": bytes_seen,
@@ -73,6 +73,13 @@ def _chain(exception: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         waiting.extend(_causes(link))
+
+
+def _first_hand(chain: list[BaseException]) -> list[BaseException]:
+    """Leave out LiteLLM's exceptions where what they were raised from has a status: it makes 400 of 408 and 409."""
+    others = [link for link in chain if type(link).__module__.partition(".")[0] != "litellm"]
+    has_status = any(name == "status" and value is not None for link in others for name, value in _told(link))
+    return others if has_status else chain
 
 
 def _causes(link: BaseException) -> Iterator[BaseException]:

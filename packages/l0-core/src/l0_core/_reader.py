@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from l0_core._clock import Clock
 from l0_core._drive import NotAStream, Open
-from l0_core.ports import abort
+from l0_core.ports import abort, as_sent
 
 AHEAD_MAX = 64
 """Chunks read ahead of the consumer at most."""
@@ -164,7 +164,7 @@ class Reader:
 def iterator_of(source: Any) -> Iterator[Any]:
     """Return an iterator over what a source gave; refuse what is none."""
     try:
-        return iter(source)
+        return iter(as_sent(source))
     except TypeError:
         hint = (
             ": for an async iterator use astream"

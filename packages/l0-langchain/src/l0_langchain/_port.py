@@ -7,7 +7,7 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_to_dict, messages_from_dict
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from l0_core import Attempt, Facts, ToolFragment, Usage
+from l0_core import Attempt, Facts, PolicyError, ToolFragment, Usage
 from l0_core._port import Shown
 from l0_langchain._content import (
     CALLS,
@@ -287,17 +287,22 @@ class ChatResults:
         return None
 
     def facts(self, chunk: ChatResult) -> Facts:
-        """Return what the first answer holds; the others are its siblings."""
+        """Return what the answers hold: their texts one after the other, so that guards see them all."""
         if not chunk.generations:
             return Facts()
-        generation = chunk.generations[0]
+        generation, *others = chunk.generations
         message, info = generation.message, generation.generation_info
         content, told, keywords = message.content, message.response_metadata, message.additional_kwargs
         finish = finish_of(info, told, chunk.llm_output)
+        text, tools = text_of(content), _whole_calls(message, finish)
+        for other in others:
+            text += _APART + text_of(other.message.content)
+            calls = _whole_calls(other.message, finish_of(other.generation_info, other.message.response_metadata))
+            tools += tuple(call._replace(index=call.index + len(tools)) for call in calls)
         return Facts(
-            text=text_of(content),
+            text=text,
             reasoning=reasons(content, keywords),
-            tools=_whole_calls(message, finish),
+            tools=tools,
             opaque=opaque_of(content, keywords),
             finish="refusal" if keywords.get("refusal") else finish,
             usage=usage_of(getattr(message, "usage_metadata", None)),
@@ -311,12 +316,14 @@ class ChatResults:
     def replaced(self, chunk: ChatResult, text: str, shown: object) -> ChatResult:  # noqa: ARG002 - as above
         """Return it with another text in its first answer, without the log-probabilities of its own."""
         first, *others = chunk.generations
+        if others:
+            raise PolicyError("the policy masks, which several answers at a time cannot be: ask for n=1")
         message = first.message.model_copy(update={"content": with_text(first.message.content, text)})
         told = {name: said for name, said in message.response_metadata.items() if name != "logprobs"}
         message.response_metadata = told
         info = {name: said for name, said in (first.generation_info or {}).items() if name != "logprobs"}
         made = ChatGeneration(message=message, generation_info=info or None)
-        return ChatResult(generations=[made, *others], llm_output=chunk.llm_output)
+        return ChatResult(generations=[made], llm_output=chunk.llm_output)
 
     def encode(self, chunk: ChatResult) -> str:
         """Return the result as JSON."""
@@ -337,6 +344,9 @@ class ChatResults:
 
 
 RESULTS = ChatResults()
+
+_APART = "\n\n"
+"""What stands between answers where they are looked at as one."""
 
 _CUT = "{"
 """Arguments that have not come to an end."""

@@ -49,6 +49,15 @@ else:
     del lazy
 
 
+def as_sent(source: Any) -> Any:
+    """Return what a source returned without what its SDK adds to what the provider sent."""
+    if type(source).__name__ != "CustomStreamWrapper":
+        return source
+    from l0_core.ports.litellm import AsSent
+
+    return AsSent(source)
+
+
 class UnknownChunk(TypeError):  # noqa: N818 - what it is about, not that it went wrong
     """A source yields what no port knows."""
 

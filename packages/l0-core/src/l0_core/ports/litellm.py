@@ -1,7 +1,7 @@
 """Chunks of LiteLLM, which are those of chat completions with attributes that may not exist."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from l0_core.ports._sdk import get
@@ -18,6 +18,34 @@ _OF_DELTA = (
     "audio",
     "images",
 )
+
+
+class AsSent:
+    """LiteLLM's stream without the end it makes up: where a provider breaks off, it says `stop` all the same."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[Any]:
+        for chunk in self._stream:
+            yield self._as_sent(chunk)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async for chunk in self._stream:
+            yield self._as_sent(chunk)
+
+    def _as_sent(self, chunk: Any) -> Any:
+        choices = get(chunk, "choices")
+        said = isinstance(choices, list) and any(get(choice, "finish_reason") for choice in choices)
+        if said and not any(get(self._stream, name) for name in _RECEIVED):
+            chunk = chunk.model_copy(deep=True)
+            for choice in chunk.choices:
+                choice.finish_reason = None
+        return chunk
+
+
+_RECEIVED = ("received_finish_reason", "intermittent_finish_reason")
+"""Where LiteLLM's streams keep what the provider said of the end."""
 
 
 class LiteLLMPort(ChatPort):

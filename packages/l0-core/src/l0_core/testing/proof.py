@@ -1,4 +1,4 @@
-"""What L0 makes of every fault that passes: the SDKs of openai and anthropic through `l0_core.ports`, measured.
+"""What L0 makes of every fault that passes: the SDKs through `l0_core.ports`, measured; LiteLLM where it is installed.
 
 `python -m l0_core.testing measure` prints it. Sessions run by the standard policy, in virtual time, each with a fleet
 that has seen nothing, as the first session of a process does: that every call meets a fault is the experiment's doing,
@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 import l0_core
 from l0_core import ports
@@ -46,8 +49,10 @@ __all__ = [
     "reply_of",
 ]
 
-Program = Literal["chat", "chat-prefix", "chat-reset", "responses", "messages", "messages-prefill"]
-PROGRAMS: Final[tuple[Program, ...]] = get_args(Program)
+Program = Literal["chat", "chat-prefix", "chat-reset", "responses", "messages", "messages-prefill", "litellm"]
+PROGRAMS: Final[tuple[Program, ...]] = tuple(
+    name for name in get_args(Program) if name != "litellm" or find_spec("litellm") is not None
+)
 """Which endpoint is asked; whether it is known to go on from an answer's beginning, or the consumer takes a Reset."""
 
 Mix = Literal["text", "tools", "reasoning"]
@@ -105,11 +110,12 @@ def program(name: Program) -> Iterator[Callable[[FaultyProvider], Result]]:
                 clients[url] = stack.enter_context(kind(base_url=url, api_key="x", timeout=600))
             return clients[url]
 
+        openais, claudes = partial(client, openai.OpenAI), partial(client, anthropic.Anthropic)
+        sdks = _Sdks(openais, claudes, ports.litellm_completion)
+
         def call(provider: FaultyProvider) -> Result:
             _fleet.renew()
-            target = _target(
-                name, provider, lambda url: client(openai.OpenAI, url), lambda url: client(anthropic.Anthropic, url)
-            )
+            target = _target(name, provider, sdks)
             stream = l0_core.stream(target, policy=_policy(name))
             given = _Given()
             for chunk in stream:
@@ -136,14 +142,12 @@ async def aprogram(name: Program) -> AsyncIterator[Callable[[FaultyProvider], Aw
                 stack.push_async_callback(clients[url].close)
             return clients[url]
 
+        openais, claudes = partial(client, openai.AsyncOpenAI), partial(client, anthropic.AsyncAnthropic)
+        sdks = _Sdks(openais, claudes, ports.litellm_acompletion)
+
         async def call(provider: FaultyProvider) -> Result:
             _fleet.renew()
-            target = _target(
-                name,
-                provider,
-                lambda url: client(openai.AsyncOpenAI, url),
-                lambda url: client(anthropic.AsyncAnthropic, url),
-            )
+            target = _target(name, provider, sdks)
             stream = l0_core.astream(target, policy=_policy(name))
             given = _Given()
             async for chunk in stream:
@@ -159,23 +163,35 @@ def _policy(name: Program) -> Any:
     return l0_core.Policy(continuation=l0_core.Continuation(rungs=["prefill", "prompt", "rerun", "reset"]))
 
 
-def _target(
-    name: Program, provider: FaultyProvider, chat: Callable[[str], Any], claude: Callable[[str], Any]
-) -> Target:
+class _Sdks(NamedTuple):
+    """Clients for an address; LiteLLM has none, and makes targets at once."""
+
+    openai: Callable[[str], Any]
+    anthropic: Callable[[str], Any]
+    litellm: Callable[..., Target]
+
+
+def _target(name: Program, provider: FaultyProvider, sdks: _Sdks) -> Target:
     match name:
         case "chat" | "chat-prefix" | "chat-reset":
             prefill: Any = "prefix" if name == "chat-prefix" else False
-            return ports.openai_chat(chat(provider.openai_url), model="m", messages=MESSAGES, prefill=prefill)
+            return ports.openai_chat(sdks.openai(provider.openai_url), model="m", messages=MESSAGES, prefill=prefill)
         case "responses":
-            return ports.openai_responses(chat(provider.openai_url), model="m", input=MESSAGES)
+            return ports.openai_responses(sdks.openai(provider.openai_url), model="m", input=MESSAGES)
         case "messages" | "messages-prefill":
             return ports.anthropic_messages(
-                claude(provider.anthropic_url),
+                sdks.anthropic(provider.anthropic_url),
                 model="m",
                 max_tokens=1000,
                 messages=MESSAGES,
                 prefill=name == "messages-prefill",
             )
+        case "litellm":
+            os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # It fetches its list of prices otherwise.
+            import litellm
+
+            litellm.suppress_debug_info = True
+            return sdks.litellm(model="openai/m", messages=MESSAGES, api_base=provider.openai_url, api_key="x")
 
 
 class _Given:
