@@ -139,12 +139,6 @@ $(NATIVE): $(NATIVE_SOURCES) $(VENV)/installed
 	@touch -r $(VENV)/began $@
 
 # Measurements have an environment of their own: release builds, installed as users install them.
-# What L0 is measured beside, where it cannot share an environment.
-$(PEERS)/installed: benchmarks/peers.txt $(VENV)/installed
-	@test -x $(PEERS)/bin/python || $(BIN)/uv venv --quiet --python $(RUN) $(PEERS)
-	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python -r benchmarks/peers.txt
-	@touch $@
-
 $(BENCH)/installed: $(NATIVE_SOURCES) $(PYTHON_SOURCES) $(wildcard benchmarks/requirements.txt) $(VENV)/installed
 	@rm -rf .cache/wheels
 	@cd packages/l0-core && $(CURDIR)/$(BIN)/maturin build --release --out $(CURDIR)/.cache/wheels $(SILENT)
@@ -154,4 +148,11 @@ $(BENCH)/installed: $(NATIVE_SOURCES) $(PYTHON_SOURCES) $(wildcard benchmarks/re
 	@$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python -c constraints.txt \
 		$(patsubst %,--reinstall-package %,$(notdir $(wildcard packages/*))) \
 		$(patsubst %,-r %,$(wildcard benchmarks/requirements.txt)) .cache/wheels/*.whl
+	@touch $@
+
+# What L0 is measured beside, where it cannot share an environment; with l0-core, whose provider fails for all alike.
+$(PEERS)/installed: benchmarks/peers.txt $(BENCH)/installed
+	@test -x $(PEERS)/bin/python || $(BIN)/uv venv --quiet --python $(RUN) $(PEERS)
+	@$(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --reinstall-package l0-core -r benchmarks/peers.txt \
+		"$$(ls .cache/wheels/l0_core-*.whl)[testing]"
 	@touch $@

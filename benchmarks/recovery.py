@@ -1,29 +1,25 @@
-"""How a streamed answer ends when its provider fails once: bare, the framework's own remedies, and L0."""
+"""How a streamed answer ends when its provider fails once: bare, with what users take instead, and with L0."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from langchain_core.runnables import Runnable
+from ending import WAIT, Remedy, endings
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware, ModelFallbackMiddleware, ModelRetryMiddleware
+from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
 from row import Row
+from tenacity import Retrying, stop_after_attempt, wait_fixed
 
 from l0_core import Policy, Retry
-from l0_core.testing import FaultyProvider, faults, measure
-from l0_langchain import L0ChatModel
+from l0_core.testing import FaultyProvider
+from l0_langchain import L0ChatModel, L0Middleware
 
-CALLS = 120
-MIX = {
-    faults.reset_after(chunks=4): 3,
-    faults.eof_after(chunks=4): 2,
-    faults.no_finish(): 1,
-    faults.overloaded(): 2,
-    faults.rate_limit(): 2,
-    faults.malformed_event(): 1,
-    faults.error_event(): 1,
-    faults.role_only(): 1,
-}
-QUICK = Policy(retry=Retry(base=0.01, base_overload=0.01))
-WORDINGS: tuple[Literal["identical", "varied"], ...] = ("identical", "varied")
+QUICK = Policy(retry=Retry(base=WAIT, base_overload=WAIT))
+PEER = Path(__file__).parent.parent / ".cache/peers/bin/python"
 
 
 def _client(provider: FaultyProvider) -> ChatOpenAI:
@@ -31,36 +27,50 @@ def _client(provider: FaultyProvider) -> ChatOpenAI:
     return ChatOpenAI(**fields)
 
 
-REMEDIES: dict[str, Callable[[FaultyProvider], Runnable[Any, Any]]] = {
-    "bare": _client,
-    "with_retry": lambda provider: _client(provider).with_retry(wait_exponential_jitter=False),
-    "with_fallbacks": lambda provider: _client(provider).with_fallbacks([_client(provider)]),
-    "L0": lambda provider: L0ChatModel(model=_client(provider), policy=QUICK),
+def _agent(provider: FaultyProvider, middleware: AgentMiddleware[Any, Any, Any]) -> Iterator[Any]:
+    agent: Any = create_agent(_client(provider), [], middleware=[middleware])
+    for message, _ in agent.stream({"messages": [("user", "What?")]}, stream_mode="messages"):
+        if isinstance(message, AIMessage):
+            yield message
+
+
+def _tenacity(provider: FaultyProvider, _: FaultyProvider) -> Iterator[Any]:
+    """Try the loop over the stream again: a decorated generator function would try nothing again."""
+    for attempt in Retrying(stop=stop_after_attempt(3), wait=wait_fixed(WAIT), reraise=True):
+        with attempt:
+            yield from _client(provider).stream("What?")
+
+
+REMEDIES: dict[str, Remedy] = {
+    "bare": lambda provider, _: _client(provider).stream("What?"),
+    "with_retry": lambda provider, _: _client(provider).with_retry(wait_exponential_jitter=False).stream("What?"),
+    "with_fallbacks": lambda provider, spare: _client(provider).with_fallbacks([_client(spare)]).stream("What?"),
+    "tenacity around the loop": _tenacity,
+    "ModelRetryMiddleware": lambda provider, _: _agent(provider, ModelRetryMiddleware(initial_delay=WAIT)),
+    "ModelFallbackMiddleware": lambda provider, spare: _agent(provider, ModelFallbackMiddleware(_client(spare))),
+}
+RELIABLE: dict[str, Remedy] = {
+    "L0": lambda provider, _: L0ChatModel(model=_client(provider), policy=QUICK).stream("What?"),
+    "L0 with a fallback": lambda provider, spare: L0ChatModel(
+        model=_client(provider), fallbacks=[_client(spare)], policy=QUICK
+    ).stream("What?"),
+    "L0Middleware": lambda provider, _: _agent(provider, L0Middleware(policy=QUICK)),
 }
 
 
-class _Heard:
-    """What a reader of the stream has in the end."""
-
-    def __init__(self, chunks: Iterator[Any]) -> None:
-        self.text = ""
-        self.response_metadata: dict[str, Any] = {}
-        for chunk in chunks:
-            self.text += chunk.text
-            self.response_metadata |= chunk.response_metadata
+def _router() -> Iterator[Row]:
+    """LiteLLM's Router, in an environment of its own, through the same faults."""
+    if not PEER.exists():
+        return
+    script = Path(__file__).with_name("router.py")
+    answer = subprocess.run([str(PEER), str(script)], check=True, stdout=subprocess.PIPE, text=True)
+    yield from (Row(**fields) for fields in json.loads(answer.stdout))
 
 
 def rows() -> Iterator[Row]:
-    """Yield the shares of calls that ended right, and wrong without a word."""
-    for wording in WORDINGS:
-        for name, remedy in REMEDIES.items():
-            report = measure(lambda p, remedy=remedy: _Heard(remedy(p).stream("What?")), MIX, CALLS, 1, wording=wording)  # type: ignore[misc]
-            right = report.share("exact", "complete", "degraded")
-            what = f"{name}, {wording} wording"
-            yield Row("recovery", f"{what}: right", right * 100, "%", 90 if name == "L0" else None)
-            yield Row("recovery", f"{what}: told incomplete", report.share("incomplete") * 100, "of 100")
-            yield Row("recovery", f"{what}: raised", report.share("raised") * 100, "of 100")
-            wrong = report.share("wrong") * 100
-            yield Row("recovery", f"{what}: wrong, and nobody told", wrong, "of 100", 0 if name == "L0" else None)
-            yield Row("recovery", f"{what}: added delay, p95", report.delay(0.95) * 1e3, "ms")
-            yield Row("recovery", f"{what}: more tokens a call", report.extra_tokens / CALLS, "tokens")
+    """Yield how calls ended, remedy by remedy."""
+    for name, remedy in REMEDIES.items():
+        yield from endings(name, remedy)
+    yield from _router()
+    for name, remedy in RELIABLE.items():
+        yield from endings(name, remedy, right=90, wrong=0)

@@ -18,6 +18,7 @@ class Row:
         value: The figure.
         unit: Its unit; those that end in `ratio` compare two figures of the same run.
         limit: What it may be at most (or, for a unit of `AT_LEAST`, at least), where something was promised.
+        column: Where one thing has several figures, which of them: the table shows them in one line.
     """
 
     room: str
@@ -25,6 +26,7 @@ class Row:
     value: float
     unit: str
     limit: float | None = None
+    column: str = ""
 
     @property
     def verdict(self) -> str:

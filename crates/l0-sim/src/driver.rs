@@ -298,7 +298,7 @@ impl Driver {
     /// Where the engine breaks its contract.
     pub fn judged(&mut self, now: Instant, attempt: AttemptId, check: u32, ruling: Ruling) -> Effects {
         let called = self.session.handle_judged(now, attempt, check, ruling);
-        self.quietly("judged", called)
+        self.quietly(now, "judged", called)
     }
 
     /// Time has passed.

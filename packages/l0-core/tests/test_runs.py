@@ -909,9 +909,9 @@ class Asked:
 def test_what_a_charge_returned_is_seen_once_it_is_on_disk(tmp_path: Path, durability: Any) -> None:
     """G5 in `paranoid`: whoever has the receipt has it after a loss of power."""
     with Journal.open(tmp_path / "l0.db", durability=durability) as journal:
-        asked = Asked(journal._native)  # noqa: SLF001 - to listen in
-        journal._native = asked  # type: ignore[assignment]  # noqa: SLF001 - as above
+        asked = Asked(journal._native)
+        journal._native = asked  # type: ignore[assignment]
         with l0_core.run("job", journal=journal):
             assert made("charge", lambda: "receipt")() == "receipt"
             assert asked.asked == (["release"] if durability == "paranoid" else [])
-        journal._native = asked._native  # noqa: SLF001 - as above
+        journal._native = asked._native
