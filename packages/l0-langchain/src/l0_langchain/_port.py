@@ -72,6 +72,7 @@ class ChatChunks:
     def begin(self, attempt: Attempt) -> None:
         """Get ready for the chunks of another attempt."""
         self._number = attempt.number
+        self._altered |= bool(attempt.shown or attempt.calls)  # Also of what is swallowed none is passed as it is.
         self._given = {**self._keys, **self._given}
         self._abandoned |= self._reasoning
         self._usage = Usage()
