@@ -1,14 +1,12 @@
 """The stories `l0 demo` tells with LangChain's own client: a chain, an agent, over HTTP to a provider that fails."""
 
-import os
-import signal
-import subprocess
-import sys
+import logging
+import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
 from langchain.chat_models import init_chat_model
@@ -25,6 +23,9 @@ from l0_core.demo import Side, Story
 from l0_core.testing import FaultyProvider, Reply, faults
 from l0_core.testing.schedule import Schedule
 from l0_langchain import L0ChatModel
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 QUESTION = "Where does the Seine rise, and how long is it?"
 ANSWER = (
@@ -81,15 +82,24 @@ def provider(*script: Schedule, answer: str | Reply = ANSWER, chunks: int = 40) 
         yield server
 
 
-def stream(side: Side, model: BaseChatModel, server: FaultyProvider) -> None:
-    """Ask the chain, and show what its reader sees."""
+def ask(side: Side, model: BaseChatModel, question: str = QUESTION, *, quietly: bool = False) -> dict[str, Any]:
+    """Ask the chain, and show what its reader sees; return what the answer tells of itself."""
     told: dict[str, Any] = {}
     try:
-        for chunk in chain(model).stream(QUESTION):
-            side.write(chunk.text)
+        for chunk in chain(model).stream(question):
+            if not quietly:
+                side.write(chunk.text)
             told |= chunk.response_metadata.get("l0", {})
+    except ReplayDivergence:  # Whoever replays has more to show of it.
+        raise
     except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
         side.failed(error)
+    return told
+
+
+def stream(side: Side, model: BaseChatModel, server: FaultyProvider) -> None:
+    """Ask the chain, and show what its reader sees, and what it took."""
+    told = ask(side, model)
     if told:
         side.told(told)
     else:
@@ -114,6 +124,7 @@ def throttled(wrap: Wrap) -> Callable[[Side], None]:
         with provider(faults.rate_limit(retry_after=1)) as busy, provider(PACE) as spare:
             policy = Policy(retry=Retry(max_retries=1))
             stream(side, wrap(client(busy, max_retries=2), fallbacks=[client(spare)], policy=policy), busy)
+        side.began()
 
     return play
 
@@ -208,34 +219,56 @@ def work(base_url: str, folder: Path, *, is_durable: bool, question: str = QUEST
             yield chunk.text
 
 
+def program(base_url: str, folder: Path, told: "Connection[str, None]", *, is_durable: bool) -> None:
+    """Be the program that is killed: say chunk by chunk what it prints."""
+    logging.getLogger("l0").setLevel(logging.CRITICAL)
+    for text in work(base_url, folder, is_durable=is_durable):
+        told.send(text)
+
+
 def killed(wrap: Wrap) -> Callable[[Side], None]:
     """Kill the process in the middle of the answer, and start it again."""
 
     def play(side: Side) -> None:
         with provider(PACE) as server, tempfile.TemporaryDirectory() as folder:
-            program = [sys.executable, "-m", __name__, server.openai_url, folder, "bare" if wrap is bare else "durable"]
+            is_durable = wrap is not bare
             side.remark("the program starts")
-            _run(side, program, kill_after=14)
-            side.remark("the program starts again" + ("" if wrap is bare else ", with the same id"))
-            _run(side, program, kill_after=None)
-            sent = sum(len(str(request.body)) for request in server.requests)
-            side.remark(f"{server.request_count} requests, {sent:,} characters sent")
+            first = _run(side, server, Path(folder), is_durable=is_durable, kill_after=14)
+            side.remark("kill -9; the program starts again" + (", with the same id" if is_durable else ""))
+            second = _run(side, server, Path(folder), is_durable=is_durable, kill_after=None)
+            if second.startswith(first):
+                side.remark(f"the {len(first)} characters shown before stand: the answer went on behind them")
+            else:
+                side.remark(f"the {len(first)} characters shown before do not: this is another answer")
 
     return play
 
 
-def _run(side: Side, program: list[str], kill_after: int | None) -> None:
-    """Run a program that prints chunk by chunk; kill it, as a machine does, after so many of them."""
-    with subprocess.Popen(  # noqa: S603 - our own program
-        program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=dict(os.environ)
-    ) as running:
-        assert running.stdout is not None  # noqa: S101 - it was asked for
-        for count, line in enumerate(running.stdout, 1):
-            side.write(line.removesuffix("\n").replace("\x1f", "\n"))
-            if count == kill_after:
-                running.send_signal(signal.SIGKILL)
-                side.remark("kill -9")
+def _run(side: Side, server: FaultyProvider, folder: Path, *, is_durable: bool, kill_after: int | None) -> str:
+    """Run the program in a process of its own; kill it, as a machine does, after so many chunks."""
+    # Processes are forked from one that has imported what the program imports: four times that would be half the demo.
+    fork = "forkserver" in multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if fork else "spawn")
+    if fork:
+        context.set_forkserver_preload([__name__, "langchain_openai"])
+    heard, told = context.Pipe(duplex=False)
+    options = {"is_durable": is_durable}
+    running = context.Process(target=program, args=(server.openai_url, folder, told), kwargs=options, daemon=True)
+    running.start()
+    told.close()
+    seen: list[str] = []
+    with heard:
+        while len(seen) != kill_after:
+            try:
+                seen.append(heard.recv())
+            except EOFError:  # It has ended.
                 break
+            side.write(seen[-1])
+        if kill_after is not None:
+            running.kill()
+    running.join()
+    running.close()
+    return "".join(seen)
 
 
 def replayed(wrap: Wrap) -> Callable[[Side], None]:
@@ -247,15 +280,15 @@ def replayed(wrap: Wrap) -> Callable[[Side], None]:
             with provider(PACE + faults.reset_after(chunks=20), PACE) as server:
                 model = wrap(client(server, max_retries=0))
                 with l0_core.run("q", journal=journal) if wrap is not bare else nullcontext():
-                    _ask(side, model, QUESTION, quietly=True)
+                    ask(side, model, quietly=True)
             side.remark("the provider is gone; the same question again")
             with l0_core.run("q", journal=journal, mode="replay") if wrap is not bare else nullcontext():
-                _ask(side, model, QUESTION)
+                ask(side, model)
             if wrap is not bare:
                 side.remark("a word of the prompt is changed")
                 try:
                     with l0_core.run("q", journal=journal, mode="replay"):
-                        _ask(side, model, QUESTION.replace("long", "wide"))
+                        ask(side, model, QUESTION.replace("long", "wide"))
                 except ReplayDivergence as error:
                     side.failed(error)
                     for change in error.changes:
@@ -270,17 +303,6 @@ def _around(text: object, place: int | None) -> str:
     """Return the words around a place of a text."""
     near = 24
     return f"… {str(text)[max(0, (place or 0) - near) : (place or 0) + near]} …"
-
-
-def _ask(side: Side, model: BaseChatModel, question: str, *, quietly: bool = False) -> None:
-    try:
-        for chunk in chain(model).stream(question):
-            if not quietly:
-                side.write(chunk.text)
-    except ReplayDivergence:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
-        side.failed(error)
 
 
 def story(place: int, title: str, setting: str, play: Callable[[Wrap], Callable[[Side], None]]) -> Story:
@@ -298,8 +320,9 @@ STORIES = [
     ),
     story(
         3,
-        "429 with Retry-After, for longer than the reader waits, then a fallback",
-        "The provider turns everybody away. A second, simpler model is there; bare, nobody asks it.",
+        "429 with Retry-After, again and again; then a fallback",
+        "The provider turns everybody away and says when to come back. A second, simpler model is there; the bare "
+        "client comes back twice, and nobody asks the other.",
         throttled,
     ),
     story(
@@ -335,8 +358,3 @@ STORIES = [
         replayed,
     ),
 ]
-
-
-if __name__ == "__main__":  # The program that story 7 kills.
-    for text in work(sys.argv[1], Path(sys.argv[2]), is_durable=sys.argv[3] == "durable"):
-        print(text.replace("\n", "\x1f"), flush=True)  # noqa: T201 - that is all it does
