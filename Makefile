@@ -52,6 +52,7 @@ rust: ## Run the Rust tests alone (no Python needed), with the same random cases
 matrix: build ## Long sweeps: simulation, wheels, soak, every combination
 ifneq ($(SIM),)
 	@cargo run --quiet -p l0-sim --profile dev-opt -- $(or $(SEEDS),--seeds 100000)
+	@cargo run --quiet -p l0-sim --profile dev-opt -- --paper $(or $(SEEDS),--seeds 10000)
 	@cargo run --quiet -p l0-sim --profile dev-opt -- --breaks
 endif
 	@PROPTEST_CASES=2000 $(CARGO_TEST)

@@ -292,6 +292,75 @@ impl Disk for FaultyDisk {
     }
 }
 
+/// The database beside a [`FaultyDisk`]: a file of this machine, of which only what was synced survives a loss of power.
+pub struct Images {
+    path: PathBuf,
+    durable: Arc<Mutex<Durable>>,
+}
+
+/// The file and its log as they were when they were synced last.
+#[derive(Default)]
+struct Durable {
+    file: Option<Vec<u8>>,
+    log: Option<Vec<u8>>,
+}
+
+impl Images {
+    /// Takes an image of the database at `path` whenever it is synced, as long as the process lives whose disk this is.
+    #[must_use]
+    pub fn of(path: &Path, disk: &FaultyDisk) -> Self {
+        let images = Self { path: path.to_path_buf(), durable: Arc::default() };
+        images.go_on(disk);
+        images
+    }
+
+    /// Goes on with the next process.
+    pub fn go_on(&self, disk: &FaultyDisk) {
+        let (path, durable) = (self.path.clone(), Arc::clone(&self.durable));
+        disk.watch(move |point| {
+            if point == Point::Synced {
+                let mut durable = lock(&durable);
+                durable.file = std::fs::read(&path).ok();
+                durable.log = std::fs::read(beside(&path, "-wal")).ok();
+            }
+        });
+    }
+
+    /// Puts the database back to what was synced, with any part of what its log had beyond that.
+    ///
+    /// # Errors
+    /// If this machine's own disk fails.
+    pub fn lose_power(&self, seed: u64) -> io::Result<()> {
+        let (shm, wal) = (beside(&self.path, "-shm"), beside(&self.path, "-wal"));
+        let unsynced_log = std::fs::read(&wal).unwrap_or_default();
+        for path in [&shm, &wal] {
+            // What is not there need not go.
+            drop(std::fs::remove_file(path));
+        }
+        let durable = lock(&self.durable);
+        match &durable.file {
+            Some(file) => std::fs::write(&self.path, file)?,
+            None => drop(std::fs::remove_file(&self.path)),
+        }
+        if let Some(log) = &durable.log {
+            let mut log = log.clone();
+            if unsynced_log.starts_with(&log) {
+                let more = unsynced_log.len() - log.len();
+                let kept = log.len() + more * usize::try_from(seed % 4).unwrap_or(0) / 3;
+                log = unsynced_log.get(..kept).unwrap_or_default().to_vec();
+            }
+            std::fs::write(&wal, log)?;
+        }
+        Ok(())
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 struct FaultyFile {
     disk: FaultyDisk,
     path: PathBuf,

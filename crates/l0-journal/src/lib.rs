@@ -43,7 +43,8 @@
 //!
 //! `record` is the bytes of one record, `block` and `chain` what makes a run of them evident, `spool` the files that outlive
 //! a process, `database` the SQLite file, `shared` what the handles of one journal share, `disk` the file operations under
-//! the spool, which [`faulty`] simulates, `mapped` the memory that the end of a spool file is. `docs/journal-schema.md` describes the tables.
+//! the spool, which [`faulty`] simulates, `mapped` the memory that the end of a spool file is; `recorder` writes an engine's
+//! session down. `docs/journal-schema.md` describes the tables.
 
 mod archive;
 mod block;
@@ -63,6 +64,7 @@ mod mapped;
 mod memory;
 pub mod payload;
 mod record;
+mod recorder;
 mod rows;
 pub mod session;
 mod shared;
@@ -82,6 +84,7 @@ pub use memory::Memory;
 pub use record::{
     Body, Chunk, Class, Content, Entry, Kind, Level, Record, Redaction, Removal, Stored, StreamInfo,
 };
+pub use recorder::Recorder;
 pub use rows::{AttemptRow, Cursor, Filter, Page, Row, RunRow, SessionRow, StepRow};
 pub use spool::recovery::Recovery;
 pub use store::{Append, Before, Durability, Health, Removed, Selection, Store, Stream, StreamOptions};

@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use l0_journal::clock::VirtualClock;
-use l0_journal::disk::Point;
-use l0_journal::faulty::{Fault, FaultyDisk, Operation};
+use l0_journal::faulty::{Fault, FaultyDisk, Images, Operation};
 use l0_journal::{
     Before, Body, Chunk, Class, Content, Drive, Entry, Error, Filter, Head, Journal, Kind, Options, Row,
     SessionRow, Store, Stream, StreamId, StreamOptions,
@@ -217,19 +216,6 @@ fn failure_at_every_operation() {
     }
 }
 
-/// What of the database is on the disk for certain: the file and its log as they were when they were synced last.
-#[derive(Default)]
-struct Durable {
-    file: Option<Vec<u8>>,
-    log: Option<Vec<u8>>,
-}
-
-fn log_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    PathBuf::from(name)
-}
-
 /// G5 in `safe`: what was there before a barrier survives a loss of power at every later moment, whatever part of what was
 /// not synced the disk kept.
 #[test]
@@ -244,46 +230,16 @@ fn loss_of_power_at_every_operation() {
             let what = format!("loss of power in operation {number}, seed {seed}");
             let folder = scratch::folder();
             let (path, disk) = (folder.path().join("j.db"), FaultyDisk::default());
-            let durable = Arc::new(Mutex::new(Durable::default()));
-            disk.watch({
-                let (path, durable) = (path.clone(), Arc::clone(&durable));
-                move |point| {
-                    if point == Point::Synced {
-                        let mut durable = durable.lock().unwrap();
-                        durable.file = std::fs::read(&path).ok();
-                        durable.log = std::fs::read(log_of(&path)).ok();
-                    }
-                }
-            });
+            let images = Images::of(&path, &disk);
             disk.plan(number, Fault::Die(usize::try_from(seed * 5).unwrap()));
             let mut seen = Acknowledged::default();
             let result = session(&path, &disk, &mut seen);
             assert!(result.is_err(), "{what}");
-            let unsynced_log = std::fs::read(log_of(&path)).unwrap_or_default();
-            lose_power(&path, &durable.lock().unwrap(), &unsynced_log, seed);
+            images.lose_power(seed).unwrap();
             let synced = seen.synced.clone();
             survived += synced.values().sum::<u64>();
             check(&path, &disk.lose_power(seed), &seen, &what, |id| synced.get(&id).copied().unwrap_or(0));
         }
     }
     assert!(survived > 1000, "{survived}");
-}
-
-/// Puts the database back to what was synced, with any part of what the log had beyond that.
-fn lose_power(path: &Path, durable: &Durable, unsynced_log: &[u8], seed: u64) {
-    let _ = std::fs::remove_file(path.with_extension("db-shm"));
-    let _ = std::fs::remove_file(log_of(path));
-    match &durable.file {
-        Some(file) => std::fs::write(path, file).unwrap(),
-        None => drop(std::fs::remove_file(path)),
-    }
-    if let Some(log) = &durable.log {
-        let mut log = log.clone();
-        if unsynced_log.starts_with(&log) {
-            let more = unsynced_log.len() - log.len();
-            let kept = log.len() + more * usize::try_from(seed % 4).unwrap() / 3;
-            log = unsynced_log[..kept].to_vec();
-        }
-        std::fs::write(log_of(path), log).unwrap();
-    }
 }

@@ -164,3 +164,35 @@ fn a_refused_record_leaves_the_stream_as_it_was() {
     assert_eq!(append(&stream, "b").unwrap(), 1);
     assert_eq!(world.count(1), 2);
 }
+
+/// G5: the run of a dead holder is not given away before what it left is there, or who goes on would do it again.
+#[test]
+fn a_lease_is_not_given_before_what_its_dead_holder_left_is_taken_in() {
+    let (mut refused, mut given) = (0, 0);
+    for operation in 0..12 {
+        let World { _folder: folder, disk, options, journal } = world();
+        let (path, run) = (folder.path().join("j.db"), StreamId([7; 16]));
+        let lease = journal.lease(run, std::time::Duration::ZERO).unwrap();
+        let stream = journal.stream(run, &StreamOptions::new(Kind::Run).under(&lease)).unwrap();
+        append(&stream, "done").unwrap();
+        let disk = {
+            let next = disk.kill();
+            drop((stream, lease, journal));
+            next
+        };
+        let options = Options { disk: Arc::new(disk.clone()), ..options };
+        disk.break_commits(Some(ErrorKind::StorageFull));
+        let journal = Journal::open(&path, &options).unwrap();
+        assert!(!journal.recovery().failed.is_empty());
+        disk.break_commits(None);
+        disk.plan(disk.log().len() + operation, Fault::Fail(ErrorKind::StorageFull));
+        match journal.lease(run, std::time::Duration::ZERO) {
+            Ok(_) => {
+                given += 1;
+                assert_eq!(journal.load(run, 0, 9).unwrap().len(), 1, "a fault in operation {operation}");
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 0 && given > 0, "{refused} {given}");
+}

@@ -11,7 +11,6 @@ mod json;
 mod log;
 mod outcome;
 mod policy;
-mod recorder;
 mod schema;
 mod session;
 mod text;

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use l0_engine as engine;
+use l0_journal::Recorder;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
@@ -15,7 +16,6 @@ use crate::journal::{JournalStream, JournalTicket, fail};
 use crate::log::{DivergenceTuple, Log, SessionLog};
 use crate::outcome::{Objection, Outcome, Splice, ToolCall, mode};
 use crate::policy::Policy;
-use crate::recorder::Recorder;
 use crate::text::{odd_text, text};
 
 /// One logical call: attempts go in, one clean stream comes out. See the engine's documentation for the contract.
@@ -203,7 +203,7 @@ impl State {
     ) -> Result<Option<engine::Signal>, engine::Misuse> {
         let signal = self.engine.apply(now, input)?;
         if let Some(recorder) = &mut self.recorder {
-            recorder.write(now, &mut self.engine, object);
+            recorder.write(now, self.engine.drain_records(), object);
         }
         Ok(signal)
     }
@@ -217,7 +217,7 @@ impl State {
     ) -> u8 {
         let signal = self.engine.handle_chunk(now, attempt, text);
         let Some(recorder) = &mut self.recorder else { return signal as u8 };
-        recorder.write(now, &mut self.engine, object);
+        recorder.write(now, self.engine.drain_records(), object);
         recorder.heard(attempt, now);
         if signal == engine::Signal::Pass && recorder.must_settle() { SETTLE } else { signal as u8 }
     }
@@ -352,7 +352,7 @@ impl Session {
     fn attach(&self, now: u64, stream: &JournalStream, closes: bool) {
         let mut state = self.lock();
         let mut recorder = Recorder::new(stream.stream.clone(), stream.store.clone(), closes);
-        recorder.write(engine::Instant(now), &mut state.engine, None);
+        recorder.write(engine::Instant(now), state.engine.drain_records(), None);
         state.again = None;
         state.recorder = Some(recorder);
     }
@@ -403,7 +403,7 @@ impl Session {
         let state = &mut *state;
         state.engine.handle_inputs(engine::Instant(now), &texts).map_err(misuse)?;
         if let Some(recorder) = &mut state.recorder {
-            recorder.write(engine::Instant(now), &mut state.engine, None);
+            recorder.write(engine::Instant(now), state.engine.drain_records(), None);
         }
         Ok(())
     }
@@ -571,7 +571,7 @@ impl Session {
         let state = &mut *state;
         state.engine.handle_timeout(now, waited).map_err(misuse)?;
         if let Some(recorder) = &mut state.recorder {
-            recorder.write(now, &mut state.engine, None);
+            recorder.write(now, state.engine.drain_records(), None);
         }
         Ok(())
     }

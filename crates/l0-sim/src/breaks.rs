@@ -1,4 +1,4 @@
-//! What breaks the engine on purpose, and who notices.
+//! What breaks the engine and the journal on purpose, and who notices.
 //!
 //! A test that nothing can make fail proves nothing. Each row changes one line of the engine so that one promise is no
 //! longer kept; a copy of the workspace with that change must fail the test the row names, and the simulator must find
@@ -11,9 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::tally::Promise;
-
-/// Seeds the simulator has to notice a break in.
-const SEEDS: &str = "4000";
 
 /// One line changed, and the test that must fail.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +25,40 @@ pub struct Break {
     pub find: &'static str,
     /// What stands there instead.
     pub replace: &'static str,
-    /// The test that must fail, of the engine's `promises`.
+    /// The test that must fail, of the home's.
     pub test: &'static str,
 }
 
-/// All of them, by promise.
+/// What is broken, and who is to notice.
+#[derive(Debug, Clone, Copy)]
+pub struct Home {
+    /// The crate whose lines are changed.
+    pub krate: &'static str,
+    /// The crate and the file of the tests.
+    pub tests: (&'static str, &'static str),
+    /// What the simulator is asked for.
+    pub seeds: &'static [&'static str],
+    /// The breaks.
+    pub breaks: &'static [Break],
+}
+
+/// The engine's breaks and the journal's.
+pub const HOMES: &[Home] = &[
+    Home {
+        krate: "l0-engine",
+        tests: ("l0-engine", "promises"),
+        seeds: &["--seeds", "4000"],
+        breaks: BREAKS,
+    },
+    Home {
+        krate: "l0-journal",
+        tests: ("l0-sim", "killed"),
+        seeds: &["--paper", "--seeds", "999"],
+        breaks: JOURNAL_BREAKS,
+    },
+];
+
+/// The engine's, by promise.
 pub const BREAKS: &[Break] = &[
     Break {
         name: "a rerun is not compared with what was shown",
@@ -212,6 +238,34 @@ pub const BREAKS: &[Break] = &[
     },
 ];
 
+/// The journal's, by promise.
+pub const JOURNAL_BREAKS: &[Break] = &[
+    Break {
+        name: "a release does not wait for the disk",
+        promise: Promise::G5,
+        file: "recorder.rs",
+        find: "self.before_release.is_none() && !self.paranoid || self.lost.is_some()",
+        replace: "self.before_release.is_none() || self.lost.is_some()",
+        test: "loss_of_power_in_every_operation",
+    },
+    Break {
+        name: "what a dead process left is thrown away",
+        promise: Promise::G5,
+        file: "spool/recovery.rs",
+        find: "let found = take_in(database, chain, disk, folder, instance)?;",
+        replace: "let found = { let _ = chain; Recovery::default() };",
+        test: "death_in_every_operation",
+    },
+    Break {
+        name: "a record that was lost is not noticed",
+        promise: Promise::G6,
+        file: "recorder.rs",
+        find: "self.lost = Some(error);",
+        replace: "let _ = error;",
+        test: "failure_in_every_operation",
+    },
+];
+
 impl Break {
     /// The source with this break in it, or why it cannot be broken like this.
     ///
@@ -236,8 +290,9 @@ pub fn workspace() -> PathBuf {
 /// # Errors
 /// If a break cannot be carried out.
 pub fn run(name: Option<&str>, mut say: impl FnMut(&str)) -> Result<bool, String> {
-    let chosen: Vec<&Break> =
-        BREAKS.iter().filter(|one| name.is_none_or(|name| one.name == name || one.test == name)).collect();
+    let all = HOMES.iter().flat_map(|home| home.breaks.iter().map(move |one| (home, one)));
+    let chosen: Vec<_> =
+        all.filter(|(_, one)| name.is_none_or(|name| one.name == name || one.test == name)).collect();
     if chosen.is_empty() {
         return Err(format!("no break is called {}", name.unwrap_or("that")));
     }
@@ -247,16 +302,16 @@ pub fn run(name: Option<&str>, mut say: impl FnMut(&str)) -> Result<bool, String
     done
 }
 
-fn carry_out(chosen: &[&Break], copy: &Path, say: &mut impl FnMut(&str)) -> Result<bool, String> {
+fn carry_out(chosen: &[(&Home, &Break)], copy: &Path, say: &mut impl FnMut(&str)) -> Result<bool, String> {
     copy_workspace(&workspace(), copy).map_err(|error| format!("copying the workspace: {error}"))?;
     let mut all = true;
-    for one in chosen {
-        let path = copy.join("crates/l0-engine/src").join(one.file);
+    for (home, one) in chosen {
+        let path = copy.join("crates").join(home.krate).join("src").join(one.file);
         let whole = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", one.file))?;
         fs::write(&path, one.apply(&whole)?).map_err(|error| format!("{}: {error}", one.file))?;
-        let test =
-            fails(copy, &["test", "-p", "l0-engine", "--test", "promises", "--", "--exact", one.test])?;
-        let seeds = fails(copy, &["run", "-p", "l0-sim", "--", "--seeds", SEEDS])?;
+        let (package, tests) = home.tests;
+        let test = fails(copy, &["test", "-p", package, "--test", tests, "--", "--exact", one.test])?;
+        let seeds = fails(copy, &[&["run", "-p", "l0-sim", "--"], home.seeds].concat())?;
         fs::write(&path, whole).map_err(|error| format!("{}: {error}", one.file))?;
         let word = |noticed| if noticed { "noticed" } else { "UNNOTICED" };
         say(&format!(
@@ -326,14 +381,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_break_is_still_a_line_of_the_engine() {
-        for one in BREAKS {
-            let source = fs::read_to_string(workspace().join("crates/l0-engine/src").join(one.file)).unwrap();
-            assert!(
-                one.apply(&source).is_ok_and(|broken| broken != source),
-                "{:?}",
-                one.apply(&source).err()
-            );
+    fn every_break_is_still_a_line() {
+        for home in HOMES {
+            for one in home.breaks {
+                let path = workspace().join("crates").join(home.krate).join("src").join(one.file);
+                let broken = one.apply(&fs::read_to_string(path).unwrap());
+                assert!(broken.is_ok(), "{:?}", broken.err());
+            }
         }
     }
 
@@ -348,7 +402,7 @@ mod tests {
     #[test]
     fn the_table_for_people_names_every_break() {
         let page = fs::read_to_string(workspace().join("CONTRIBUTING.md")).unwrap();
-        for one in BREAKS {
+        for one in HOMES.iter().flat_map(|home| home.breaks) {
             let row = format!("| {:?} | {} | `{}` |", one.promise, one.name, one.test);
             assert!(page.contains(&row), "CONTRIBUTING.md lacks:\n{row}");
         }

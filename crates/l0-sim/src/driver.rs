@@ -12,6 +12,7 @@ use l0_engine::{
     Admission, AttemptId, AttemptOutcome, CallArgs, Divergence, Event, Facts, Instant, Misuse, Mode, Output,
     Part, Plan, Policy, PolicyError, Purpose, Record, Ruling, Session, SessionState, Signal, TargetId,
 };
+use l0_journal::Recorder;
 
 /// A chunk as an upstream made it, with a number that no other chunk of the attempt has.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,12 +131,17 @@ pub struct Breach(pub String);
 type Effects = Result<Vec<Effect>, Breach>;
 
 /// One session and the chunks kept for it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Driver {
     session: Session,
     kept: VecDeque<(AttemptId, Chunk)>,
     journal: Vec<Record>,
     outputs: usize,
+    recorder: Option<Recorder>,
+    unwritten: bool,
+    /// Records that are to survive a loss of power, once whoever releases something has waited.
+    barrier: usize,
+    synced: usize,
 }
 
 impl Driver {
@@ -146,7 +152,7 @@ impl Driver {
     pub fn new(plan: Plan) -> Result<Self, PolicyError> {
         let mut session = Session::new(Arc::new(plan))?;
         let journal = session.take_records();
-        Ok(Self { session, kept: VecDeque::new(), journal, outputs: 0 })
+        Ok(Self::of(session, journal))
     }
 
     /// A driver in a new process, with what the last one wrote down. [`Driver::resume`] then goes on.
@@ -157,7 +163,55 @@ impl Driver {
         let mut session = l0_engine::replay(policy, &journal)?;
         let mut journal = journal;
         journal.extend(session.take_records());
-        Ok(Self { session, kept: VecDeque::new(), journal, outputs: 0 })
+        Ok(Self::of(session, journal))
+    }
+
+    const fn of(session: Session, journal: Vec<Record>) -> Self {
+        let kept = VecDeque::new();
+        Self { session, kept, journal, outputs: 0, recorder: None, unwritten: false, barrier: 0, synced: 0 }
+    }
+
+    /// Writes what follows to a journal, too, and first what of the records so far it does not have: all but `known`.
+    /// Nothing is a journal that could not be opened.
+    pub fn write_to(&mut self, recorder: Option<Recorder>, now: Instant, known: usize) {
+        self.unwritten = recorder.is_none();
+        self.recorder = recorder;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(now, self.journal.iter().skip(known).cloned(), None);
+        }
+    }
+
+    /// Begins what has to be on disk before anything is released.
+    pub fn start_barrier(&mut self) {
+        self.barrier = self.journal.len();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.start_barrier();
+        }
+    }
+
+    /// Waits for what has to be on disk before a release.
+    pub fn settle(&mut self) {
+        let Some(recorder) = &mut self.recorder else { return };
+        self.barrier = if recorder.is_paranoid() { self.journal.len() } else { self.barrier };
+        if let Some(ticket) = recorder.unsettled() {
+            recorder.settled(ticket.wait());
+        }
+        if recorder.lost().is_none() {
+            self.synced = self.barrier;
+        }
+    }
+
+    /// Whether a record was lost, so that no more are written.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.unwritten || self.recorder.as_ref().is_some_and(|recorder| recorder.lost().is_some())
+    }
+
+    /// Lets go of the journal, whose process is gone. Says how many records are on disk for certain, and whether one was lost.
+    pub fn forget_recorder(&mut self) -> (usize, bool) {
+        let lost = self.is_lost();
+        self.recorder = None;
+        (self.synced, lost)
     }
 
     /// The session.
@@ -190,7 +244,7 @@ impl Driver {
     /// As all of the following: where the engine breaks its contract.
     pub fn start(&mut self, now: Instant) -> Effects {
         let called = self.session.handle_start(now);
-        self.quietly("start", called)
+        self.quietly(now, "start", called)
     }
 
     /// Goes on after a death.
@@ -199,7 +253,7 @@ impl Driver {
     /// Where the engine breaks its contract.
     pub fn resume(&mut self, now: Instant) -> Effects {
         let called = self.session.handle_resume(now);
-        self.quietly("resume", called)
+        self.quietly(now, "resume", called)
     }
 
     /// Passes the fleet's answer on.
@@ -208,7 +262,7 @@ impl Driver {
     /// Where the engine breaks its contract.
     pub fn admitted(&mut self, now: Instant, admission: Admission) -> Effects {
         let called = self.session.handle_admission(now, admission);
-        self.quietly("admission", called)
+        self.quietly(now, "admission", called)
     }
 
     /// A response began.
@@ -217,7 +271,7 @@ impl Driver {
     /// Where the engine breaks its contract.
     pub fn opened(&mut self, now: Instant, attempt: AttemptId) -> Effects {
         let called = self.session.handle_opened(now, attempt);
-        self.quietly("opened", called)
+        self.quietly(now, "opened", called)
     }
 
     /// A stream ended.
@@ -226,7 +280,7 @@ impl Driver {
     /// Where the engine breaks its contract.
     pub fn ended(&mut self, now: Instant, attempt: AttemptId) -> Effects {
         let called = self.session.handle_ended(now, attempt);
-        self.quietly("ended", called)
+        self.quietly(now, "ended", called)
     }
 
     /// An attempt failed.
@@ -235,7 +289,7 @@ impl Driver {
     /// Where the engine breaks its contract.
     pub fn failed(&mut self, now: Instant, attempt: AttemptId, facts: Facts) -> Effects {
         let called = self.session.handle_failed(now, attempt, facts);
-        self.quietly("failed", called)
+        self.quietly(now, "failed", called)
     }
 
     /// The caller's own guards have answered.
@@ -244,7 +298,7 @@ impl Driver {
     /// Where the engine breaks its contract.
     pub fn judged(&mut self, now: Instant, attempt: AttemptId, check: u32, ruling: Ruling) -> Effects {
         let called = self.session.handle_judged(now, attempt, check, ruling);
-        self.quietly("judged", called)
+        self.quietly(now, "judged", called)
     }
 
     /// Time has passed.
@@ -253,7 +307,7 @@ impl Driver {
     /// Where the engine breaks its contract.
     pub fn timeout(&mut self, now: Instant, waited: Option<Duration>) -> Effects {
         let called = self.session.handle_timeout(now, waited);
-        self.quietly("timeout", called)
+        self.quietly(now, "timeout", called)
     }
 
     /// The caller left.
@@ -262,7 +316,7 @@ impl Driver {
     /// Where the engine breaks its contract.
     pub fn cancel(&mut self, now: Instant) -> Effects {
         let called = self.session.handle_cancel(now);
-        self.quietly("cancel", called)
+        self.quietly(now, "cancel", called)
     }
 
     /// A chunk arrived after its read had been pending for `waited`.
@@ -276,7 +330,7 @@ impl Driver {
             let called = self.session.handle_part(now, attempt, waited, chunk.part.clone());
             called.map_err(|misuse| Breach(format!("part refused: {misuse}")))?
         };
-        self.write();
+        self.write(now);
         let mut effects = Vec::new();
         match signal {
             Signal::Pass => {
@@ -344,7 +398,7 @@ impl Driver {
         if let Some(refused) = refused {
             return Err(Breach(refused.to_owned()));
         }
-        self.write();
+        self.write(now);
         if let Some(output) = self.session.poll_output() {
             return Err(Breach(format!("noise of kind {kind} led to {output:?}")));
         }
@@ -356,14 +410,17 @@ impl Driver {
         }
     }
 
-    fn quietly(&mut self, what: &str, called: Result<(), Misuse>) -> Effects {
+    fn quietly(&mut self, now: Instant, what: &str, called: Result<(), Misuse>) -> Effects {
         called.map_err(|misuse| Breach(format!("{what} refused: {misuse}")))?;
-        self.write();
+        self.write(now);
         self.drain()
     }
 
-    fn write(&mut self) {
+    fn write(&mut self, now: Instant) {
         let records = self.session.take_records();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(now, records.iter().cloned(), None);
+        }
         self.journal.extend(records);
     }
 

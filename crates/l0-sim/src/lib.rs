@@ -15,6 +15,7 @@ mod judge;
 pub mod ledger;
 pub mod message;
 pub mod operations;
+pub mod paper;
 pub mod run;
 pub mod swarm;
 pub mod tally;

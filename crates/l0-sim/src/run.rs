@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use l0_engine::Coverage;
 
 use crate::World;
+use crate::paper;
 use crate::swarm::Trouble;
 use crate::tally::{Promise, Tally, Violation};
 use crate::wrong;
@@ -27,7 +28,7 @@ pub struct Run {
 
 /// Plays every seed of a range, on so many threads.
 #[must_use]
-pub fn seeds(range: Range<u64>, threads: usize) -> Run {
+pub fn seeds(range: Range<u64>, threads: usize, on_paper: bool) -> Run {
     let next = AtomicU64::new(range.start);
     let work = || {
         let mut run = Run::default();
@@ -36,7 +37,7 @@ pub fn seeds(range: Range<u64>, threads: usize) -> Run {
             if seed >= range.end || run.failures.len() >= FAILURES_MAX {
                 return run;
             }
-            match play(seed) {
+            match play(seed, on_paper) {
                 Ok(tally) => run.tally.add(&tally),
                 Err(violation) => run.failures.push((seed, violation)),
             }
@@ -61,8 +62,11 @@ pub fn seeds(range: Range<u64>, threads: usize) -> Run {
 ///
 /// # Errors
 /// The promise.
-pub fn play(seed: u64) -> Result<Tally, Violation> {
+pub fn play(seed: u64, on_paper: bool) -> Result<Tally, Violation> {
     let both = || {
+        if on_paper {
+            return World::play_on_paper(seed);
+        }
         let mut tally = World::play(seed)?;
         wrong::play(seed, &mut tally)?;
         Ok(tally)
@@ -77,8 +81,9 @@ pub fn play(seed: u64) -> Result<Tally, Violation> {
 
 /// The line that plays a seed again.
 #[must_use]
-pub fn reproduce(seed: u64) -> String {
-    format!("cargo run -p l0-sim --profile dev-opt -- --seed {seed} --verbose")
+pub fn reproduce(seed: u64, on_paper: bool) -> String {
+    let paper = if on_paper { "--paper " } else { "" };
+    format!("cargo run -p l0-sim --profile dev-opt -- {paper}--seed {seed} --verbose")
 }
 
 impl Run {
@@ -95,6 +100,13 @@ impl Run {
         let unseen = unseen.map(|trouble| format!("{trouble} never happened"));
         let untaken = coverage.missing().into_iter().map(|row| format!("{row} was never taken"));
         unchecked.chain(unseen).chain(untaken).collect()
+    }
+
+    /// What can happen to paper and has not.
+    #[must_use]
+    pub fn blind_spots_on_paper(&self) -> Vec<String> {
+        let unseen = paper::ACCIDENTS.iter().filter(|what| !self.tally.troubles.contains_key(*what));
+        unseen.map(|what| format!("{what} never happened")).collect()
     }
 
     /// A page about it.

@@ -16,6 +16,7 @@ use crate::dice::Dice;
 use crate::driver::{Breach, Driver, Effect, Opening};
 use crate::judge::Judge;
 use crate::message::Message;
+use crate::paper::Paper;
 use crate::swarm::{Question, Swarm, Trouble};
 use crate::tally::{Promise, Tally, Violation};
 use crate::upstream::{self, Close, Opens, Script};
@@ -38,6 +39,7 @@ pub struct World {
     deaths: Vec<usize>,
     tally: Tally,
     trace: Option<Vec<String>>,
+    paper: Option<Paper>,
 }
 
 /// One session and everybody around it.
@@ -53,6 +55,8 @@ struct Seat {
     busy: Instant,
     ticket: Option<(Ticket, TargetId, Purpose)>,
     pieces: usize,
+    /// A record of it was lost, and what depended on that has ended with it.
+    abandoned: bool,
 }
 
 /// A response on its way.
@@ -93,10 +97,26 @@ impl World {
         Self::of(seed).run().map(|world| world.tally)
     }
 
+    /// Plays it on paper: its records go through the journal, on a disk that tears, fails, forgets and dies.
+    ///
+    /// # Errors
+    /// The first promise that was not kept.
+    pub fn play_on_paper(seed: u64) -> Result<Tally, Violation> {
+        let mut world = Self::of(seed);
+        world.paper = Some(Paper::new(seed, &mut world.tally)?);
+        world.run().map(|world| world.tally)
+    }
+
     /// Plays it and tells everything that happened.
-    pub fn tell(seed: u64) -> (Vec<String>, Result<Tally, Violation>) {
+    pub fn tell(seed: u64, on_paper: bool) -> (Vec<String>, Result<Tally, Violation>) {
         let mut world = Self::of(seed);
         world.trace = Some(world.introduce());
+        if on_paper {
+            match Paper::new(seed, &mut world.tally) {
+                Ok(paper) => world.paper = Some(paper),
+                Err(violation) => return (world.trace.take().unwrap_or_default(), Err(violation)),
+            }
+        }
         match world.play_on() {
             Ok(()) => (world.trace.take().unwrap_or_default(), Ok(world.tally)),
             Err(violation) => (world.trace.take().unwrap_or_default(), Err(violation)),
@@ -141,6 +161,7 @@ impl World {
             deaths,
             tally,
             trace: None,
+            paper: None,
         }
     }
 
@@ -219,7 +240,8 @@ impl World {
                 seat.begun = true;
                 seat.judge.begins(now);
                 self.note(|| format!("#{place} begins"));
-                self.seats[place].driver.start(now)
+                self.write_on_paper(place, 0);
+                self.start(place)
             }
             Next::Leave => {
                 self.note(|| format!("#{place} the consumer leaves"));
@@ -306,6 +328,9 @@ impl World {
     fn carry_out(&mut self, place: usize, journal: usize, effects: Result<Vec<Effect>, Breach>) -> Outcome {
         let effects = effects.map_err(|breach| broken(Promise::Contract, breach.0))?;
         self.tally.checked(Promise::Contract);
+        if self.paper.is_some() && !self.may_release(place, &effects)? {
+            return Ok(());
+        }
         let mut admission = None;
         for (number, effect) in effects.into_iter().enumerate() {
             if self.deaths.first().is_some_and(|death| self.effects >= *death) {
@@ -494,6 +519,7 @@ impl World {
     fn die(&mut self, struck: usize, torn: Option<usize>) -> Outcome {
         self.note(|| "the process dies".to_owned());
         *self.tally.troubles.entry(Trouble::Dies.name()).or_default() += 1;
+        self.turn_the_page()?;
         self.fleet = Fleet::new();
         self.now = Instant(self.now.0 + self.dice.millis(0, 3_000));
         self.lives += 1;
@@ -521,14 +547,29 @@ impl World {
             return Ok(());
         }
         let mut journal = seat.driver.journal().to_vec();
-        if let Some(least) = torn {
+        if let Some(paper) = &self.paper {
+            // What is there was looked at when the page was turned.
+            journal = paper.records(place, &mut self.tally)?;
+            if seat.abandoned {
+                return Ok(());
+            }
+            if journal.is_empty() {
+                let driver = Driver::new(seat.question.plan.clone());
+                seat.driver = driver.map_err(|error| broken(Promise::Contract, error.to_string()))?;
+                self.write_on_paper(place, 0);
+                let seat = &mut self.seats[place];
+                return seat.judge.recovers(&seat.driver, &seat.streams, &mut self.tally);
+            }
+        } else if let Some(least) = torn {
             *self.tally.troubles.entry(Trouble::Torn.name()).or_default() += 1;
             journal.truncate(self.dice.within(least.max(1), journal.len()));
         }
-        let policy = Arc::clone(&seat.question.plan.policy);
+        let (policy, known) = (Arc::clone(&seat.question.plan.policy), journal.len());
         let driver = Driver::recover(policy, journal);
         seat.driver =
             driver.map_err(|diverged| broken(Promise::G6, format!("after a death: {diverged:?}")))?;
+        self.write_on_paper(place, known);
+        let seat = &mut self.seats[place];
         seat.judge.recovers(&seat.driver, &seat.streams, &mut self.tally)
     }
 
@@ -538,6 +579,7 @@ impl World {
         let seat = &mut self.seats[place];
         let journal = seat.driver.journal().len();
         let effects = match seat.driver.session().state() {
+            _ if seat.abandoned => return Ok(()),
             SessionState::Done if seat.judge.is_over() => return Ok(()),
             SessionState::Done => {
                 return seat.judge.ends(&seat.driver, &seat.streams, now, &mut self.tally);
@@ -545,14 +587,141 @@ impl World {
             SessionState::Idle if !seat.begun => return Ok(()),
             SessionState::Idle => {
                 seat.judge.begins(now);
-                seat.driver.start(now)
+                self.start(place)
             }
             _ => {
                 seat.judge.begins_anew(now);
-                seat.driver.resume(now)
+                let effects = seat.driver.resume(now);
+                seat.driver.start_barrier();
+                effects
             }
         };
         self.carry_out(place, journal, effects)
+    }
+
+    fn start(&mut self, place: usize) -> Result<Vec<Effect>, Breach> {
+        let seat = &mut self.seats[place];
+        let effects = seat.driver.start(self.now);
+        seat.driver.start_barrier();
+        effects
+    }
+
+    // On paper ----------------------------------------------------------------------------------------------------
+
+    /// Has a session written down from its record `known` on, where there is paper.
+    fn write_on_paper(&mut self, place: usize, known: usize) {
+        if let Some(paper) = &self.paper {
+            self.seats[place].driver.write_to(paper.recorder(place), self.now, known);
+        }
+    }
+
+    /// What has to be on disk is, before any effect of a call. Or the process died of it, or the session ends with its
+    /// journal: then nothing of the effects may happen.
+    fn may_release(&mut self, place: usize, effects: &[Effect]) -> Result<bool, Violation> {
+        let Some(paper) = &mut self.paper else { return Ok(true) };
+        let seat = &mut self.seats[place];
+        if effects.iter().any(|effect| matches!(effect, Effect::Give(_) | Effect::Reset)) {
+            seat.driver.settle();
+        }
+        paper.linger(&mut self.tally);
+        if paper.is_dead() {
+            *self.tally.troubles.entry("dies writing").or_default() += 1;
+            self.die(place, None)?;
+            return Ok(false);
+        }
+        if seat.driver.is_lost() && paper.closes() {
+            *self.tally.troubles.entry("closed by loss").or_default() += 1;
+            self.note(|| format!("#{place} ends with its journal"));
+            self.abandon(place, effects)?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// A session ends where it is, and gives back what it had.
+    fn abandon(&mut self, place: usize, due: &[Effect]) -> Outcome {
+        let seat = &mut self.seats[place];
+        seat.abandoned = true;
+        if let Some((ticket, target, _)) = seat.ticket.take() {
+            self.fleet.leave(&key(&seat.question.plan.targets[target.0 as usize].name), ticket);
+        }
+        let effects = match seat.driver.session().state() {
+            SessionState::Idle | SessionState::Done => Vec::new(),
+            _ => seat.driver.cancel(self.now).map_err(|breach| broken(Promise::Contract, breach.0))?,
+        };
+        for effect in due.iter().chain(&effects) {
+            if let Effect::Report { target, outcome } = effect {
+                let key = key(&seat.question.plan.targets[target.0 as usize].name);
+                self.fleet.report(self.now, &key, outcome.clone(), &seat.question.plan.policy);
+            }
+        }
+        for stream in &mut seat.streams {
+            stream.closed = true;
+        }
+        Ok(())
+    }
+
+    /// The process is gone, perhaps with its machine. What the next one finds of each session is what was written, as far
+    /// as that was promised to survive.
+    fn turn_the_page(&mut self) -> Outcome {
+        let Some(mut paper) = self.paper.take() else { return Ok(()) };
+        let power = paper.loses_power();
+        let known: Vec<_> = self.seats.iter_mut().map(|seat| seat.driver.forget_recorder()).collect();
+        paper.begin_again(power, &mut self.tally)?;
+        for (place, (synced, lost)) in known.into_iter().enumerate() {
+            let seat = &mut self.seats[place];
+            if !seat.begun || seat.abandoned {
+                continue;
+            }
+            let found = paper.records(place, &mut self.tally)?;
+            self.tally.checked(Promise::G5);
+            if !seat.driver.journal().starts_with(&found) {
+                let what = format!("#{place}: what is read is not what was written: {found:?}");
+                return Err(broken(Promise::G6, what));
+            }
+            let least = if power && paper.syncs() { synced } else { 0 };
+            if found.len() < least && !lost {
+                let what = format!("#{place}: {least} records were on disk for certain, {} are", found.len());
+                return Err(broken(Promise::G5, what));
+            }
+            // Without its journal, or where a loss of power takes what only survives the process, the world has seen more
+            // than there is: the session ends here. What is there still decides the same, and in `paranoid` holds all
+            // that was given.
+            if lost || (power && found.len() < seat.driver.journal().len()) {
+                seat.abandoned = true;
+                *self.tally.troubles.entry("journal lost").or_default() += u64::from(lost);
+                if found.is_empty() {
+                    continue;
+                }
+                let again = Driver::recover(Arc::clone(&seat.question.plan.policy), found);
+                let again =
+                    again.map_err(|diverged| broken(Promise::G6, format!("after a loss: {diverged:?}")))?;
+                if !lost && paper.is_paranoid() {
+                    seat.judge.recovers(&again, &seat.streams, &mut self.tally)?;
+                }
+            }
+        }
+        self.paper = Some(paper);
+        Ok(())
+    }
+
+    /// Everybody has come to an end: the process dies once more, and every record is there.
+    fn close_paper(&mut self) -> Outcome {
+        let Some(mut paper) = self.paper.take() else { return Ok(()) };
+        let known: Vec<_> = self.seats.iter_mut().map(|seat| seat.driver.forget_recorder()).collect();
+        paper.begin_again(false, &mut self.tally)?;
+        for (place, (_, lost)) in known.into_iter().enumerate() {
+            let seat = &self.seats[place];
+            let (found, journal) = (paper.records(place, &mut self.tally)?, seat.driver.journal());
+            self.tally.checked(Promise::G6);
+            let whole = found.len() == journal.len() || lost || seat.abandoned || !seat.begun;
+            if !whole || !journal.starts_with(&found) {
+                let what =
+                    format!("#{place}: {} of {} records are there in the end", found.len(), journal.len());
+                return Err(broken(Promise::G6, what));
+            }
+        }
+        Ok(())
     }
 
     /// Calls that mean nothing now must change nothing.
@@ -569,8 +738,12 @@ impl World {
     /// Everybody has come to an end.
     fn close(&mut self) -> Outcome {
         self.tally.nanos += u128::from(self.now.0);
+        self.close_paper()?;
         for place in 0..self.seats.len() {
             let seat = &mut self.seats[place];
+            if seat.abandoned {
+                continue;
+            }
             if !seat.judge.is_over() {
                 return Err(broken(Promise::Liveness, format!("session {place} waits for nothing")));
             }
@@ -616,11 +789,15 @@ impl Seat {
             busy: Instant(0),
             ticket: None,
             pieces: 0,
+            abandoned: false,
         }
     }
 
     /// What can happen next, and when.
     fn nexts(&self, late: bool) -> [Option<(Next, Instant)>; 4] {
+        if self.abandoned {
+            return [None; 4];
+        }
         if !self.begun {
             return [Some((Next::Begin, Instant(self.question.begins))), None, None, None];
         }

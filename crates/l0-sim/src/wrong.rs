@@ -71,6 +71,16 @@ const ATTEMPTS_MAX: usize = 30;
 
 type Outcome = Result<(), Violation>;
 
+/// Who reads an answer for a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Careful,
+    /// Takes whatever comes.
+    Careless,
+    /// Fails.
+    Broken,
+}
+
 /// One session of this world.
 struct Case {
     what: What,
@@ -89,8 +99,7 @@ struct Case {
     wrongs: usize,
     /// Attempts in a hundred that break off.
     cuts: u32,
-    /// Who reads the answer is broken.
-    raises: bool,
+    reader: Reader,
 }
 
 /// Plays the smaller world of a seed.
@@ -146,7 +155,11 @@ impl Case {
             key,
             wrongs: dice.below(4),
             cuts: *dice.pick(&[0, 0, 30]),
-            raises: what.is_read() && dice.chance(10),
+            reader: match dice.below(10) {
+                0 if what.is_read() => Reader::Broken,
+                1 if what == What::Call => Reader::Careless,
+                _ => Reader::Careful,
+            },
         }
     }
 
@@ -226,8 +239,11 @@ impl Case {
 
     /// What who reads an answer says of it.
     fn read(&self, checking: &Checking) -> Ruling {
-        if self.raises {
+        if self.reader == Reader::Broken {
             return Ruling::Failed(Facts { types: vec!["KeyError".to_owned()], ..Facts::default() });
+        }
+        if self.reader == Reader::Careless {
+            return Ruling::Read(Reading::default());
         }
         let called = checking.calls.first().map(|(_, call)| call.args.as_str());
         let said = if self.what == What::Call { called.unwrap_or("") } else { &checking.whole };
@@ -433,11 +449,11 @@ impl Desk {
     }
 
     /// What is told of reading values is what happened.
-    fn read(&self, outcome: &l0_engine::Outcome) -> Result<(), &'static str> {
+    fn agrees(&self, outcome: &l0_engine::Outcome) -> Result<(), &'static str> {
         let case = &self.case;
         let misfits: u32 = outcome.misfits.iter().map(|misfits| misfits.count).sum();
         let reasks = self.openings.iter().filter(|opening| opening.instruction.contains("items: wrong"));
-        let seen = if case.raises || !case.what.is_read() { 0 } else { self.seen };
+        let seen = if case.reader == Reader::Broken || !case.what.is_read() { 0 } else { self.seen };
         let complete = outcome.ending == Ending::Complete;
         let put_right = complete && case.said != case.clean;
         let last = outcome.faults.last().and_then(|fault| fault.code.as_deref());
@@ -473,7 +489,14 @@ impl Desk {
         if known != self.shown {
             return wrong(Promise::G1, "another text is known than was shown");
         }
-        if case.raises && self.asked > 0 {
+        if case.reader == Reader::Careless {
+            // Then it is the engine that gives no call but a whole one; nobody put anything right.
+            tally.checked(Promise::G2);
+            let replays = l0_engine::replay(Arc::clone(policy), self.driver.journal()).is_ok();
+            let whole = outcome.ending != Ending::Complete || clean && case.said == case.clean;
+            return if whole && replays { Ok(()) } else { wrong(Promise::G2, "a broken call is complete") };
+        }
+        if case.reader == Reader::Broken && self.asked > 0 {
             let replays = l0_engine::replay(Arc::clone(policy), self.driver.journal());
             let raised = matches!(outcome.ending, Ending::Raise(_)) && replays.is_ok();
             return if raised { Ok(()) } else { wrong(Promise::G4, "who could not say was asked again") };
@@ -490,7 +513,7 @@ impl Desk {
         } else if objected != self.seen {
             return wrong(Promise::G8, "what was wrong was not told");
         }
-        self.read(outcome).map_err(|what| broken(Promise::G8, format!("{what}: {outcome:?}")))?;
+        self.agrees(outcome).map_err(|what| broken(Promise::G8, format!("{what}: {outcome:?}")))?;
         if self.seen == 0
             && self.cut == 0
             && !(clean && outcome.faults.is_empty() && outcome.objections.is_empty())

@@ -4,21 +4,36 @@ use l0_sim::run;
 
 /// Seeds played in the tests.
 const SEEDS: u64 = 10_000;
+/// Seeds played on a disk: each opens a database.
+const PAPER_SEEDS: u64 = 300;
 
 /// G1 to G8: every promise, in every world, and no corner of the world left unseen.
 #[test]
 fn every_promise_is_kept_in_ten_thousand_worlds() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let run = run::seeds(0..SEEDS, threads);
+    let run = run::seeds(0..SEEDS, threads, false);
     let failures: Vec<String> = run
         .failures
         .iter()
         .map(|(seed, violation)| {
-            format!("{:?}: {}\n    {}", violation.promise, violation.what, run::reproduce(*seed))
+            format!("{:?}: {}\n    {}", violation.promise, violation.what, run::reproduce(*seed, false))
         })
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert_eq!(run.blind_spots(), Vec::<String>::new());
+}
+
+/// G5 and G6 on a disk that tears, fails, forgets and dies: what was released is written, and what is written is right.
+#[test]
+fn every_promise_is_kept_on_paper() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let run = run::seeds(0..PAPER_SEEDS, threads, true);
+    let failures = run.failures.iter().map(|(seed, violation)| {
+        format!("{:?}: {}\n    {}", violation.promise, violation.what, run::reproduce(*seed, true))
+    });
+    let failures: Vec<String> = failures.collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_eq!(run.blind_spots_on_paper(), Vec::<String>::new());
 }
 
 /// Seeds that once showed a mistake stay.
@@ -27,8 +42,8 @@ fn what_once_went_wrong_stays_right() {
     for line in include_str!("../regressions.txt").lines().filter(|line| !line.starts_with('#')) {
         let (seed, what) = line.split_once(' ').expect("a seed, and what it had shown");
         let seed: u64 = seed.parse().expect("a seed");
-        if let Err(violation) = run::play(seed) {
-            panic!("{what}: {violation:?}\n    {}", run::reproduce(seed));
+        if let Err(violation) = run::play(seed, false) {
+            panic!("{what}: {violation:?}\n    {}", run::reproduce(seed, false));
         }
     }
 }
@@ -37,7 +52,7 @@ fn what_once_went_wrong_stays_right() {
 #[test]
 fn a_seed_is_one_world() {
     for seed in 0..50 {
-        let (first, again) = (l0_sim::World::tell(seed).0, l0_sim::World::tell(seed).0);
+        let (first, again) = (l0_sim::World::tell(seed, false).0, l0_sim::World::tell(seed, false).0);
         assert_eq!(first, again, "seed {seed}");
     }
 }

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,7 @@ def test_runs_and_sessions_are_listed_and_filtered(folder: Path) -> None:
     assert [row["name"] for row in asked("runs", "--status", "finished", cwd=folder)] == ["job-1"]
     assert [row["name"] for row in asked("runs", "--tenant", "acme", "--since", "1h", cwd=folder)] == ["job-1"]
     assert asked("runs", "--until", "2020-01-01", cwd=folder) == []
+    assert [row["name"] for row in asked("runs", "--fault", "ExhaustedError", cwd=folder)] == ["job-2"]
     assert [row["id"] for row in asked("sessions", "--run", "job-1", cwd=folder)] == SESSIONS
     assert [row["id"] for row in asked("sessions", "--status", "complete", cwd=folder)] == SESSIONS
     assert len(asked("sessions", "--fault", "network", cwd=folder)) == 2
@@ -104,6 +106,37 @@ def test_a_session_is_shown_with_all_that_happened(folder: Path) -> None:
     assert said["session"]["tenant"] == "acme"
     assert any(record["kind"] == "chunk" for record in said["records"])
     assert l0("show", SESSIONS[0], "--follow", cwd=folder).stdout == "One two three.\n"
+
+
+def test_a_live_session_is_followed_from_another_process(tmp_path: Path) -> None:
+    """What it says is printed as it comes, until it is over; and one JSON object a line where that is asked for."""
+    told = threading.Event()
+
+    def slow(attempt: l0_core.Attempt) -> Iterator[str]:
+        yield "It begins"
+        assert told.wait(120)
+        yield " and ends."
+
+    with Journal.open(tmp_path / "l0.db") as journal:
+        stream = l0_core.stream(slow, journal=journal, stall_guard="off")
+        assert next(stream) == "It begins"
+        journal.flush()
+        (session,) = journal.sessions()
+        command = [sys.executable, "-u", "-c", "from l0_core.cli import main; main()", "show", session["id"], "-f"]
+        followers = [
+            subprocess.Popen([*command, *more], cwd=tmp_path, env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE)
+            for more in ([], ["--json"])
+        ]
+        begun = [os.read(follower.stdout.fileno(), 1_000).decode() for follower in followers if follower.stdout]
+        assert begun[0] == "It begins"
+        assert json.loads(begun[1]) == {"text": "It begins", "status": "running", "discarded": False}
+        told.set()
+        assert "".join(stream) == " and ends."
+        journal.flush()
+        ends = [follower.communicate(timeout=120)[0].decode() for follower in followers]
+    assert ends[0] == " and ends.\n"
+    assert "".join(json.loads(line)["text"] for line in ends[1].splitlines()) == " and ends."
+    assert json.loads(ends[1].splitlines()[-1])["status"] == "complete"
 
 
 def test_a_run_is_shown_with_its_steps(folder: Path) -> None:

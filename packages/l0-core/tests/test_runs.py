@@ -888,3 +888,30 @@ def test_redacted_results_cannot_be_resumed_and_that_is_told() -> None:
         twice(21)
     with pytest.raises(ReplayDivergence, match="digest differs"), l0_core.run("job", journal=journal):
         twice(22)
+
+
+class Asked:
+    """A journal's native half that notes what had to be waited for."""
+
+    def __init__(self, native: Any) -> None:
+        self.asked: list[str] = []
+        self._native = native
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._native, name)
+
+    def barrier(self, before: str) -> Any:
+        self.asked.append(before)
+        return self._native.barrier(before)
+
+
+@pytest.mark.parametrize("durability", ["fast", "safe", "paranoid"])
+def test_what_a_charge_returned_is_seen_once_it_is_on_disk(tmp_path: Path, durability: Any) -> None:
+    """G5 in `paranoid`: whoever has the receipt has it after a loss of power."""
+    with Journal.open(tmp_path / "l0.db", durability=durability) as journal:
+        asked = Asked(journal._native)
+        journal._native = asked  # type: ignore[assignment]
+        with l0_core.run("job", journal=journal):
+            assert made("charge", lambda: "receipt")() == "receipt"
+            assert asked.asked == (["release"] if durability == "paranoid" else [])
+        journal._native = asked._native

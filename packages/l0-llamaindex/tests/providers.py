@@ -11,7 +11,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.anthropic import base as anthropic_base
 from llama_index.llms.anthropic import utils as anthropic_utils
-from llama_index.llms.openai import OpenAI
+from llama_index.llms.openai import OpenAI, OpenAIResponses
 from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
 
 from l0_core.testing import FaultyProvider
@@ -49,7 +49,9 @@ def client(name: str, provider: FaultyProvider, **fields: Any) -> Iterator[Funct
         **fields,
     }
     try:
-        if name == "openai":
+        if name == "openai_responses":
+            yield OpenAIResponses(model="gpt-4o-mini", **given)
+        elif name == "openai":
             yield OpenAI(model="gpt-4o-mini", **given)
         else:
             yield OpenAILike(model="mine", is_chat_model=True, is_function_calling_model=True, **given)

@@ -1,7 +1,10 @@
 """What is asked of every package of LLMs for LlamaIndex, and that ours is found where theirs are."""
 
+import importlib
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 from llama_index.core.base.llms.base import BaseLLM
 from scripted_llm import Scripted
@@ -27,3 +30,12 @@ def test_importing_the_package_loads_no_framework() -> None:
         "import sys, l0_llamaindex; print(sorted({'llama_index', 'pydantic', 'openai', 'workflows'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-I", "-c", told], check=True, capture_output=True).stdout == b"[]\n"
+
+
+def test_llamahub_finds_what_it_says() -> None:
+    """The metadata by which the framework's hub lists a package."""
+    told = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["tool"]["llamahub"]
+    module = importlib.import_module(told["import_path"])
+    assert told["class_authors"].keys() == {"L0LLM"} == set(module.__all__)
+    assert all(hasattr(module, name) for name in told["class_authors"])
+    assert told["contains_example"] is False

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import pickle
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, Te
 from llama_index.core.selectors import LLMSingleSelector, PydanticSingleSelector
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
+from pydantic import PrivateAttr
 from scripted_llm import Reply, Scripted
 
 import l0_core
@@ -456,6 +458,61 @@ def test_a_retriever_is_asked_again(how: str) -> None:
     assert failing.asked == 3
     assert [name for name in events.names if name != "SpanDropEvent"] == bare_events.names
     assert set(spans.tree) == set(bare_spans.tree)
+
+
+class Hanging(Failing):
+    """Does not answer the first time, until it is let go."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__(*texts)
+        self.go = threading.Event()
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        found = super()._retrieve(query_bundle)
+        if self.asked == 1:
+            self.go.wait()
+        return found
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        self.asked += 1
+        if self.asked == 1:
+            await asyncio.Event().wait()
+        return [NodeWithScore(node=TextNode(text=text, id_=text), score=1.0) for text in self.texts]
+
+
+class Silent(Letters):
+    """An embedding that does not answer the first time."""
+
+    _hanging: Hanging = PrivateAttr(default_factory=lambda: Hanging("x"))
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        self._hanging._retrieve(QueryBundle(query))
+        return super()._get_query_embedding(query)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        await self._hanging._aretrieve(QueryBundle(query))
+        return await super()._aget_query_embedding(query)
+
+
+@WAYS
+def test_what_does_not_answer_is_left_and_asked_again(how: str) -> None:
+    """G3: a retriever and an embedding have a time limit, as they have nowhere else."""
+    limit = l0_core.Policy(timeouts=l0_core.Timeouts(call=0.05))
+    hanging, silent = Hanging("Paris."), Silent(embed_dim=6)
+    reliable = protect(silent, policy=limit)
+    try:
+        (node,) = retrieved(protect(hanging, policy=limit), how)
+        vector = (
+            reliable.get_query_embedding(QUESTION)
+            if how == "sync"
+            else asyncio.run(reliable.aget_query_embedding(QUESTION))
+        )
+    finally:
+        hanging.go.set()
+        silent._hanging.go.set()
+    assert node.node_id == "Paris."
+    assert vector == EMBEDDING.get_query_embedding(QUESTION)
+    assert hanging.asked == silent._hanging.asked == 2
 
 
 @WAYS

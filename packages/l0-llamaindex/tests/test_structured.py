@@ -1,5 +1,6 @@
 """What is predicted structured is of its class: put right, asked for again, or refused; never anything else."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,7 +8,10 @@ import pytest
 from asking_llm import QUESTION as MESSAGES
 from asking_llm import Way
 from engines import QUESTION, TEMPLATE, City, index
-from llama_index.core.program import FunctionCallingProgram
+from llama_index.core import PromptTemplate
+from llama_index.core.output_parsers import PydanticOutputParser
+from llama_index.core.program import FunctionCallingProgram, LLMTextCompletionProgram
+from llama_index.core.program.function_program import get_function_tool
 from llama_index.core.types import PydanticProgramMode
 from providers import client
 from scripted_llm import Reply, Scripted
@@ -35,8 +39,6 @@ def called(args: str) -> Reply:
 
 
 def predicted(way: Way, llm: Any) -> Any:
-    import asyncio
-
     if way.name == "sync":
         return llm.structured_predict(City, TEMPLATE, country="France")
 
@@ -112,6 +114,172 @@ def test_text_programs_are_too(way: Way) -> None:
     assert predicted(way, plain) == PARIS
 
 
+# Programs of text ----------------------------------------------------------------------------------------------------
+
+
+def by_text(way: Way, llm: Any, **options: Any) -> Any:
+    program = LLMTextCompletionProgram.from_defaults(output_cls=City, prompt=PromptTemplate(ASKS), llm=llm, **options)
+    return program(country="France") if way.name == "sync" else asyncio.run(program.acall(country="France"))
+
+
+ASKS = "Tell of the capital of {country}."
+OF_TEXT = {
+    "chat": lambda *replies: Scripted(*replies, is_function_calling=False),
+    "complete": lambda *replies: Scripted(*replies, is_function_calling=False, is_chat=False),
+}
+
+
+@pytest.mark.parametrize("kind", OF_TEXT)
+@pytest.mark.parametrize("bad", [WRONG, CUT, "I do not know."])
+def test_a_program_of_text_is_helped_wherever_it_is_used(way: Way, kind: str, bad: str) -> None:
+    """What it makes of an answer is in its prompt alone, and in itself."""
+    inner = OF_TEXT[kind](bad, VALID)
+    assert by_text(way, L0LLM(llm=inner)) == PARIS
+    assert len(inner.asked) == 2
+    with pytest.raises(ValueError):  # noqa: PT011 - of several classes, and engines swallow all of them
+        by_text(way, OF_TEXT[kind](bad, VALID))
+
+
+@pytest.mark.parametrize("kind", OF_TEXT)
+def test_what_it_would_take_is_taken(way: Way, kind: str) -> None:
+    """G7: its class is no stricter than it is without L0, and what can be put right is not asked for again."""
+    for taken in ('{"name": "Paris", "inhabitants": "2100000"}', f"Of course!\n```json\n{VALID}\n```", SLOPPY):
+        inner = OF_TEXT[kind](taken)
+        assert by_text(way, L0LLM(llm=inner)) == PARIS
+        assert len(inner.asked) == 1
+
+
+def test_a_parser_of_ones_own_is_left_alone(way: Way) -> None:
+    class Parser(PydanticOutputParser[City]):
+        def parse(self, text: str) -> City:
+            return City(name=text, inhabitants=1)
+
+    inner = Scripted("Paris", is_function_calling=False)
+    assert by_text(way, L0LLM(llm=inner), output_parser=Parser(City)) == City(name="Paris", inhabitants=1)
+    assert len(inner.asked) == 1
+
+
+def test_attempts_and_questions_asked_again_come_out_of_one_budget(way: Way) -> None:
+    """G3: what fails and what does not fit together are no more than the policy allows."""
+    broken = Reply(fails=(0, ConnectionResetError()))
+    inner = Scripted(broken, WRONG, broken, WRONG, broken, WRONG, broken, WRONG, broken, is_function_calling=False)
+    limit = l0_core.Policy(retry=l0_core.Retry(attempts=3, max_retries=2))
+    with pytest.raises(l0_core.L0Error):
+        by_text(way, L0LLM(llm=inner, policy=limit))
+    assert len(inner.asked) <= 1 + 2 + 2
+
+
+# Values that grow ----------------------------------------------------------------------------------------------------
+
+
+def growing(way: Way, llm: Any) -> list[Any]:
+    """The values by name of class and fields: LlamaIndex makes a class anew for those that are not whole."""
+
+    async def main() -> list[Any]:
+        return [value async for value in await llm.astream_structured_predict(City, TEMPLATE, country="France")]
+
+    sync = way.name == "sync"
+    values = llm.stream_structured_predict(City, TEMPLATE, country="France") if sync else asyncio.run(main())
+    return [(type(value).__name__, value.model_dump()) for value in values]
+
+
+GROWN = ("City", PARIS.model_dump())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_value_that_grows_is_the_bare_ones(way: Way, kind: str) -> None:
+    """G7: part by part."""
+    assert growing(way, L0LLM(llm=KINDS[kind](VALID))) == growing(way, KINDS[kind](VALID))
+
+
+def test_arguments_that_are_not_valid_are_never_given(way: Way) -> None:
+    """A real client's: of others LlamaIndex makes nothing while they grow."""
+    with FaultyProvider() as provider:
+        provider.reply("", tool_calls=[("City", json.loads(WRONG))])
+        provider.reply("", tool_calls=[("City", json.loads(VALID))], when=lambda request: len(request.messages) > 1)
+        with client("openai_like", provider) as inner:
+            values = growing(way, L0LLM(llm=inner))
+        assert provider.request_count == 2
+        provider.reply("", tool_calls=[("City", json.loads(VALID))])
+        with client("openai_like", provider) as inner:
+            assert values == growing(way, inner), "no part of what was refused"
+    assert values[-1] == GROWN
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_arguments_that_can_be_put_right_are_in_every_chunk(way: Way, *, parallel: bool) -> None:
+    """G1: whichever chunk is read, an agent or a program finds the same there."""
+    inner = of_calls(SLOPPY.partition(": ")[2])
+    options = {"user_msg": "x", "allow_parallel_tool_calls": parallel}
+    seen = way(L0LLM(llm=inner), "stream_chat_with_tools", [get_function_tool(City)], **options)
+    told = [
+        block.tool_kwargs for chunk in seen.chunks for block in chunk.message.blocks if hasattr(block, "tool_kwargs")
+    ]
+    assert told
+    assert all(City.model_validate_json(args) == PARIS for args in told)
+    assert seen.l0["repaired"]
+    assert len(inner.asked) == 1
+
+
+@pytest.mark.parametrize("bad", [WRONG, CUT])
+def test_a_text_that_was_shown_and_is_not_valid_is_an_error(way: Way, bad: str) -> None:
+    """G8: bare, the stream ends with an object that is none of the class."""
+    with pytest.raises(l0_core.L0Error):
+        growing(way, L0LLM(llm=of_text(bad, VALID)))
+    assert growing(way, of_text(bad))[-1][0] == "FlexibleCity"
+
+
+# Requests ------------------------------------------------------------------------------------------------------------
+
+
+def several(way: Way, llm: Any) -> Any:
+    made = FunctionCallingProgram.from_defaults(
+        output_cls=City, prompt=TEMPLATE, llm=llm, allow_parallel_tool_calls=True
+    )
+    return made(country="France") if way.name == "sync" else asyncio.run(made.acall(country="France"))
+
+
+def test_all_calls_of_an_answer_are_checked(way: Way) -> None:
+    rome = City(name="Rome", inhabitants=2_800_000)
+    both = Reply(calls=(("City", SLOPPY.partition(": ")[2]), ("City", rome.model_dump_json())), finish="tool_calls")
+    one_wrong = Reply(calls=(("City", VALID), ("City", WRONG)), finish="tool_calls")
+    inner = Scripted(one_wrong, both)
+    assert several(way, L0LLM(llm=inner)) == [PARIS, rome]
+    assert len(inner.asked) == 2
+
+
+PREDICTED: dict[str, Any] = {
+    "structured_predict": predicted,
+    "program of text": by_text,
+    "parallel": several,
+    "growing": growing,
+    "structured llm": lambda way, llm: way(llm.as_structured_llm(City), "chat", MESSAGES).chunks[0].raw,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "calls": {"is_function_calling_model": True},
+    "text": {"is_function_calling_model": False},
+}
+
+
+@pytest.mark.parametrize("name", PREDICTED)
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_request_is_the_bare_ones(way: Way, kind: str, name: str) -> None:
+    """G7: to the byte of its body."""
+    if name == "parallel" and kind != "calls":
+        pytest.skip("needs tools")
+    with FaultyProvider() as provider:
+        provider.reply(VALID)
+        provider.reply("", tool_calls=[("City", json.loads(VALID))], when=lambda request: "tools" in request.body)
+        values = []
+        for wrap in (lambda llm: llm, lambda llm: L0LLM(llm=llm)):
+            with client("openai_like", provider) as inner:
+                vars(inner).update(MODELS[kind])
+                values.append(PREDICTED[name](way, wrap(inner)))
+        bare, reliable = provider.requests
+    assert values[0] == values[1]
+    assert reliable.body == bare.body
+
+
 def test_a_tool_of_an_agent_is_no_prediction(way: Way) -> None:
     """Its arguments are for the tool to judge: what it says is fed back."""
     from engines import WEATHER
@@ -139,6 +307,19 @@ def test_a_schema_of_the_providers_own_too(way: Way) -> None:
             llm.model = "gpt-4o-2024-08-06"
             assert predicted(way, llm) == PARIS
         assert provider.request_count == 2
+
+
+@pytest.mark.parametrize("fault", ["status(code=503)", "empty_200()", "reset_after_headers()"])
+def test_responses_that_are_parsed_by_the_client_are_asked_for_again(way: Way, fault: str) -> None:
+    with FaultyProvider() as provider:
+        provider.reply(VALID)
+        provider.script(faults.parse(fault), faults.ok())
+        with client("openai_responses", provider) as inner:
+            assert predicted(way, L0LLM(llm=inner)) == PARIS
+        assert provider.request_count == 2
+        provider.reply(WRONG)
+        with client("openai_responses", provider) as inner, pytest.raises(l0_core.L0Error):
+            predicted(way, L0LLM(llm=inner))
 
 
 def test_a_client_with_a_way_of_its_own_is_asked_again(way: Way) -> None:

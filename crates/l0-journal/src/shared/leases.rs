@@ -9,7 +9,7 @@ use crate::journal::Drive;
 use crate::lease::{self, Held, Keeper, Taker};
 use crate::shared::{Shared, lock};
 use crate::spool::owner::{self, FolderLock};
-use crate::spool::recovery;
+use crate::spool::{instance_of, recovery};
 use crate::{Error, StreamId};
 
 /// How often a lease that somebody holds is looked at.
@@ -61,7 +61,19 @@ impl Shared {
         let held = || Error::Held { run, host: stored.host.clone() };
         if stored.host == self.host {
             let alive = owner::is_alive(&*self.disk, &self.folder, holder, &right)?;
-            return if alive { Err(held()) } else { self.recover_with(&right).map(|_| ()) };
+            if alive {
+                return Err(held());
+            }
+            let failed = self.recover_with(&right)?.failed;
+            // Whoever goes on must see all that was done: what it left and could not be taken in is waited for.
+            let left = self.disk.list(&self.folder);
+            let left = left.map_err(|error| Error::io("list", &self.folder, &error))?;
+            let is_left =
+                left.iter().filter_map(|path| instance_of(path)).any(|(instance, _)| instance == holder);
+            return match failed.into_iter().next() {
+                Some(error) if is_left => Err(error),
+                _ => Ok(()),
+            };
         }
         if !lock(&self.watch).is_expired(run, stored, self.lease_term, &*self.clock) {
             return Err(held());

@@ -205,7 +205,7 @@ class _Runner:
                 elif self._pull is not None:
                     # The inner loop: its own, because every hop through another generator costs as much as the engine.
                     session, now, hold = drive.session, drive.clock.now, drive.held.append
-                    push, text_of, pull = session.chunk, drive.text_of, self._pull
+                    push, text_of, pull = session.chunk, drive.reads, self._pull
                     attempt, seamed, current, pulling = drive.attempt, drive.seamed, watch.current, watch.pulling
                     encode = drive.encode
                     watch.arm()

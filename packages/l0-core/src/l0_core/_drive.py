@@ -359,6 +359,11 @@ class Drive:
         """Return the text of a chunk that holds nothing else; `None` where `part` must look."""
         return self._port_of(chunk).text(chunk)
 
+    @property
+    def reads(self) -> Callable[[Any], str | None]:
+        """What does as `text_of` does, for the inner loops: the port's own, where it is the same for all chunks."""
+        return self.port.text if self._fixed_port and self.port is not None else self.text_of
+
     def part(self, chunk: Any, waited: int) -> int:
         """Hand in a chunk that is more, or less, than plain text; return the engine's answer."""
         facts = self._port_of(chunk).facts(chunk)

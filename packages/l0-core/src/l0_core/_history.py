@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from l0_core._errors import JournalError
-from l0_core._journal import Stored
-from l0_core._keys import Json, StepKey
+from l0_core._journal import Stored, run_id
+from l0_core._keys import Json, StepKey, digest_of
 
 BEGAN, STEP_BEGAN, STEP_ENDED, WENT_LIVE, ENDED = range(16, 21)
 """Kinds of records. Those of sessions are lower, and a chunk's is higher."""
@@ -96,6 +96,7 @@ class History:
         records: How many records there are.
         last_ns: When the last of them was written, on the run's clock.
         status: How the run ended, if it did.
+        ended: The record in which it did so last.
         steps: Every step that counts, by the id of its key, in the order they began.
         lanes: The highest number of a lane, by parent.
     """
@@ -103,20 +104,36 @@ class History:
     records: int = 0
     last_ns: int = 0
     status: str | None = None
+    ended: int | None = None
     steps: dict[str, Step] = field(default_factory=dict)
     lanes: dict[str, int] = field(default_factory=dict)
     _left: dict[tuple[str, str], dict[str, Step]] = field(default_factory=dict)
     """By place, the steps that the program has not come by."""
     _trunks: dict[str, int] = field(default_factory=dict)
+    _begun: set[str] = field(default_factory=set)
+    """The ids of all steps that were ever begun."""
+    _is_fork: bool = False
+    """Whether some steps have their idempotency keys from another run."""
+    _exactly: bytes | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def read(cls, records: Iterable[Stored]) -> "History":
-        """Read a run's records."""
-        history = cls()
+    def read(cls, records: Iterable[Stored], *, exactly: bytes | None = None) -> "History":
+        """Read a run's records; refuse what no run writes, by the number of its record.
+
+        Args:
+            records: All of them.
+            exactly: The run's id, where nothing is to be borne that hangs in the air because the journal once failed.
+        """
+        history = cls(_exactly=exactly)
         for record in records:
+            if record.seq != history.records:
+                raise corrupt(history.records, "is missing")
             history.records, history.last_ns = record.seq + 1, record.at_ns
-            history._take(record)
+            try:
+                history._take(record)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise corrupt(record.seq, "cannot be read") from error
         history._settle()
         return history
 
@@ -126,18 +143,43 @@ class History:
             raise JournalError("the run was recorded by a later version of L0", reason="newer")
         content = Kept(*record.contents[0][1:]) if record.contents else Kept("absent", None)
         if record.kind == STEP_BEGAN:
-            key = StepKey(said["parent"], said["name"], said["digest"], said["nth"])
-            self.steps.pop(key.id, None)  # begun again: its place in the order is a new one
-            flags = said["lane"], said["kind"], said["side_effect"], said["idempotency_key"], said["session"]
-            self.steps[key.id] = Step(key, record.seq, *flags, content)
-            self.status = None
-        elif record.kind == STEP_ENDED and said["id"] in self.steps:
-            step = self.steps[said["id"]]
-            step.status, step.result, step.ended = said["status"], content, record.seq
+            self._begin(record.seq, said, content)
+        elif record.kind == STEP_ENDED:
+            self._end(record.seq, said, content)
+        elif record.kind == BEGAN:
+            self._is_fork = self._is_fork or "forked_from" in said
+            if self._exactly not in {None, run_id(said["id"])}:
+                raise corrupt(record.seq, "is that of another run")
         elif record.kind == WENT_LIVE:
+            self._must_have_begun(said["keep"], record.seq)
             self.steps = {id_: self.steps[id_] for id_ in said["keep"] if id_ in self.steps}
         elif record.kind == ENDED:
-            self.status = said["status"]
+            self.status, self.ended = _ending(record.seq, said), record.seq
+
+    def _begin(self, seq: int, said: dict[str, Any], content: Kept) -> None:
+        key = StepKey(said["parent"], said["name"], said["digest"], said["nth"])
+        if len(bytes.fromhex(said["session"] or "")) not in {0, 16}:
+            raise corrupt(seq, "names a session that cannot be")
+        self._must_have_begun([key.parent] if key.parent else [], seq)
+        checked = self._exactly if not self._is_fork else None
+        if checked is not None and said["idempotency_key"] != idempotency_key(checked, key):
+            raise corrupt(seq, "is not about the step that it was written for")
+        flags = said["lane"], said["kind"], said["side_effect"], said["idempotency_key"], said["session"]
+        self.steps.pop(key.id, None)  # begun again: its place in the order is a new one
+        self.steps[key.id] = Step(key, seq, *flags, content)
+        self.status = None
+        self._begun.add(key.id)
+
+    def _end(self, seq: int, said: dict[str, Any], content: Kept) -> None:
+        status = _ending(seq, said)
+        self._must_have_begun([said["id"]], seq)
+        if said["id"] in self.steps:  # else one that still ran when the run went live
+            step = self.steps[said["id"]]
+            step.status, step.result, step.ended = status, content, seq
+
+    def _must_have_begun(self, ids: Iterable[str], record: int) -> None:
+        if self._exactly is not None and not self._begun.issuperset(ids):
+            raise corrupt(record, "is about a step that was not begun")
 
     def _settle(self) -> None:
         """See which failures the program went on after: those are part of what happened, the last one is retried."""
@@ -206,3 +248,20 @@ class History:
             self.steps = {id_: step for id_, step in self.steps.items() if step.claimed}
             self._left = {}
             return list(self.steps)
+
+
+def idempotency_key(run: bytes, key: StepKey) -> str:
+    """Return what a step gives to whatever it calls, so that it happens once."""
+    return digest_of([run.hex(), key.id])
+
+
+def _ending(seq: int, said: dict[str, Any]) -> Literal["finished", "failed"]:
+    status: Literal["finished", "failed"] = said["status"]
+    if status not in {"finished", "failed"}:
+        raise corrupt(seq, "ends in no way there is")
+    return status
+
+
+def corrupt(record: int, what: str) -> JournalError:
+    """Return the error that says which record is not one of a run."""
+    return JournalError(f"record {record} of the run {what}: see Journal.verify", reason="corrupt", record=record)

@@ -38,6 +38,8 @@ _ODD: Final = b"\x00"
 """What the object of a string begins with that is no text: it holds halves of surrogate pairs."""
 _UNWRITTEN: Final = b"\x01"
 """What stands in the place of an object that could not be written; the class follows."""
+_MARKS_MAX: Final = 1
+"""No JSON begins with a byte as low as these."""
 _MS: Final = 1_000_000
 
 
@@ -310,13 +312,13 @@ def chunk_of(port: "ChunkPort[Any] | None", text: str, written: bytes | None) ->
     """Return the chunk as it was, from its text and what was written beside it."""
     if written is None:
         return text
+    if not written or written[0] > _MARKS_MAX:
+        if port is None:
+            raise JournalError("it is not said which port wrote its chunks: pass port=", reason="payload")
+        return port.decode(written.decode())
     if written.startswith(_ODD):
         return written[1:].decode("utf-8", "surrogatepass")
-    if written.startswith(_UNWRITTEN):
-        raise StepNotSerializable(f"a {written[1:].decode()} could not be written down, and cannot be given again")
-    if port is None:
-        raise JournalError("it is not said which port wrote its chunks: pass port=", reason="payload")
-    return port.decode(written.decode())
+    raise StepNotSerializable(f"a {written[1:].decode()} could not be written down, and cannot be given again")
 
 
 def seconds(nanoseconds: int) -> float:

@@ -386,8 +386,12 @@ class Again(Drive):
                 self.held.clear()  # What the process before had kept died with it.
             if text is None or attempt is None:
                 yield from self._released()
+                continue
+            chunk = self._looked_at(text, written, attempt)
+            if signal == PASS and self._to_skip <= 0:  # What most chunks come to; each generator on the way costs.
+                yield Emit(self.fit(chunk))
             else:
-                yield from self._chunk_again(self._looked_at(text, written, attempt), signal)
+                yield from self._chunk_again(chunk, signal)
 
     def _chunk_again(self, chunk: Any, signal: int | None) -> Generator[Step, None, None]:
         """Do with a chunk what was done with it."""

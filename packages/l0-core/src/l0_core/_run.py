@@ -24,7 +24,7 @@ from l0_core._context import Scope, current_frame, inherited_deadline, keyed, ne
 from l0_core._context import deadline as deadline_
 from l0_core._divergence import MISSING, diverged
 from l0_core._errors import DeadlineError, JournalError, L0Error, UnknownOutcome
-from l0_core._history import BEGAN, ENDED, STEP_BEGAN, STEP_ENDED, VERSION, WENT_LIVE, History, Step
+from l0_core._history import BEGAN, ENDED, STEP_BEGAN, STEP_ENDED, VERSION, WENT_LIVE, History, Step, idempotency_key
 from l0_core._journal import Journal, JournalLike, run_id
 from l0_core._keys import Counts, Json, StepKey, digest_of, text_of
 
@@ -147,7 +147,9 @@ class Run:
         try:
             if self.mode != "replay":
                 self._lease = self._leased()
-            self._history = History.read(self.journal.load(self._id))
+            self._history = History.read(
+                self.journal.load(self._id), exactly=self._id if self.mode == "replay" else None
+            )
             self._choose()
             if self.mode != "replay":
                 self._begin()
@@ -224,6 +226,9 @@ class Run:
                     left.key.name,
                     MISSING,
                 )
+            if self.mode == "replay" and error is None and self._history.status == "failed":
+                said: Json = {"status": "failed"}
+                raise diverged(f"run {self.id} ends otherwise", self._history.ended, said, {"status": "finished"})
             if left is not None:
                 _log.warning("run=%s: the step %s was recorded and not asked for again", self.id, left.key.name)
             if self.mode != "replay":
@@ -304,7 +309,19 @@ class Run:
         if step is not None and step.status != "open" and self.mode != "replay":
             # Whoever wrote the record may have died before the row.
             self.put("put_step", id=_row_id(self, key.id), status=step.status)
+        if step is not None and self.mode == "replay":
+            self._same(step, form, kind, side_effect=side_effect)
         return Taken(self, key, form, lane.number or 0, kind, side_effect=side_effect, session=session, step=step)
+
+    def _same(self, step: Step, form: Json, kind: str, *, side_effect: bool) -> None:
+        """Refuse what was recorded of a step under the key of another, or of another sort."""
+        recorded: Json = {"kind": step.kind, "side_effect": step.side_effect}
+        now: Json = {"kind": kind, "side_effect": side_effect}
+        if recorded != now:
+            raise diverged(f"the step {step.key.name} of run {self.id} is of another sort", step.seq, recorded, now)
+        if step.input.state == "full" and digest_of(step.input_form()) != step.key.digest:
+            message = f"what was recorded as the input of step {step.key.name} of run {self.id} is not"
+            raise diverged(message, step.seq, step.input_form(), form)
 
     def _new_lane(self, parent: str) -> int:
         number = self._history.lanes.get(parent, 0) + 1
@@ -409,7 +426,7 @@ class Taken:
         self.step = step
         self._form, self._lane, self._kind, self._side_effect = form, lane, kind, side_effect
         self.session = step.session if step is not None and step.session else session
-        self.idempotency_key = step.idempotency_key if step is not None else digest_of([run.stream_id, key.id])
+        self.idempotency_key = step.idempotency_key if step else idempotency_key(run._id, key)  # noqa: SLF001 - its own module
         self._began = 0
 
     @property
@@ -500,9 +517,12 @@ class Taken:
         """What sessions in it are written down under."""
         return self.run.scope(self.row_id)
 
-    def finish(self, result: str) -> None:
-        """Write down what it returned."""
+    def finish(self, result: str) -> "_native.JournalTicket | None":
+        """Write down what it returned; return what to wait for before anybody sees it: in `paranoid`, the disk."""
         self._end("finished", result)
+        journal = self.run.journal
+        seen = self._side_effect and journal.durability == "paranoid"
+        return journal.native.barrier("release") if seen else None
 
     def fail(self, error: Exception) -> None:
         """Write down what it raised. It is not finished: a run that ended with it tries again."""

@@ -105,7 +105,9 @@ def perform(taken: Taken, results: Results, do: Callable[[], T], unknown: Unknow
     except Exception as error:
         taken.fail(error)
         raise
-    taken.finish(written)
+    ticket = taken.finish(written)
+    if ticket is not None:
+        ticket.wait()
     return value
 
 
@@ -126,7 +128,9 @@ async def aperform(taken: Taken, results: Results, do: Callable[[], Awaitable[T]
     except Exception as error:
         taken.fail(error)
         raise
-    taken.finish(written)
+    ticket = taken.finish(written)
+    if ticket is not None:
+        await settled(ticket)
     return value
 
 

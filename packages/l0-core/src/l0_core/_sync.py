@@ -33,7 +33,7 @@ from l0_core._drive import (
 from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle, heed
 from l0_core._port import ChunkPort, Unsent
-from l0_core._reader import Reader, Timed, close_quietly, iterator_of, run_aside
+from l0_core._reader import Reader, close_quietly, iterator_of, run_aside
 from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_core._target import Target
 
@@ -308,7 +308,7 @@ class _Runner:
         drive = self._drive
         push, text_of, attempt, seamed, now = (
             drive.session.chunk,
-            drive.text_of,
+            drive.reads,
             drive.attempt,
             drive.seamed,
             drive.clock.now,
@@ -327,7 +327,7 @@ class _Runner:
                 if type(chunk) is str and chunk:
                     signal = push(now(), attempt, chunk)
                 else:
-                    waited, chunk = chunk if type(chunk) is Timed else (0, chunk)
+                    waited, chunk = (0, chunk) if type(chunk) is str else chunk
                     text = text_of(chunk)
                     signal = push(now(), attempt, text, encode and encode(chunk)) if text else drive.part(chunk, waited)
             except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
@@ -391,7 +391,7 @@ class _Runner:
         drive = self._drive
         push, text_of, attempt, seamed, now = (
             drive.session.chunk,
-            drive.text_of,
+            drive.reads,
             drive.attempt,
             drive.seamed,
             drive.clock.now,

@@ -70,7 +70,13 @@ def test_a_chunk_says_everything(chunk: Chunk) -> None:
         chunk.logprob,
         chunk.sequence,
     )
-    assert PLAIN.text(chunk) is None
+    # The short way is for what it says nothing less of.
+    assert PLAIN.text(chunk) == (chunk.text or None if facts == Facts(chunk.text) else None)
+
+
+def test_metadata_leaves_a_text_a_text() -> None:
+    assert PLAIN.text(Chunk("a", metadata={"id": 1})) == "a"
+    assert PLAIN.text(Chunk(metadata={"id": 1})) is None
 
 
 def test_text_is_text() -> None:

@@ -103,7 +103,7 @@ def test_one_line_for_every_request_without_prompt_answer_or_key() -> None:
             if len(lines) in (2, 5):
                 told.set()
 
-    thread = threading.Thread(target=chaos, kwargs={"say": say, "stop": stop})
+    thread = threading.Thread(target=chaos, kwargs={"say": say, "stop": stop}, daemon=True)
     thread.start()
     assert told.wait(60)
     told.clear()

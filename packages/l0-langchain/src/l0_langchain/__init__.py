@@ -10,6 +10,7 @@ __all__ = [
     "L0Middleware",
     "Measured",
     "ProtectionReport",
+    "Reset",
     "__version__",
     "protect",
     "trace",
@@ -19,6 +20,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from l0_langchain._events import Reset
     from l0_langchain._guarded import Degraded
     from l0_langchain._handler import L0CallbackHandler, Measured, trace
     from l0_langchain._model import L0ChatModel
@@ -29,6 +31,7 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
     from l0_core._lazy import lazy
 
     _HOMES = {
+        "._events": ["Reset"],
         "._guarded": ["Degraded"],
         "._handler": ["L0CallbackHandler", "Measured", "trace"],
         "._model": ["L0ChatModel"],

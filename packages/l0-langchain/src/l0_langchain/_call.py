@@ -1,9 +1,10 @@
 """One call of a protected model: the attempts it may make, and how each is made."""
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import aclosing, closing
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -15,12 +16,14 @@ from l0_core import AsyncStream, Attempt, Stream, Target
 from l0_core._context import in_attempt
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Endpoint, secrets_of
-from l0_langchain._errors import MODEL_ERRORS
+from l0_langchain._errors import MODEL_ERRORS, VALUE_ERRORS, UnfitOutput
+from l0_langchain._events import Events
 from l0_langchain._port import RESULTS, ChatChunks
 from l0_langchain._protection import Protection
 from l0_langchain._request import messages_for
 from l0_langchain._tokens import AsyncHeldTokens, HeldTokens, Tokens
 from l0_langchain._twin import shorter_kwargs, twin_of
+from l0_langchain._wanted import REFUSED, Wanted
 
 
 class Call:
@@ -44,28 +47,41 @@ class Call:
         self._port = ChatChunks()
         self._tokens = Tokens()
         self._is_inner = in_attempt()
+        wanted = self._wanted = None if self._is_inner else protection.wanted
+        self._events: Events | None = None
+        self._raw: list[Any] | None = [] if wanted is not None and protection.wants_raw else None
+        """What the last attempt said, where the caller wants it though it does not fit."""
 
     # The four ways a model is called ---------------------------------------------------------------------------------
 
     def stream(self, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         """Return one clean stream."""
         opening = partial(self._open_stream, self._held(manager))
-        stream: Stream[ChatGenerationChunk] = self._begin(l0_core.stream, opening)
-        return iter(stream) if manager is None else self._telling(stream, manager)
+        stream: Stream[ChatGenerationChunk] = self._begin(l0_core.stream, opening, may_reset=manager is None)
+        chunks = iter(stream) if self._wanted is None else self._valued(stream, self._wanted)
+        if self._events is not None:
+            chunks = self._events.follow(chunks)
+        return chunks if manager is None else self._telling(chunks, manager)
 
     def astream(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncIterator[ChatGenerationChunk]:
         """Return one clean stream, to be awaited."""
         opening = partial(self._aopen_stream, self._aheld(manager))
         stream: AsyncStream[ChatGenerationChunk]
-        stream = self._begin(l0_core.astream, opening)
-        return aiter(stream) if manager is None else self._atelling(stream, manager)
+        stream = self._begin(l0_core.astream, opening, is_async=True, may_reset=manager is None)
+        chunks = aiter(stream) if self._wanted is None else self._avalued(stream, self._wanted)
+        if self._events is not None:
+            chunks = self._events.afollow(chunks)
+        return chunks if manager is None else self._atelling(chunks, manager)
 
     def generate(self, manager: CallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer."""
         opening = partial(self._open_result, self._held(manager))
         stream: Stream[ChatResult]
         stream = self._begin(l0_core.stream, opening, whole=True)
-        (result,) = stream
+        try:
+            (result,) = stream
+        except UnfitOutput as error:
+            return self._raw_of(error)
         if manager is not None:
             for token, chunk, keywords in self._tokens.told:
                 manager.on_llm_new_token(token, chunk=chunk, **keywords)
@@ -75,8 +91,11 @@ class Call:
         """Return one whole answer, awaited."""
         opening = partial(self._aopen_result, self._aheld(manager))
         stream: AsyncStream[ChatResult]
-        stream = self._begin(l0_core.astream, opening, whole=True)
-        (result,) = [result async for result in stream]
+        stream = self._begin(l0_core.astream, opening, is_async=True, whole=True)
+        try:
+            (result,) = [result async for result in stream]
+        except UnfitOutput as error:
+            return self._raw_of(error)
         if manager is not None:
             for token, chunk, keywords in self._tokens.told:
                 await manager.on_llm_new_token(token, chunk=chunk, **keywords)
@@ -91,9 +110,19 @@ class Call:
 
     # What they share -------------------------------------------------------------------------------------------------
 
-    def _begin(self, start: Callable[..., Any], opening: Callable[..., Any], *, whole: bool = False) -> Any:
+    def _begin(
+        self,
+        start: Callable[..., Any],
+        opening: Callable[..., Any],
+        *,
+        is_async: bool = False,
+        whole: bool = False,
+        may_reset: bool = False,
+    ) -> Any:
         """Start a session over the wrapped model and its fallbacks."""
         said = self._protection
+        if said.events and not self._is_inner:
+            self._events = Events(is_async=is_async)
         first, *fallbacks = self._targets(opening, whole=whole)
         with said.filed():
             return start(
@@ -101,10 +130,10 @@ class Call:
                 fallbacks=fallbacks,
                 port=RESULTS if whole else self._port,
                 streamed=not whole,
-                policy=said.native,
-                on=said.on,
+                policy=said.native(may_reset=may_reset and self._events is not None),
+                on=said.on if self._events is None else self._events.heard_by(said.on),
                 tenant=said.tenant,
-                errors=MODEL_ERRORS,
+                errors=MODEL_ERRORS if self._wanted is None else VALUE_ERRORS,
                 journal=said.journal,
                 input={"messages": self._messages, "stop": self._stop, **self._kwargs},
             )
@@ -141,10 +170,13 @@ class Call:
         candidate = self._candidates[place]
         shown = attempt.tokens_shown if attempt.mode in {"prefill", "prompt"} else 0
         self._tokens.begin()
+        keywords = self._keywords(place)
+        if self._wanted is not None and "response_format" in keywords:
+            keywords = self._wanted.keywords(keywords)
         return (
             twin_of(candidate.model, candidate.kind, is_async=is_async, tokens_shown=shown),
             messages_for(attempt, self._messages, is_stranger=not candidate.is_sibling_of(self._kind)),
-            {"stop": self._stop, **shorter_kwargs(self._keywords(place), shown)},
+            {"stop": self._stop, **shorter_kwargs(keywords, shown)},
         )
 
     def _must_queue(self, place: int, attempt: Attempt) -> bool:
@@ -167,6 +199,8 @@ class Call:
             for generation in result.generations:
                 message = generation.message
                 message.response_metadata = {**message.response_metadata, "l0": metadata}
+            if self._wanted is not None:
+                self._wanted.completed(result.generations[0].message, how.text)
         return result
 
     # Opening ---------------------------------------------------------------------------------------------------------
@@ -176,7 +210,8 @@ class Call:
         twin, messages, keywords = self._attempt(place, attempt, is_async=False)
         if manager is not None:
             keywords["run_manager"] = manager
-        return _Source(twin._stream(messages, **keywords))
+        chunks = twin._stream(messages, **keywords)
+        return _Source(chunks, chunks if self._raw is None else _kept(chunks, self._raw))
 
     def _aopen_stream(self, manager: AsyncHeldTokens | None, place: int, attempt: Attempt) -> Any:
         if self._must_queue(place, attempt):
@@ -193,14 +228,18 @@ class Call:
         twin, messages, keywords = self._attempt(place, attempt, is_async=True)
         if manager is not None:
             keywords["run_manager"] = manager
-        return twin._astream(messages, **keywords)
+        chunks = twin._astream(messages, **keywords)
+        return chunks if self._raw is None else _akept(chunks, self._raw)
 
     def _open_result(self, manager: HeldTokens | None, place: int, attempt: Attempt) -> Iterator[ChatResult]:
         self._wait_in_line(place, attempt)
         twin, messages, keywords = self._attempt(place, attempt, is_async=False)
         if takes_manager(self._candidates[place].kind, "_generate"):
             keywords["run_manager"] = manager
-        yield twin._generate(messages, **keywords)
+        result = twin._generate(messages, **keywords)
+        if self._raw is not None:
+            self._raw[:] = [result]
+        yield result
 
     async def _aopen_result(
         self, manager: AsyncHeldTokens | None, place: int, attempt: Attempt
@@ -209,25 +248,74 @@ class Call:
         twin, messages, keywords = self._attempt(place, attempt, is_async=True)
         if takes_manager(self._candidates[place].kind, "_agenerate"):
             keywords["run_manager"] = manager
-        yield await twin._agenerate(messages, **keywords)
+        result = await twin._agenerate(messages, **keywords)
+        if self._raw is not None:
+            self._raw[:] = [result]
+        yield result
+
+    # Answers that are values ------------------------------------------------------------------------------------------
+
+    def _valued(self, stream: Stream[ChatGenerationChunk], wanted: Wanted) -> Iterator[ChatGenerationChunk]:
+        """Yield the stream; where no answer fits and the caller wants it raw, the last one, and that it does not."""
+        with stream:
+            try:
+                for chunk in stream:
+                    if "l0" in chunk.message.response_metadata:
+                        wanted.completed(chunk.message, stream.result.text)
+                    yield chunk
+            except UnfitOutput as error:
+                if not self._raw or error.result is None:
+                    raise
+                yield from self._raw
+                yield self._port.final(self._metadata(error.result))
+
+    async def _avalued(
+        self, stream: AsyncStream[ChatGenerationChunk], wanted: Wanted
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        async with stream:
+            try:
+                async for chunk in stream:
+                    if "l0" in chunk.message.response_metadata:
+                        wanted.completed(chunk.message, stream.result.text)
+                    yield chunk
+            except UnfitOutput as error:
+                if not self._raw or error.result is None:
+                    raise
+                for chunk in self._raw:
+                    yield chunk
+                yield self._port.final(self._metadata(error.result))
+
+    def _raw_of(self, error: UnfitOutput) -> ChatResult:
+        """Return the last answer, marked as one that does not fit; raise where nobody wants it."""
+        if not self._raw or error.result is None:
+            raise error
+        result: ChatResult = self._raw[0]
+        for generation in result.generations:
+            message = generation.message
+            message.response_metadata = {**message.response_metadata, **self._metadata(error.result)}
+        return result
+
+    @staticmethod
+    def _metadata(how: l0_core.Result) -> dict[str, object]:
+        return {"l0": {**how.metadata(), REFUSED: True}}
 
     # Telling ---------------------------------------------------------------------------------------------------------
 
     def _telling(
-        self, stream: Stream[ChatGenerationChunk], manager: CallbackManagerForLLMRun
+        self, chunks: Iterator[ChatGenerationChunk], manager: CallbackManagerForLLMRun
     ) -> Iterator[ChatGenerationChunk]:
-        with stream:
-            for chunk in stream:
+        with closing(cast("Generator[ChatGenerationChunk]", chunks)):
+            for chunk in chunks:
                 told = self._tokens.of(chunk, is_final="l0" in chunk.message.response_metadata)
                 if told is not None:
                     manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
                 yield chunk
 
     async def _atelling(
-        self, stream: AsyncStream[ChatGenerationChunk], manager: AsyncCallbackManagerForLLMRun
+        self, chunks: AsyncIterator[ChatGenerationChunk], manager: AsyncCallbackManagerForLLMRun
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async with stream:
-            async for chunk in stream:
+        async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", chunks)):
+            async for chunk in chunks:
                 told = self._tokens.of(chunk, is_final="l0" in chunk.message.response_metadata)
                 if told is not None:
                     await manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
@@ -237,13 +325,14 @@ class Call:
 class _Source:
     """A model's stream, and the response it reads from, by which a read that is blocked can be cut off."""
 
-    __slots__ = ("_chunks",)
+    __slots__ = ("_chunks", "_given")
 
-    def __init__(self, chunks: Iterator[ChatGenerationChunk]) -> None:
+    def __init__(self, chunks: Iterator[ChatGenerationChunk], given: Iterator[ChatGenerationChunk]) -> None:
         self._chunks = chunks
+        self._given = given
 
     def __iter__(self) -> Iterator[ChatGenerationChunk]:
-        return self._chunks
+        return self._given
 
     @property
     def response(self) -> object:
@@ -252,6 +341,22 @@ class _Source:
         if frame is None:
             return None
         return next((frame.f_locals[name] for name in ("response", "stream") if name in frame.f_locals), None)
+
+
+def _kept(chunks: Iterator[ChatGenerationChunk], kept: list[Any]) -> Iterator[ChatGenerationChunk]:
+    """Yield an attempt's chunks, and keep them in the place of those of the attempt before."""
+    kept.clear()
+    for chunk in chunks:
+        kept.append(chunk)
+        yield chunk
+
+
+async def _akept(chunks: AsyncIterator[ChatGenerationChunk], kept: list[Any]) -> AsyncIterator[ChatGenerationChunk]:
+    kept.clear()
+    async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", chunks)):
+        async for chunk in chunks:
+            kept.append(chunk)
+            yield chunk
 
 
 @cache

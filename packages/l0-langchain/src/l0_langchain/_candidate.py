@@ -13,6 +13,9 @@ from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 _PORTABLE = ("max_tokens", "temperature", "top_p")
 """Keywords of a call that mean the same to every make of model."""
 
+_FOR_TRACES = frozenset({"ls_structured_output_format", "structured_output_format"})
+"""Keywords of a binding that the framework keeps to itself."""
+
 _CHOICES = frozenset({"any", "auto"})
 
 
@@ -60,6 +63,15 @@ class Candidate:
             fitting.pop("tool_choice", None)
         leaf = leaf_of(self.kind.bind_tools(self.model, tools, **fitting))
         return replace(self, format=leaf[1]) if leaf else self
+
+    def with_schema(self, schema: Any) -> "Candidate":
+        """Return it such that it is asked, in its own format, for an answer in JSON; itself, where it has none."""
+        if "method" not in inspect.signature(self.kind.with_structured_output).parameters:
+            return self
+        leaf = leaf_of(self.kind.with_structured_output(self.model, schema, method="json_schema"))
+        if leaf is None:
+            return self
+        return replace(self, format={name: value for name, value in leaf[1].items() if name not in _FOR_TRACES})
 
 
 def _choice(choice: object) -> str | None:

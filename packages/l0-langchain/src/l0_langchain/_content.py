@@ -40,6 +40,26 @@ def with_text(content: Content, text: str) -> Content:
     return replaced
 
 
+def with_arguments(content: Content, args: Mapping[Any, str]) -> Content:
+    """Return the content with other arguments in the blocks that repeat what its tool calls say, by their index."""
+    if isinstance(content, str):
+        return content
+    return [
+        block if isinstance(block, str) or block.get("index") not in args else _with_arguments(block, args)
+        for block in content
+    ]
+
+
+def _with_arguments(block: dict[Any, Any], args: Mapping[Any, str]) -> dict[Any, Any]:
+    kind = block.get("type")
+    if kind not in CALLS:
+        return block
+    name = next((name for name in ("partial_json", "arguments", "args") if isinstance(block.get(name), str)), None)
+    if name is None and kind != "tool_use":
+        return block
+    return {**block, name or "partial_json": args[block["index"]]}
+
+
 def block_text(block: str | Mapping[Any, Any]) -> str:
     """Return the text in a block."""
     if isinstance(block, str):

@@ -6,12 +6,14 @@ been, and whoever stands outside (a retry middleware, a node's retry policy) rea
 
 from typing import TYPE_CHECKING
 
-from langchain_core.exceptions import ModelError
+from langchain_core.exceptions import ModelError, OutputParserException
 
 import l0_core
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from l0_core import Result
 
 
 class L0Error(l0_core.L0Error, ModelError):
@@ -44,6 +46,18 @@ class RefusedOutput(l0_core.RefusedOutput, L0Error):
     """The model declined, or nothing it said could be validated."""
 
 
+class UnfitOutput(RefusedOutput, OutputParserException):
+    """Nothing the model said fits the schema: also what the framework's own parsers raise of such an answer."""
+
+    observation = None
+    llm_output = None
+    send_to_llm = False
+
+    def __init__(self, message: str, result: "Result | None" = None) -> None:
+        Exception.__init__(self, message)
+        self.result = result
+
+
 MODEL_ERRORS: "Mapping[type[l0_core.L0Error], type[l0_core.L0Error]]" = {
     l0_core.L0Error: L0Error,
     l0_core.ExhaustedError: ExhaustedError,
@@ -54,3 +68,9 @@ MODEL_ERRORS: "Mapping[type[l0_core.L0Error], type[l0_core.L0Error]]" = {
     l0_core.RefusedOutput: RefusedOutput,
 }
 """What a session over a model raises, in place of the errors of `l0_core`."""
+
+VALUE_ERRORS: "Mapping[type[l0_core.L0Error], type[l0_core.L0Error]]" = {
+    **MODEL_ERRORS,
+    l0_core.RefusedOutput: UnfitOutput,
+}
+"""The same, of a session that is asked for a value."""

@@ -1,7 +1,7 @@
 """The model that is still itself: one class for each wrapped class, which reaches the provider through a session."""
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -11,12 +11,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import (
     Runnable,
-    RunnableBinding,
     RunnableConfig,
     RunnableSerializable,
 )
 from langchain_core.runnables.configurable import RunnableConfigurableFields
-from pydantic import BaseModel
 
 from l0_core import Lifecycle
 from l0_core._journal import JournalLike
@@ -28,8 +26,10 @@ from l0_langchain._endpoint import Terminal, model_name
 from l0_langchain._protection import Protection, asked_for
 from l0_langchain._report import Found, ProtectionReport
 from l0_langchain._twin import put_state, state_of
+from l0_langchain._wanted import refusing, wanted_of, with_leaf
 
 ModelT = TypeVar("ModelT", bound="L0ChatModel")
+T = TypeVar("T")
 
 _KEY = "_l0"
 """Where an object keeps its protection: among its private attributes, which every copy takes along."""
@@ -113,11 +113,11 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         """Return the same model under another policy."""
         return _with(self, protection_of(self).changed(policy=policy))
 
-    # A call may ask for another policy or tenant in its config, which reaches none of the methods below these.
+    # A call says in its config, and in keywords the framework keeps to itself, what the methods below never hear.
 
     def invoke(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
         """See `BaseChatModel.invoke`."""
-        return super(L0ChatModel, _asked(self, config)).invoke(input, config, **kwargs)
+        return super(L0ChatModel, _asked(self, config, kwargs)).invoke(input, config, **kwargs)
 
     async def ainvoke(
         self,
@@ -126,7 +126,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         **kwargs: Any,
     ) -> AIMessage:
         """See `BaseChatModel.ainvoke`."""
-        return await super(L0ChatModel, _asked(self, config)).ainvoke(input, config, **kwargs)
+        return await super(L0ChatModel, _asked(self, config, kwargs)).ainvoke(input, config, **kwargs)
 
     def stream(
         self,
@@ -135,7 +135,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """See `BaseChatModel.stream`."""
-        return super(L0ChatModel, _asked(self, config)).stream(input, config, **kwargs)
+        return super(L0ChatModel, _asked(self, config, kwargs)).stream(input, config, **kwargs)
 
     def astream(
         self,
@@ -144,7 +144,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """See `BaseChatModel.astream`."""
-        return super(L0ChatModel, _asked(self, config)).astream(input, config, **kwargs)
+        return super(L0ChatModel, _asked(self, config, kwargs)).astream(input, config, **kwargs)
 
     def _chat_model_stream_v3(
         self,
@@ -152,7 +152,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        return super(L0ChatModel, _asked(self, config))._chat_model_stream_v3(input, config, **kwargs)
+        return super(L0ChatModel, _asked(self, config, kwargs))._chat_model_stream_v3(input, config, **kwargs)
 
     async def _achat_model_stream_v3(
         self,
@@ -160,7 +160,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        return await super(L0ChatModel, _asked(self, config))._achat_model_stream_v3(input, config, **kwargs)
+        return await super(L0ChatModel, _asked(self, config, kwargs))._achat_model_stream_v3(input, config, **kwargs)
 
     def configurable_fields(self, **kwargs: Any) -> RunnableSerializable[LanguageModelInput, AIMessage]:
         """See `RunnableSerializable.configurable_fields`."""
@@ -267,21 +267,39 @@ def _binding(kind: type[BaseChatModel]) -> Callable[..., Runnable[LanguageModelI
         )
         if fallbacks == said.fallbacks:
             return bound
-        return _with_leaf(bound, _with(self, said.changed(fallbacks=fallbacks)))
+        return _over(bound, lambda _: _with(self, said.changed(fallbacks=fallbacks)))
 
     return bind_tools
 
 
-def _with_leaf(bound: Runnable[Any, Any], leaf: BaseChatModel) -> Runnable[Any, Any]:
-    """Return a binding, or a row of steps that begins with one, over another model."""
-    if isinstance(bound, RunnableBinding):
-        return bound.model_copy(update={"bound": _with_leaf(bound.bound, leaf)})
-    if isinstance(bound, BaseChatModel):
-        return leaf
-    first = getattr(bound, "first", None)
-    if isinstance(bound, BaseModel) and isinstance(first, Runnable):
-        return cast("Runnable[Any, Any]", bound.model_copy(update={"first": _with_leaf(first, leaf)}))
-    return bound
+def _structuring(kind: type[BaseChatModel]) -> Callable[..., Runnable[LanguageModelInput, Any]]:
+    """Return `with_structured_output` for a class: what it asks for, the answers are."""
+    structure = kind.with_structured_output
+
+    @wraps(structure)
+    def with_structured_output(
+        self: L0ChatModel, schema: Any = None, *args: Any, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        made = structure(self, schema, *args, **kwargs)
+        wants_raw = bool(kwargs.get("include_raw"))
+
+        def wanting(leaf: L0ChatModel) -> L0ChatModel:
+            said = protection_of(leaf)
+            fallbacks = tuple(
+                each if each.format is not None or each.is_sibling_of(kind) else each.with_schema(schema)
+                for each in said.fallbacks
+            )
+            return _with(leaf, said.changed(schema=schema, wants_raw=wants_raw, fallbacks=fallbacks))
+
+        made = _over(made, wanting)
+        return refusing(made) if wants_raw else made
+
+    return with_structured_output
+
+
+def _over(bound: T, changed: Callable[[L0ChatModel], BaseChatModel]) -> T:
+    made: T = with_leaf(bound, changed, lambda found: isinstance(found, BaseChatModel))
+    return made
 
 
 # Composing -----------------------------------------------------------------------------------------------------------
@@ -310,6 +328,8 @@ def _compose(kind: type[BaseChatModel]) -> type[L0ChatModel]:
         methods["_astream"] = _astream
     if has_own(kind, "bind_tools"):
         methods["bind_tools"] = _binding(kind)
+    if has_own(kind, "with_structured_output") or has_own(kind, "bind_tools"):
+        methods["with_structured_output"] = _structuring(kind)
     names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     meta: type = _Composing if issubclass(_Composing, type(kind)) else type("_Composing", (_Composing, type(kind)), {})
     made = meta(kind.__name__, (L0ChatModel, kind), {**names, **methods})
@@ -402,9 +422,12 @@ def _with(model: ModelT, protection: Protection) -> ModelT:
     return cast("ModelT", composed(model, protection))
 
 
-def _asked(model: ModelT, config: RunnableConfig | None) -> ModelT:
-    """Return the model as a call's config asks for it."""
+def _asked(model: ModelT, config: RunnableConfig | None, keywords: Mapping[str, Any]) -> ModelT:
+    """Return the model as a call's config and keywords ask for it."""
     changes = asked_for(config)
+    wanted = wanted_of(keywords, protection_of(model).schema) if keywords else None
+    if wanted is not None:
+        changes["wanted"] = wanted
     return _with(model, protection_of(model).changed(**changes)) if changes else model
 
 
@@ -448,4 +471,4 @@ def wrap(
         fields = {name: value for name, value in inner.__dict__.items() if name in kind.model_fields}
         inner = kind(**{**fields, **keywords})
     made = composed(inner, said)
-    return made if isinstance(model, BaseChatModel) else _with_leaf(model, made)
+    return made if isinstance(model, BaseChatModel) else _over(model, lambda _: made)

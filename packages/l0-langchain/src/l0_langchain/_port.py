@@ -22,8 +22,13 @@ from l0_langchain._content import (
     reasons,
     text_of,
     usage_of,
+    with_arguments,
     with_text,
 )
+from l0_langchain._events import Reset
+
+_KEPT = ("additional_kwargs", "id", "name", "response_metadata", "usage_metadata", "chunk_position")
+"""What of a message is not its answer."""
 
 _REPEATED = frozenset({"model_provider", "output_version"})
 """Metadata that every chunk has, because it says how the chunk is to be read."""
@@ -40,6 +45,10 @@ class ChatChunks:
     """The chunks of one session: what a consumer was given by one attempt decides how those of the next must read."""
 
     def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin without anything: no chunk has been given."""
         self._id: str | None = None
         self._usage = Usage()
         self._given: dict[str, Any] = {}
@@ -51,6 +60,8 @@ class ChatChunks:
         self._top = -1
         self._indices: dict[Any, Any] = {}
         self._calls: dict[Any, int] = {}
+        self._whole: dict[int, int] = {}
+        """Which call a fragment is of that says no index: it is all of it."""
         self._number = 0
         self._reasoning: set[Any] = set()
         self._abandoned: set[Any] = set()
@@ -62,8 +73,15 @@ class ChatChunks:
         self._given = {**self._keys, **self._given}
         self._abandoned |= self._reasoning
         self._usage = Usage()
-        for notes in (self._keys, self._indices, self._calls, self._reasoning):
+        for notes in (self._keys, self._indices, self._calls, self._whole, self._reasoning):
             notes.clear()
+
+    @property
+    def reset(self) -> ChatGenerationChunk:
+        """Forget what was given, and return the chunk that tells the consumer to do so."""
+        message = Reset(content=[] if self._listed else "", id=self._id)
+        self._forget()
+        return ChatGenerationChunk(message=message)
 
     # What the engine is told -----------------------------------------------------------------------------------------
 
@@ -128,7 +146,7 @@ class ChatChunks:
     def _fragments(self, fragments: Sequence[Mapping[str, Any]]) -> tuple[ToolFragment, ...]:
         return tuple(
             ToolFragment(
-                index=self._call(fragment.get("index")),
+                index=self._call(fragment),
                 id=fragment.get("id"),
                 name=fragment.get("name"),
                 args=fragment.get("args") or "",
@@ -137,9 +155,11 @@ class ChatChunks:
             for fragment in fragments
         )
 
-    def _call(self, index: Any) -> int:
-        key = object() if index is None else index
-        return self._calls.setdefault(key, len(self._calls))
+    def _call(self, fragment: Mapping[str, Any]) -> int:
+        index = fragment.get("index")
+        if index is not None:
+            return self._calls.setdefault(index, len(self._calls))
+        return self._whole.setdefault(id(fragment), self._calls.setdefault(object(), len(self._calls)))
 
     def _used(self, usage: Mapping[str, Any] | None) -> Usage | None:
         """Return what the attempt has used so far: each chunk tells of itself alone."""
@@ -179,6 +199,30 @@ class ChatChunks:
             message=cast("AIMessageChunk", message.model_copy(update={"content": content})), generation_info=info
         )
         return self.cut(made, 0, len(text), shown) if shown.seamed else made
+
+    def rewritten(
+        self, chunk: ChatGenerationChunk, text: str | None, args: Mapping[int, str], shown: Shown
+    ) -> ChatGenerationChunk:
+        """Return a chunk with another text, and other arguments in the first of its fragments of each call."""
+        message: Any = chunk.message
+        content = message.content
+        if text is not None and text_of(content):
+            content = with_text(content, text)
+        left, fragments, given = dict(args), [], []
+        for fragment in message.tool_call_chunks:
+            call = self._call(fragment)
+            piece = left.pop(call, "") if call in args else fragment["args"]
+            fragments.append({**fragment, "args": piece})
+            given.append((fragment.get("index"), piece))
+        if args:
+            content = with_arguments(content, dict(given))
+        told = {
+            "content": content,
+            "tool_call_chunks": fragments,
+            **{name: getattr(message, name) for name in _KEPT},
+        }
+        made = ChatGenerationChunk(message=AIMessageChunk(**told), generation_info=chunk.generation_info)
+        return self.cut(made, 0, len(text_of(content)), shown) if shown.seamed else made
 
     def _new(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """Return the metadata that the consumer has not: merging adds strings and numbers up."""
@@ -325,6 +369,18 @@ class ChatResults:
         made = ChatGeneration(message=message, generation_info=info or None)
         return ChatResult(generations=[made], llm_output=chunk.llm_output)
 
+    def rewritten(self, chunk: ChatResult, text: str | None, args: Mapping[int, str], shown: object) -> ChatResult:  # noqa: ARG002 - as above
+        """Return it with another text, and other arguments, in its first answer."""
+        first, *others = chunk.generations
+        message = cast("AIMessage", first.message)
+        changes: dict[str, Any] = {}
+        if text is not None:
+            changes["content"] = with_text(message.content, text)
+        if args:
+            changes |= _with_calls(message, args)
+        made = ChatGeneration(message=message.model_copy(update=changes), generation_info=first.generation_info)
+        return ChatResult(generations=[made, *others], llm_output=chunk.llm_output)
+
     def encode(self, chunk: ChatResult) -> str:
         """Return the result as JSON."""
         generations = [[message_to_dict(made.message), made.generation_info] for made in chunk.generations]
@@ -356,6 +412,28 @@ _CUT_SHORT = frozenset({"length", "max_tokens"})
 
 def _is_call(block: object) -> bool:
     return isinstance(block, dict) and block.get("type") == "tool_use"
+
+
+def _with_calls(message: AIMessage, args: Mapping[int, str]) -> dict[str, Any]:
+    """Return what is changed of a message whose calls have other arguments: numbered as `_whole_calls` does."""
+    calls, broken = list[Any](message.tool_calls), list[Any]()
+    for number, call in enumerate(message.invalid_tool_calls, len(calls)):
+        if number not in args:
+            broken.append(call)
+        else:
+            calls.append({"name": call["name"], "id": call["id"], "type": "tool_call"})
+    for number in range(len(calls)):
+        if number in args:
+            calls[number] = {**calls[number], "args": json.loads(args[number])}
+    raw = message.additional_kwargs.get("tool_calls")
+    keywords = message.additional_kwargs
+    if raw:  # OpenAI's own, in which a call's place is its number.
+        written = [
+            {**call, "function": {**call["function"], "arguments": args.get(number, call["function"]["arguments"])}}
+            for number, call in enumerate(raw)
+        ]
+        keywords = {**keywords, "tool_calls": written}
+    return {"tool_calls": calls, "invalid_tool_calls": broken, "additional_kwargs": keywords}
 
 
 def _whole_calls(message: BaseMessage, finish: str | None) -> tuple[ToolFragment, ...]:

@@ -10,13 +10,14 @@ from typing import Any, Self
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
-from l0_core import Journal, Lifecycle
+from l0_core import Journal, Lifecycle, Policy
 from l0_core._context import Scope, scope, within
 from l0_core._journal import JournalLike, run_id
 from l0_core._native import Policy as NativePolicy
 from l0_core._settings import PolicyLike, policy_of
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Terminal
+from l0_langchain._wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,34 @@ class Protection:
     user: str | None = None
     prefill: bool | None = None
     terminal: Terminal | None = None
+    schema: Any = None
+    """What its structured answers must be, as its caller said it."""
+    wants_raw: bool | None = None
+    """Whether its caller wants an answer that does not fit all the same."""
+    wanted: Wanted | None = None
+    """What the answers of this call must be."""
+    events: bool | None = None
+    """Whether its caller wants to be told when its reader waits, and can be told to discard what it was shown."""
 
     @cached_property
     def _said(self) -> NativePolicy:
         return policy_of(self.policy)
 
-    @property
-    def native(self) -> NativePolicy:
-        """The policy as the engine takes it: where nothing was said, what the environment says now."""
-        return _for_chat(policy_of(None) if self.policy is None else self._said)
+    def native(self, *, may_reset: bool) -> NativePolicy:
+        """Return the policy as the engine takes it: where nothing was said, what the environment says now.
+
+        Args:
+            may_reset: Whether the consumer can be told to discard.
+        """
+        if self.wanted is not None:
+            policy = self.wanted.policy(Policy.of(None) if self.policy is None else self._whole).native
+        else:
+            policy = policy_of(None) if self.policy is None else self._said
+        return policy if may_reset else _without_reset(policy)
+
+    @cached_property
+    def _whole(self) -> Policy:
+        return Policy.of(self.policy)  # type: ignore[arg-type]  # the engine's own copy is refused by name
 
     def checked(self) -> Self:
         """Return it, or raise if its policy is no policy."""
@@ -77,11 +97,8 @@ class Protection:
 
 
 @lru_cache(maxsize=256)
-def _for_chat(policy: NativePolicy) -> NativePolicy:
-    """Return the policy without the rung that tells a consumer to discard.
-
-    LangChain adds a model's chunks up by itself, for callbacks and for the caller: nothing can be taken back there.
-    """
+def _without_reset(policy: NativePolicy) -> NativePolicy:
+    """Return the policy without the rung that tells a consumer to discard: most are chains, and would not hear it."""
     fields = loads(policy.json)
     rungs = fields["continuation"]["rungs"]
     if "reset" not in rungs:
@@ -93,6 +110,7 @@ def _for_chat(policy: NativePolicy) -> NativePolicy:
 _KEYS = (
     *(("conversation_id", "run"), ("session_id", "run"), ("thread_id", "run"), ("user_id", "user")),
     *(("l0_policy", "policy"), ("l0_tenant", "tenant"), ("l0_run", "run"), ("l0_user", "user")),
+    ("l0_events", "events"),
 )
 """What a config's `configurable` may say, the most telling last."""
 

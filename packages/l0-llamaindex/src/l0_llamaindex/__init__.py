@@ -2,11 +2,22 @@
 
 from typing import TYPE_CHECKING
 
-__all__ = ["Found", "L0EventHandler", "L0LLM", "ProtectionReport", "__version__", "protect", "unprotect"]
+__all__ = [
+    "Found",
+    "L0Event",
+    "L0EventHandler",
+    "L0LLM",
+    "ProtectionReport",
+    "__version__",
+    "announce",
+    "protect",
+    "unprotect",
+]
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from l0_llamaindex._events import L0Event, announce
     from l0_llamaindex._handler import L0EventHandler
     from l0_llamaindex._llm import L0LLM
     from l0_llamaindex._protect import protect, unprotect
@@ -18,9 +29,11 @@ else:  # Hidden from type checkers, which would otherwise let any misspelt name 
         __name__,
         {
             "Found": "._report:Found",
+            "L0Event": "._events:L0Event",
             "L0EventHandler": "._handler:L0EventHandler",
             "L0LLM": "._llm:L0LLM",
             "ProtectionReport": "._report:ProtectionReport",
+            "announce": "._events:announce",
             "protect": "._protect:protect",
             "unprotect": "._protect:unprotect",
         },

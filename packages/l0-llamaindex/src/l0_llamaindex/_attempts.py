@@ -4,9 +4,12 @@ An attempt that starts over asks exactly what the caller asked. One that goes on
 engine wants asked; tools are handed to each LLM as tools, so that a fallback prepares them in its own format.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from itertools import count
+from types import FrameType
 from typing import Any, Literal, TypeAlias
 
 from llama_index.core.base.llms.generic_utils import (
@@ -19,10 +22,9 @@ from llama_index.core.llms import LLM
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 
 from l0_core import Attempt, Target, Unsent
-from l0_core._structured import Shape
 from l0_llamaindex import _known
 from l0_llamaindex._port import ChatPort, CompletionPort
-from l0_llamaindex._shape import Reading, called_in, said_in, shape_in
+from l0_llamaindex._shape import Wanted, wanted_by, wanted_of
 from l0_llamaindex._twin import Sent, Twins
 
 Family = Literal["chat", "complete", "tools"]
@@ -31,6 +33,10 @@ Port: TypeAlias = ChatPort | CompletionPort
 _WIRE = ("tools", "tool_choice", "response_format", "parallel_tool_calls", "text_format", "functions", "function_call")
 """Keywords that are already in one provider's words."""
 
+_CHOICES = {"auto": False, "required": True, "any": True}
+"""What they call whether a tool must be called, which LlamaIndex has a word for as well."""
+
+_ASKS_FOR = "Answer with one JSON document and nothing else. This is its schema:\n"
 
 _GIVEN = {"chat": "messages", "complete": "prompt", "tools": "tools"}
 _NAMES = {
@@ -92,25 +98,27 @@ class Question:
         entry: The entry point.
         args: What the caller gave, by position.
         kwargs: What the caller gave, by name.
+        caller: The frame that it was called in.
+        announced: Whether it is told what attempt an event is of.
     """
 
     entry: Entry
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    caller: InitVar[FrameType | None] = None
+    announced: bool = False
     port: Port = field(init=False)
-    shape: Shape[Any] | None = field(init=False)
-    reads: Reading = field(init=False)
+    wanted: Wanted | None = field(init=False)
 
-    def __post_init__(self) -> None:
-        family, whole = self.entry.family, not self.entry.streams
-        given = dict(zip(_NAMES[family], self.args, strict=False)) | self.kwargs
-        self.shape = None
-        if family != "tools" or whole:
-            tools = given.get("tools") if family == "tools" else None
-            self.shape = shape_in(tools, may_be_parallel=bool(given.get("allow_parallel_tool_calls")))
-        self.reads = called_in if family == "tools" else said_in
-        reads = self.reads if self.shape is not None and whole else None
-        self.port = (CompletionPort if family == "complete" else ChatPort)(whole=whole, reads=reads)
+    def __post_init__(self, caller: FrameType | None) -> None:
+        family = self.entry.family
+        self.wanted = wanted_of(self._given.get("tools") or ()) if family == "tools" else wanted_by(caller)
+        self.port = (CompletionPort if family == "complete" else ChatPort)(whole=not self.entry.streams)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """What the caller gave, by name."""
+        return dict(zip(_NAMES[self.entry.family], self.args, strict=False)) | self.kwargs
 
     @property
     def is_asked(self) -> bool:
@@ -121,8 +129,7 @@ class Question:
     def input(self) -> dict[str, Any]:
         """What is asked, by name: inside a run it tells this call from others, sync or async."""
         entry = self.entry
-        given = dict(zip(_NAMES[entry.family], self.args, strict=False)) | self.kwargs
-        return {"ask": entry.name[1:] if entry.awaits else entry.name, **given}
+        return {"ask": entry.name[1:] if entry.awaits else entry.name, **self._given}
 
     def targets(self, candidates: Sequence[Candidate]) -> list[Target]:
         """Return the candidates that can be asked this, in order, as the engine knows them."""
@@ -131,13 +138,14 @@ class Question:
         endpoints = [_known.endpoint_of(candidate.llm) for candidate in able]
         names: list[str] = []
         targets = []
+        numbers = count()
         for place, candidate in enumerate(able):
             name = _known.name_of(candidate.llm)
             names.append(name if name not in names else f"{name}#{place}")
             metadata = _known.metadata_of(candidate.llm)
             targets.append(
                 Target(
-                    self._opener(candidate, first),
+                    self._opener(candidate, first, names[-1], numbers),
                     name=names[-1],
                     terminal=_known.terminal(candidate.llm),
                     prefill=_known.goes_on(candidate.llm, completes=self.entry.family == "complete"),
@@ -154,9 +162,30 @@ class Question:
             return False
         if self.entry.family == "tools" and not getattr(_known.metadata_of(llm), "is_function_calling_model", True):
             return False
-        return _known.family(llm) == _known.family(first) or not any(self.kwargs.get(name) for name in _WIRE)
+        if _known.family(llm) == _known.family(first):
+            return True
+        return not any(self.kwargs.get(name) for name in _WIRE if name not in self._translated)
 
-    def _opener(self, candidate: Candidate, first: LLM) -> Callable[..., Any]:
+    @property
+    def _translated(self) -> set[str]:
+        """The keywords that can be said to an LLM of another make: those in nobody's words yet, and what is known."""
+        if self.entry.family == "tools":  # They are handed over as tools.
+            choice = self.kwargs.get("tool_choice")
+            known = choice is None or (isinstance(choice, str) and choice in _CHOICES)
+            return {"tools", "tool_choice"} if known else {"tools"}
+        return {"response_format"} if self.wanted is not None else set()
+
+    def _translate(self, kwargs: dict[str, Any]) -> str:
+        """Take out of the keywords what an LLM of another make is not given; return what it is told in its place."""
+        if self.entry.family == "tools":
+            if _CHOICES.get(kwargs.pop("tool_choice", None) or "auto"):
+                kwargs["tool_required"] = True
+            return ""
+        if self.wanted is None or kwargs.pop("response_format", None) is None:
+            return ""
+        return f"{_ASKS_FOR}{json.dumps(self.wanted.shape.json_schema)}"
+
+    def _opener(self, candidate: Candidate, first: LLM, name: str, numbers: Iterator[int]) -> Callable[..., Any]:
         entry = self.entry
         foreign = _known.family(candidate.llm) != _known.family(first)
 
@@ -169,45 +198,60 @@ class Question:
 
         def stream(attempt: Attempt) -> Iterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 chunks = ask(*args, **keywords)
             return _watched(chunks, sent) if sent.told else chunks
 
         async def stream_async(attempt: Attempt) -> AsyncIterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 chunks = await ask(*args, **keywords)
             return _watched_async(chunks, sent) if sent.told else chunks
 
-        numbers = iter(range(1_000_000))
-
         def whole() -> Any:
-            attempt = _fresh(next(numbers))
+            attempt = _fresh(name, next(numbers))
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 return ask(*args, **keywords)
 
         async def whole_async() -> Any:
-            attempt = _fresh(next(numbers))
+            attempt = _fresh(name, next(numbers))
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 return await ask(*args, **keywords)
 
         def one(attempt: Attempt) -> Iterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 yield ask(*args, **keywords)
 
         async def one_async(attempt: Attempt) -> AsyncIterator[Any]:
             ask, args, keywords, sent = asked(attempt)
-            with _tagged(attempt), unsent(sent):
+            with self._tagged(attempt), unsent(sent):
                 yield await ask(*args, **keywords)
 
         if entry.streams:
             return stream_async if entry.awaits else stream
-        if self.shape is not None:  # Its attempts differ: they say what is to be put right.
+        if self.wanted is not None:  # Its attempts differ: they say what is to be put right.
             return one_async if entry.awaits else one
         return whole_async if entry.awaits else whole
+
+    @contextmanager
+    def _tagged(self, attempt: Attempt) -> Iterator[None]:
+        """Tag what the framework reports of an attempt: of a further one its number, of all that are announced more."""
+        tags: dict[str, object] = {}
+        if self.announced:
+            tags = {"l0.attempt": attempt.number, "l0.target": attempt.target, "l0.mode": attempt.mode}
+        elif attempt.number:
+            tags = {"l0.attempt": attempt.number}
+        if not tags:
+            yield
+            return
+        token = active_instrument_tags.set({**active_instrument_tags.get(), **tags})
+        try:
+            yield
+        finally:
+            active_instrument_tags.reset(token)
 
     def _asked_of(
         self, llm: LLM, attempt: Attempt, *, foreign: bool
@@ -224,12 +268,15 @@ class Question:
             return ask, args, kwargs
         kwargs |= zip(_NAMES[entry.family], args, strict=False)
         kwargs |= _less(kwargs, attempt)
+        told = self._translate(kwargs) if foreign else ""
         rest = args[len(_NAMES[entry.family]) :]
         given = kwargs.pop(_GIVEN[entry.family])
         if entry.family == "tools":
             return ask, (given, *rest), _said(kwargs, goes_on, foreign=foreign)
         if entry.family == "chat":
             messages = [_impersonal(message) for message in given] if foreign else given
+            if told:
+                messages = [*messages, ChatMessage(role=MessageRole.USER, content=told)]
             return ask, ([*messages, *goes_on], *rest), kwargs
         if not goes_on:
             return ask, (given, *rest), kwargs
@@ -307,21 +354,8 @@ def _impersonal(message: ChatMessage) -> ChatMessage:
     return message.model_copy(update={"blocks": blocks})
 
 
-def _fresh(number: int) -> Attempt:
-    return Attempt("", number, "fresh", "", "", "", "", 0, float("inf"), "")
-
-
-@contextmanager
-def _tagged(attempt: Attempt) -> Iterator[None]:
-    """Tag what the framework reports of a further attempt with its number."""
-    if attempt.number == 0:
-        yield
-        return
-    token = active_instrument_tags.set({**active_instrument_tags.get(), "l0.attempt": attempt.number})
-    try:
-        yield
-    finally:
-        active_instrument_tags.reset(token)
+def _fresh(name: str, number: int) -> Attempt:
+    return Attempt(name, number, "fresh", "", "", "", "", 0, float("inf"), "")
 
 
 @contextmanager

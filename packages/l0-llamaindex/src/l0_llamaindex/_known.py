@@ -36,7 +36,9 @@ _PREFILLS: Mapping[str, Sequence[str]] = {
 
 
 # Classes whose structured predictions go to the provider by a way of their own, and not through `chat`.
-_PREDICTING = frozenset({"llama_index.llms.anthropic.base.Anthropic"})
+_PREDICTING = frozenset(
+    {"llama_index.llms.anthropic.base.Anthropic", "llama_index.llms.openai.responses.OpenAIResponses"}
+)
 
 
 def predicts_by_itself(llm: LLM) -> bool:

@@ -10,7 +10,9 @@ every attempt reports its own events and spans, as it would have without L0, and
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -23,8 +25,10 @@ from l0_core import Lifecycle
 from l0_core._settings import PolicyLike, policy_of
 from l0_llamaindex import _known
 from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
+from l0_llamaindex._events import Announcing
 from l0_llamaindex._journal import journal_of
-from l0_llamaindex._shape import mended, wanting
+from l0_llamaindex._pool import members_of, pool_of, spelled_out
+from l0_llamaindex._shape import wanting
 from l0_llamaindex._twin import Sent
 
 if TYPE_CHECKING:
@@ -47,13 +51,16 @@ class Protection:
     stall_guard: StallGuard = "thread"
     journal: "JournalLike" = None
     candidates: tuple[Candidate, ...] = field(init=False, repr=False, compare=False)
+    is_mixed: bool = field(init=False, repr=False, compare=False)
+    """Whether an answer may be of another make than the wrapped LLM's."""
     _options: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        candidates = tuple(map(Candidate, (self.inner, *self.fallbacks)))
+        candidates = tuple(map(Candidate, (*members_of(self.inner), *self.fallbacks)))
         # A policy that is wrong is refused here; one that is not named may still come from the environment, per call.
         policy = None if self.policy is None else policy_of(self.policy)
         object.__setattr__(self, "candidates", candidates)
+        object.__setattr__(self, "is_mixed", len({_known.family(each.llm) for each in candidates}) > 1)
         # So is a journal: one file is one journal, however many share it.
         options = {"policy": policy, "on": self.on, "tenant": self.tenant, "journal": journal_of(self.journal)}
         object.__setattr__(self, "_options", options)
@@ -72,15 +79,15 @@ class Protection:
     def ask(self, question: Question) -> Any:
         """Ask the candidates, as the policy allows, in the way of the question's entry point."""
         entry = question.entry
+        question.announced = isinstance(self.on, Announcing)
         if not question.is_asked:
             return getattr(self.inner, entry.name)(*question.args, **question.kwargs)
         first, *others = question.targets(self.candidates)
         options = {**self._options, "fallbacks": others, "port": question.port, "input": question.input}
-        shape = question.shape
-        if shape is not None:
-            options["policy"] = shape.policy(self.policy, whole=not entry.streams)
+        if question.wanted is not None:
+            options["policy"] = question.wanted.policy(self.policy, whole=not entry.streams)
             if not entry.streams:
-                return (_valid_async if entry.awaits else _valid)(first, options, question)
+                return (_valid_async if entry.awaits else _valid)(first, options)
         if entry.awaits:
             return self._stream_async(first, options) if entry.streams else l0_core.acall(first, **options)
         if entry.streams:
@@ -108,15 +115,15 @@ class Protection:
         return aiter(await l0_core.astream(first, **options).begin())
 
 
-def _valid(first: l0_core.Target, options: dict[str, Any], question: Question) -> Any:
-    """Return an answer that is of the question's shape."""
+def _valid(first: l0_core.Target, options: dict[str, Any]) -> Any:
+    """Return an answer whose attempts differ, as those of a stream do: they say what is to be put right."""
     (answer,) = l0_core.stream(first, streamed=False, **options)
-    return mended(answer, question.shape, question.reads) if question.shape is not None else answer
+    return answer
 
 
-async def _valid_async(first: l0_core.Target, options: dict[str, Any], question: Question) -> Any:
+async def _valid_async(first: l0_core.Target, options: dict[str, Any]) -> Any:
     (answer,) = [answer async for answer in l0_core.astream(first, streamed=False, **options)]
-    return mended(answer, question.shape, question.reads) if question.shape is not None else answer
+    return answer
 
 
 class _Meta(type(LLM)):  # type: ignore[misc]  # the metaclass of whatever version of pydantic there is
@@ -144,7 +151,7 @@ class L0LLM(LLM, metaclass=_Meta):
         # What the class takes is said here, and read by the metaclass.
         def __init__(
             self,
-            llm: LLM,
+            llm: LLM | Sequence[LLM],
             *,
             fallbacks: Sequence[LLM] = (),
             policy: PolicyLike = None,
@@ -156,7 +163,8 @@ class L0LLM(LLM, metaclass=_Meta):
             """Protect an LLM.
 
             Args:
-                llm: What is protected. It stays what it is, and can go on being used without protection.
+                llm: What is protected. It stays what it is, and can go on being used without protection. Several are a
+                    pool: asked in this order, and none of their classes; what it says of itself holds for all of them.
                 fallbacks: What is asked when it fails for good, in this order.
                 policy: A `Policy`, the name of a preset, or a file; `L0_POLICY`, or the standard one, where nothing
                     is said.
@@ -195,7 +203,7 @@ class L0LLM(LLM, metaclass=_Meta):
 
 
 def _wrapped(
-    llm: LLM,
+    llm: LLM | Sequence[LLM],
     *,
     fallbacks: Sequence[LLM] = (),
     policy: PolicyLike = None,
@@ -204,14 +212,17 @@ def _wrapped(
     stall_guard: StallGuard = "thread",
     journal: "JournalLike" = None,
 ) -> LLM:
+    members: list[Any] = list(llm) if isinstance(llm, list | tuple) else [llm]
+    if not members:
+        raise TypeError("llm must be an LLM of LlamaIndex, or several: there is none")
     for what, given in (
-        ("llm", llm),
+        *(("llm" if len(members) == 1 else f"llm {place}", member) for place, member in enumerate(members, 1)),
         *((f"fallback {place}", fallback) for place, fallback in enumerate(fallbacks, 1)),
     ):
         if not isinstance(given, LLM):
             raise TypeError(f"{what} must be an LLM of LlamaIndex, not {type(given).__name__}")
-    protection = Protection(unwrap(llm), tuple(map(unwrap, fallbacks)), policy, on, tenant, stall_guard, journal)
-    return wrap(protection)
+    inner = pool_of(list(map(unwrap, members)))
+    return wrap(Protection(inner, tuple(map(unwrap, fallbacks)), policy, on, tenant, stall_guard, journal))
 
 
 def unwrap(llm: LLM) -> LLM:
@@ -257,13 +268,14 @@ def _made_view_class(kind: type[LLM]) -> type[LLM]:
         "__reduce_ex__": _reduce_ex,
         **{entry.name: _method(entry, kind) for entry in entries},
         **{name: _predicting(name, kind) for name in _PREDICT if hasattr(kind, name)},
+        **({_SELECTS: _selecting(kind)} if hasattr(kind, _SELECTS) else {}),
     }
     meta = _Meta if issubclass(_Meta, type(kind)) else type("_Meta", (_Meta, type(kind)), {})
     view: type[LLM] = meta(kind.__name__, (kind, L0LLM), namespace)
     return view
 
 
-_PREDICT = ("structured_predict", "astructured_predict")
+_PREDICT = tuple(f"{a}{streams}structured_predict" for a in ("", "a") for streams in ("", "stream_"))
 
 
 def _predicting(name: str, kind: type[LLM]) -> Callable[..., Any]:
@@ -282,12 +294,55 @@ def _predicting(name: str, kind: type[LLM]) -> Callable[..., Any]:
         with wanting(output_cls):
             return await original(self, output_cls, *args, **kwargs)
 
-    method: Any = predict_async if name.startswith("a") else predict
+    def stream(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return _first_wanting(output_cls, original(self, output_cls, *args, **kwargs))
+
+    async def stream_async(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return _first_wanting_async(output_cls, await original(self, output_cls, *args, **kwargs))
+
+    methods: dict[str, Any] = dict(zip(_PREDICT, (predict, stream, predict_async, stream_async), strict=True))
+    method = methods[name]
     method.__name__, method.__qualname__ = name, f"{kind.__qualname__}.{name}"
     method.__module__, method.__doc__ = kind.__module__, original.__doc__
     method.__signature__ = inspect.signature(original)
     setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)  # The one it calls makes the span.
     return cast("Callable[..., Any]", method)
+
+
+def _first_wanting(output_cls: Any, values: Iterator[Any]) -> Iterator[Any]:
+    """Yield what is predicted. The LLM is asked for the first value, and from then on no more."""
+    with wanting(output_cls):
+        first = next(values, _NOTHING)
+    if first is not _NOTHING:
+        yield first
+        yield from values
+
+
+async def _first_wanting_async(output_cls: Any, values: AsyncGenerator[Any, None]) -> AsyncIterator[Any]:
+    async with aclosing(values):
+        with wanting(output_cls):
+            first = await anext(values, _NOTHING)
+        if first is not _NOTHING:
+            yield first
+            async for value in values:
+                yield value
+
+
+_NOTHING = object()
+_SELECTS = "get_tool_calls_from_response"
+
+
+def _selecting(kind: type[LLM]) -> Callable[..., Any]:
+    """Return the method of a wrapped class that reads calls off an answer: it may be a fallback's of another make."""
+    original: Callable[..., Any] = getattr(kind, _SELECTS)
+
+    def select(self: L0LLM, response: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self, spelled_out(response) if self._l0.is_mixed else response, *args, **kwargs)
+
+    select.__name__, select.__qualname__ = _SELECTS, f"{kind.__qualname__}.{_SELECTS}"
+    select.__module__, select.__doc__ = kind.__module__, original.__doc__
+    select.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    return select
 
 
 def _copy(self: L0LLM) -> LLM:
@@ -311,10 +366,11 @@ def _method(entry: Entry, kind: type[LLM]) -> Callable[..., Any]:
 
     def called(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
         signature.bind(self, *args, **kwargs)
-        return self._l0.ask(Question(entry, args, kwargs))
+        return self._l0.ask(Question(entry, args, kwargs, sys._getframe(1)))  # noqa: SLF001 - it is the documented way
 
     async def awaited(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
-        return await called(self, *args, **kwargs)
+        signature.bind(self, *args, **kwargs)
+        return await self._l0.ask(Question(entry, args, kwargs, sys._getframe(1)))  # noqa: SLF001 - as above
 
     method: Any = awaited if entry.awaits else called
     method.__name__, method.__qualname__ = entry.name, f"{kind.__qualname__}.{entry.name}"

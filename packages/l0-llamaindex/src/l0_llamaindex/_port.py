@@ -7,7 +7,7 @@ chunk. They are looked at where an answer was put together from two attempts, be
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -102,16 +102,16 @@ class _Port:
     grows = True
     """Each response has all of the text so far: after one was altered, all are."""
 
-    def __init__(self, *, whole: bool = False, reads: Callable[[Any], str] | None = None) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
         self._whole = whole
-        self._reads = reads
-        """Where the answer is, if it is read for what it must be: a call's arguments are no call then."""
         self._shown = ""
         self._shown_calls: Sequence[ToolCall] = ()
         self._last: Any = None
         self._usage: Usage | None = None
         self._before = Usage()
         self._calls = _Calls()
+        self._args: dict[int, str] = {}
+        """Arguments that were put right, by call: every snapshot from then on has them."""
         self._parts = 0
         self._refused = False
         self._counts = False
@@ -127,6 +127,7 @@ class _Port:
             self._before = Usage(*map(sum, zip(self._before, self._usage, strict=True)))
         self._usage = None
         self._calls = _Calls()
+        self._args = {}
         self._parts = 0
         self._refused = False
         self._written = 0
@@ -196,13 +197,10 @@ class ChatPort(_Port):
         blocks = message.blocks
         finish, status = self._ending(raw)
         usage = self._counted(usage_of(chunk.additional_kwargs, raw) or usage_of(message.additional_kwargs, None))
-        read = self._reads(chunk) if self._reads is not None else None
         tools: tuple[ToolFragment, ...] = ()
-        if read is not None:
-            text = read
-        elif self._whole:
+        if self._whole:
             text = message.content or ""
-            told = self._calls.of_blocks(blocks, ended=True) or _legacy_calls(message)
+            told = self._calls.of_blocks(blocks, ended=True) or legacy_calls(message)
             if finish in _LIMITS and blocks and type(blocks[-1]) is ToolCallBlock:
                 told = [*told[:-1], _cut_off(told[-1], blocks[-1])]
             tools = tuple(fragment._replace(last=True) for fragment in told)
@@ -256,6 +254,26 @@ class ChatPort(_Port):
         changes = {"message": message, "delta": delta, "additional_kwargs": kwargs, "raw": None, "logprobs": None}
         self._last = replaced = chunk.model_copy(update=changes)
         return replaced
+
+    def rewritten(self, chunk: ChatResponse, text: str | None, args: Mapping[int, str], shown: Shown) -> ChatResponse:
+        """Return the chunk with what was put right in it. Its raw form is what the provider sent, and stays that."""
+        self._args |= {index: told for index, told in args.items() if told}
+        if text is not None:
+            self._count(text, shown)
+        elif chunk.delta is not None:
+            self._count(chunk.delta, shown)
+        elif not self._counts:
+            self._shown = chunk.message.content or ""
+        message = chunk.message.model_copy(
+            update={
+                "blocks": self._joined(chunk.message.blocks),
+                "additional_kwargs": self._with_ids(chunk.message.additional_kwargs),
+            }
+        )
+        delta = chunk.delta if chunk.delta is None or text is None else text
+        changes = {"message": message, "delta": delta, "additional_kwargs": self._summed(chunk.additional_kwargs)}
+        self._last = rewritten = chunk.model_copy(update=changes)
+        return rewritten
 
     @property
     def reset(self) -> ChatResponse:
@@ -315,8 +333,13 @@ class ChatPort(_Port):
             fitted: ContentBlock = block
             if isinstance(block, ToolCallBlock):
                 place = len(joined) if place is None else place
+                changes: dict[str, Any] = {}
                 if calls < len(self._shown_calls):
-                    fitted = block.model_copy(update={"tool_call_id": self._shown_calls[calls].id})
+                    changes["tool_call_id"] = self._shown_calls[calls].id
+                if calls in self._args:
+                    args = self._args[calls]
+                    changes["tool_kwargs"] = args if isinstance(block.tool_kwargs, str) else json.loads(args)
+                fitted = block.model_copy(update=changes) if changes else block
                 calls += 1
             joined.append(fitted)
         if self._shown:
@@ -324,15 +347,19 @@ class ChatPort(_Port):
         return joined
 
     def _with_ids(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a message's extras with the ids of calls that the consumer was given before."""
+        """Return a message's extras with the calls that the consumer was given before, and arguments put right."""
         calls = kwargs.get("tool_calls")
-        if not calls or not self._shown_calls:
+        if not calls or not (self._shown_calls or self._args):
             return dict(kwargs)
-        fitted = [
-            call.model_copy(update={"id": shown.id}) if hasattr(call, "model_copy") else call
-            for call, shown in zip(calls, self._shown_calls, strict=False)
-        ]
-        return {**kwargs, "tool_calls": [*fitted, *calls[len(fitted) :]]}
+        return {**kwargs, "tool_calls": [self._fitted(index, call) for index, call in enumerate(calls)]}
+
+    def _fitted(self, index: int, call: Any) -> Any:
+        changes: dict[str, Any] = {}
+        if index < len(self._shown_calls):
+            changes["id"] = self._shown_calls[index].id
+        if index in self._args and hasattr(getattr(call, "function", None), "model_copy"):
+            changes["function"] = call.function.model_copy(update={"arguments": self._args[index]})
+        return call.model_copy(update=changes) if changes and hasattr(call, "model_copy") else call
 
 
 class CompletionPort(_Port):
@@ -378,6 +405,22 @@ class CompletionPort(_Port):
         self._last = replaced = chunk.model_copy(update=changes)
         return replaced
 
+    def rewritten(
+        self,
+        chunk: CompletionResponse,
+        text: str | None,
+        args: Mapping[int, str],  # noqa: ARG002 - a completion calls nothing
+        shown: Shown,
+    ) -> CompletionResponse:
+        """Return the chunk with what was put right in it. Its raw form is what the provider sent, and stays that."""
+        if text is None:
+            return chunk
+        self._count(text, shown)
+        delta = None if chunk.delta is None else text
+        changes = {"text": self._shown, "delta": delta, "additional_kwargs": self._summed(chunk.additional_kwargs)}
+        self._last = rewritten = chunk.model_copy(update=changes)
+        return rewritten
+
     @property
     def reset(self) -> CompletionResponse:
         """What a consumer that opted in to it is given when it is to discard what it has."""
@@ -404,7 +447,7 @@ def _cut_off(fragment: ToolFragment, block: ToolCallBlock) -> ToolFragment:
     return fragment if isinstance(block.tool_kwargs, str) else fragment._replace(args=fragment.args[:-1] or "{")
 
 
-def _legacy_calls(message: ChatMessage) -> list[ToolFragment]:
+def legacy_calls(message: ChatMessage) -> list[ToolFragment]:
     """Return calls of an integration that has no blocks for them."""
     calls = message.additional_kwargs.get("tool_calls") or ()
     return [

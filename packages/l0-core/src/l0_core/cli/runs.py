@@ -12,6 +12,7 @@ from l0_core.cli.opening import AsJson, JournalPath, KeyFile, give, opened, tabl
 def command(
     *,
     status: Annotated[str | None, typer.Option(help="Only those that stand so: running, finished, failed.")] = None,
+    fault: Annotated[str | None, typer.Option(help="Only those that ended with this exception.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Only those of this tenant.")] = None,
     user: Annotated[str | None, typer.Option(help="Only those for this user.")] = None,
     since: Annotated[str | None, typer.Option(help="Only those begun since: 30m, 2h, 7d, or a date.")] = None,
@@ -24,7 +25,13 @@ def command(
     """List runs, the latest first."""
     with opened(journal, key_file) as found:
         rows = found.runs(
-            limit=limit, status=status, tenant=tenant, user=user, since_ms=moment(since), until_ms=moment(until)
+            limit=limit,
+            status=status,
+            fault=fault,
+            tenant=tenant,
+            user=user,
+            since_ms=moment(since),
+            until_ms=moment(until),
         )
     if as_json:
         give(list(rows))

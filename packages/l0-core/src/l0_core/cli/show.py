@@ -1,7 +1,9 @@
 """`l0 show`: what happened in one run or one session."""
 
+import json
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -38,7 +40,7 @@ def command(
                 raise typer.BadParameter("a session can be followed; see which with l0 sessions --run")
             _run(found, key, as_json=as_json)
         elif follow:
-            _follow(found, key.hex())
+            _follow(found, key, as_json=as_json)
         else:
             _session(found, key, as_json=as_json)
 
@@ -194,23 +196,34 @@ def _line(record: SessionRecord, names: list[str]) -> str | None:
     return {"done": "done", "reset": "reset: the consumer was told to discard"}.get(name)
 
 
-def _follow(journal: Journal, name: str) -> None:
+def _follow(journal: Journal, key: bytes, *, as_json: bool) -> None:
     """Print the text as far as it is there, and what is added, until the session is over."""
-    shown = ""
-    try:
+    shown, seen = "", -1
+    say = _say_json if as_json else _say
+    with suppress(KeyboardInterrupt):
         while True:
-            report = replay(journal, name)
-            if not report.text.startswith(shown):
-                typer.echo("\n— discarded —")
-                shown = ""
-            typer.echo(report.text[len(shown) :], nl=False)
+            info = journal.native.info(key)
+            if info is not None and info[1] == seen:  # nothing new to decide again
+                time.sleep(_GLANCE_SECONDS)
+                continue
+            seen = info[1] if info is not None else seen
+            report = replay(journal, key.hex())
+            is_discarded = not report.text.startswith(shown)
+            say(report.text[0 if is_discarded else len(shown) :], report.status, is_discarded=is_discarded)
             shown = report.text
             if report.status != "running":
                 break
-            time.sleep(_GLANCE_SECONDS)
-    except KeyboardInterrupt:
-        pass
-    typer.echo()
+    if not as_json:
+        typer.echo()
+
+
+def _say(text: str, _: str, *, is_discarded: bool) -> None:
+    typer.echo(f"\n— discarded —\n{text}" if is_discarded else text, nl=False)
+
+
+def _say_json(text: str, status: str, *, is_discarded: bool) -> None:
+    """Print one JSON object a line, as there is no whole to print yet."""
+    typer.echo(json.dumps({"text": text, "status": status, "discarded": is_discarded}, ensure_ascii=False))
 
 
 def _facts(facts: list[tuple[str, object]]) -> None:

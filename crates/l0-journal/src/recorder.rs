@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use l0_engine as engine;
-use l0_journal::{Before, Durability, Error, Store, Stream, Ticket, session};
+
+use crate::{Before, Durability, Error, Store, Stream, Ticket, session};
 
 /// Where a session is written down, and how far that has come.
-pub(crate) struct Recorder {
+///
+/// Whoever drives a session writes what it noted before doing what it asked for, so that nobody has what is not written (G5).
+pub struct Recorder {
     stream: Stream,
     store: Option<Arc<dyn Store>>,
     /// Whether every release waits for the disk.
@@ -21,8 +24,20 @@ pub(crate) struct Recorder {
     firsts: Vec<(u32, u64)>,
 }
 
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder")
+            .field("stream", &self.stream)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Recorder {
-    pub(crate) fn new(stream: Stream, store: Option<Arc<dyn Store>>, closes: bool) -> Self {
+    /// A recorder of one session. Without a store there is nothing to wait for; one that `closes` lets nothing more be
+    /// released once a record was lost.
+    #[must_use]
+    pub fn new(stream: Stream, store: Option<Arc<dyn Store>>, closes: bool) -> Self {
         let paranoid = store.as_ref().is_some_and(|store| store.durability() == Durability::Paranoid);
         Self {
             stream,
@@ -36,17 +51,17 @@ impl Recorder {
         }
     }
 
-    /// Writes down what the session has noted; `object` belongs to the chunk among it. The first failure is kept, and
+    /// Writes down what a session has noted; `object` belongs to the chunk among it. The first failure is kept, and
     /// nothing is written after it: a record with a hole would replay as something that never happened.
     #[inline]
-    pub(crate) fn write(
+    pub fn write(
         &mut self,
         now: engine::Instant,
-        session: &mut engine::Session,
+        records: impl IntoIterator<Item = engine::Record>,
         object: Option<&[u8]>,
     ) {
         let mut object = object;
-        for record in session.drain_records() {
+        for record in records {
             if self.lost.is_some() {
                 continue;
             }
@@ -64,15 +79,21 @@ impl Recorder {
 
     /// Notes when an attempt's first content arrived.
     #[inline]
-    pub(crate) fn heard(&mut self, attempt: engine::AttemptId, now: engine::Instant) {
+    pub fn heard(&mut self, attempt: engine::AttemptId, now: engine::Instant) {
         if self.first.is_none_or(|(last, _)| last != attempt) {
             self.first = Some((attempt, now));
             self.firsts.push((attempt.0, now.0));
         }
     }
 
+    /// Whether every release waits for the disk.
+    #[must_use]
+    pub const fn is_paranoid(&self) -> bool {
+        self.paranoid
+    }
+
     /// Begins what has to be on disk before anything is released.
-    pub(crate) fn start_barrier(&mut self) {
+    pub fn start_barrier(&mut self) {
         if self.lost.is_none() {
             self.before_release = self.store.as_ref().map(|store| store.barrier(Before::SideEffect));
         }
@@ -80,13 +101,13 @@ impl Recorder {
 
     /// Whether the driver has to look before it releases anything: there is something to wait for, or nothing may be.
     #[inline]
-    pub(crate) fn must_settle(&mut self) -> bool {
+    pub fn must_settle(&mut self) -> bool {
         self.unsettled().is_some() || self.closes && self.lost.is_some()
     }
 
     /// What a release has to wait for, if anything.
     #[inline]
-    pub(crate) fn unsettled(&mut self) -> Option<Ticket> {
+    pub fn unsettled(&mut self) -> Option<Ticket> {
         if self.before_release.is_none() && !self.paranoid || self.lost.is_some() {
             return None;
         }
@@ -108,18 +129,22 @@ impl Recorder {
     }
 
     /// A ticket was waited for: here is its answer.
-    pub(crate) fn settled(&mut self, answer: Result<(), Error>) {
+    pub fn settled(&mut self, answer: Result<(), Error>) {
         self.before_release = None;
         if let Err(error) = answer {
             self.lost.get_or_insert(error);
         }
     }
 
-    pub(crate) const fn lost(&self) -> Option<&Error> {
+    /// Why nothing more is written, if a record was lost.
+    #[must_use]
+    pub const fn lost(&self) -> Option<&Error> {
         self.lost.as_ref()
     }
 
-    pub(crate) fn firsts(&self) -> &[(u32, u64)] {
+    /// When the first content of each attempt arrived that brought any.
+    #[must_use]
+    pub fn firsts(&self) -> &[(u32, u64)] {
         &self.firsts
     }
 }
