@@ -65,7 +65,8 @@ def test_a_story_ends_as_it_says(played: tuple[Story, Seen, Seen]) -> None:
             assert KEY not in reliable.text
             assert "[key removed]" in reliable.text
         case 6:
-            assert "raised" in bare.remarks
+            assert bare.remarks.count("raised") == 2
+            assert "2 requests" in reliable.remarks
             assert "River(name='Seine', length_km=775, mouth='Le Havre')" in reliable.text
         case 7:
             assert "this is another answer" in bare.remarks

@@ -18,7 +18,7 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrou
 from pydantic import BaseModel
 
 import l0_core
-from l0_core import Journal, Policy, ReplayDivergence, Retry, guards, ports
+from l0_core import Journal, Policy, ReplayDivergence, Retry, guards
 from l0_core.demo import Side, Story
 from l0_core.testing import FaultyProvider, Reply, faults
 from l0_core.testing.schedule import Schedule
@@ -187,27 +187,21 @@ def cut_json(wrap: Wrap) -> Callable[[Side], None]:
         with FaultyProvider() as server:
             server.reply(broken, chunks=12)
             server.script(PACE + faults.eof_after(chunks=8), PACE)
-            asked = f"Describe the Seine as JSON: {River.model_json_schema()['properties']}"
-            try:
-                if wrap is bare:
-                    message = client(server).invoke(asked)
-                    side.write(str(message.content))
-                    side.remark(f"parsed: {River.model_validate_json(str(message.content))!r}")
-                else:
-                    _structured(side, server, asked)
-            except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
-                side.failed(error)
+            rivers = wrap(client(server)).with_structured_output(River, include_raw=True)
+            for _ in range(2):  # The program tries a second time, if it must.
+                try:
+                    found: Any = rivers.invoke("Describe the Seine.")
+                except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
+                    side.failed(error)
+                    continue
+                side.write(repr(found["parsed"]))
+                told = found["raw"].response_metadata["l0"]
+                side.remark(f"put right: {', '.join(dict.fromkeys(told['repaired']))}")
+                side.told(told)
+                break
             side.remark(f"{server.request_count} request{'' if server.request_count == 1 else 's'}")
 
     return play
-
-
-def _structured(side: Side, server: FaultyProvider, asked: str) -> None:
-    messages = [{"role": "user", "content": asked}]
-    sdk: Any = client(server).root_client  # type: ignore[attr-defined]  # the openai SDK's own, which it talks through
-    found = l0_core.structured(River, ports.openai_chat(sdk, model="gpt-5-mini", messages=messages))
-    side.write(repr(found.value))
-    side.remark(f"{found.result.attempts} attempts; put right: {', '.join(dict.fromkeys(found.result.repaired))}")
 
 
 def work(base_url: str, folder: Path, *, is_durable: bool, question: str = QUESTION) -> Iterator[str]:
@@ -340,8 +334,8 @@ STORIES = [
     story(
         6,
         "JSON that is cut off, and not quite JSON",
-        "The first answer ends in the middle; the second is whole, inside a fence, with single quotes and a comma too "
-        "many. The program wants a validated object.",
+        "model.with_structured_output(River): the first answer ends in the middle; the second is whole, inside a "
+        "fence, with single quotes and a comma too many. The program asks a second time where the first raises.",
         cut_json,
     ),
     story(
