@@ -5,14 +5,18 @@ import json
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from inspect import isawaitable
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter, perf_counter_ns, process_time, sleep
 from typing import Any
 
+import httpx
+from openai import AsyncOpenAI
 from row import Row, in_turn
 
 import l0_core
+from l0_core import ports
 
 SIZES = (2_000, 20_000, 200_000)
 ROUNDS = 7
@@ -21,6 +25,7 @@ LINE = (
     '"service_tier": "default", "system_fingerprint": "fp_1", '
     '"choices": [{"index": 0, "delta": {"content": "%s"}, "finish_reason": null}]}'
 )
+LAST = LINE.replace('{"content": "%s"}, "finish_reason": null', '{}, "finish_reason": "stop"')
 PEER = Path(__file__).parent.parent / ".cache/peers/bin/python"
 
 
@@ -126,7 +131,7 @@ def _hop() -> Iterator[Row]:
 def _crowd() -> Iterator[Row]:
     """A thousand streams on one loop, a chunk every 50 ms each: the work of the loop, and how late chunks come.
 
-    A chunk is what a provider's is: a line of JSON that is parsed. Nothing else of a client is counted.
+    A chunk is a line of JSON that is parsed: nothing else of a client is counted, which is less than any client does.
     """
 
     async def paced(count: int) -> AsyncIterator[str]:
@@ -161,6 +166,50 @@ def _crowd() -> Iterator[Row]:
     yield Row("drivers", "1,000 async streams: added p99 lateness", (late["l0"] - late["bare"]) * 1_000, "ms", 5)
 
 
+class _Paced(httpx.AsyncByteStream):
+    """The body of an answer, an event every 50 ms."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for _ in range(100):
+            due += 0.05
+            await asyncio.sleep(due - loop.time())
+            yield f"data: {LINE % 'token '}\n\n".encode()
+        yield f"data: {LAST}\n\ndata: [DONE]\n\n".encode()
+
+
+def _clients() -> Iterator[Row]:
+    """As `_crowd`, with what a client does besides: the streams are those of the `openai` SDK, all but the socket."""
+    request: Any = {"model": "m", "messages": [{"role": "user", "content": "The capital of France?"}]}
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=_Paced())
+
+    async def listen(opened: Any) -> None:
+        async for _ in await opened if isawaitable(opened) else opened:
+            pass
+
+    def crowd(make: Any) -> float:
+        async def main() -> None:
+            async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+                client = AsyncOpenAI(api_key="none", base_url="http://127.0.0.1/v1", http_client=http)
+                await asyncio.gather(*(listen(make(client)) for _ in range(200)))
+
+        started = process_time()
+        asyncio.run(main())
+        return process_time() - started
+
+    cpu = in_turn(
+        {
+            "bare": lambda: crowd(lambda client: client.chat.completions.create(stream=True, **request)),
+            "l0": lambda: crowd(lambda client: l0_core.astream(ports.openai_chat(client, **request))),
+        },
+        3,
+    )
+    yield Row("drivers", "200 async streams of the openai SDK: CPU over bare", cpu["l0"] / cpu["bare"], "ratio", 1.10)
+
+
 def _peer() -> Iterator[Row]:
     """The peer, in an environment of its own, over the same source."""
     if not PEER.exists():
@@ -177,4 +226,5 @@ def rows() -> Iterator[Row]:
     yield from _sessions(300)
     yield from _hop()
     yield from _crowd()
+    yield from _clients()
     yield from _peer()

@@ -652,7 +652,7 @@ impl World {
         for effect in due.iter().chain(&effects) {
             if let Effect::Report { target, outcome } = effect {
                 let key = key(&seat.question.plan.targets[target.0 as usize].name);
-                self.fleet.report(self.now, &key, outcome.clone(), &seat.question.plan.policy);
+                self.fleet.report(self.now, &key, *outcome, &seat.question.plan.policy);
             }
         }
         for stream in &mut seat.streams {

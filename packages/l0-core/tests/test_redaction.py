@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,37 @@ def test_twenty_canaries(drive: Driver, tmp_path: Path, caplog: pytest.LogCaptur
     told = caplog.text.encode() + repr(run.result.metadata()).encode() + str(redacted.value).encode()
     for place in (written, _files(tmp_path), exported, told):
         assert len(place) > 500
+        assert _planted(place) == []
+
+
+@pytest.mark.parametrize("redaction", ["none", "hashed"])
+def test_twenty_canaries_in_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture, redaction: Redaction) -> None:
+    """The same for runs: what steps are given, return and throw, and what a model is asked there."""
+    caplog.set_level(logging.DEBUG)
+
+    @l0_core.step
+    def look_up(argument: str) -> str:
+        return CANARIES["completion"]
+
+    @l0_core.step
+    def fails(argument: str) -> str:
+        raise Refused from ValueError(CANARIES["cause"])
+
+    journal = Journal.open(tmp_path / "l0.db", redaction=redaction)
+    with pytest.raises(Refused), l0_core.run("job", journal=journal):  # noqa: PT012 - what raises is the run as a whole
+        look_up(CANARIES["tool argument"])
+        list(l0_core.stream(Source(), policy=policy(**PLAN), on=LISTENERS, input={"role": CANARIES["prompt"]}))
+        l0_core.call(lambda: CANARIES["whole argument"], input=CANARIES["system prompt"])
+        fails(CANARIES["tool argument"])
+    written = _files(tmp_path)
+    with pytest.raises(l0_core.L0Error) as ours, l0_core.run("job", journal=journal):
+        look_up(CANARIES["note"])
+    trace = "".join(traceback.format_exception(type(ours.value), ours.value, ours.value.__traceback__, chain=False))
+    exported = "\n".join(export(journal)).encode()
+    assert journal.verify().is_sound
+    journal.close()
+    for place in (written, _files(tmp_path), exported, (caplog.text + trace).encode()):
+        assert len(place) > 300
         assert _planted(place) == []
 
 

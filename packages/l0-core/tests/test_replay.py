@@ -158,6 +158,30 @@ def test_no_call_is_made(again: Replayer, journal: Journal) -> None:
     assert opened == [0]
 
 
+@pytest.mark.parametrize("value", [["a document", 1.5, None], "text", {"a": (1, 2)}, b"bytes"], ids=repr)
+def test_what_a_call_returned_is_given_again(again: Replayer, journal: Journal, value: object) -> None:
+    """G6: a value is not text, and comes back as it was."""
+
+    async def find() -> object:
+        return value
+
+    if again.name == "async":
+        asyncio.run(l0_core.acall(find, journal=journal))
+    else:
+        l0_core.call(lambda: value, journal=journal)
+    (row,) = journal.sessions()
+    chunks, result, error = again(journal, row["id"])
+    assert (same(chunks), error, result.status) == (same([value]), None, "complete")
+
+
+def test_what_no_step_could_remember_of_a_call_is_refused_by_name(again: Replayer, journal: Journal) -> None:
+    l0_core.call(object, journal=journal)
+    (row,) = journal.sessions()
+    *_, error = again(journal, row["id"])
+    assert isinstance(error, l0_core.StepNotSerializable)
+    assert l0_core.replay(journal, row["id"]).status == "complete"
+
+
 def test_a_failure_of_the_callers_is_told_from_its_facts(drive: Driver, again: Replayer, journal: Journal) -> None:
     def source(attempt: l0_core.Attempt) -> Iterator[str]:
         error = RuntimeError("the prompt: hunter2")
@@ -214,6 +238,20 @@ def test_a_session_that_is_not_there(again: Replayer, journal: Journal) -> None:
     assert caught.value.reason == "missing"
     with pytest.raises(JournalError, match="32 hexadecimal"):
         again(journal, "job-42")
+
+
+def test_a_session_whose_process_died_at_once_has_said_nothing(again: Replayer) -> None:
+    """G6: its first note alone is no divergence: it is what a death between two records leaves."""
+    whole = Journal.memory()
+    stream = l0_core.stream(words(2), journal=whole)
+    list(stream)
+    session_id = stream.result.session_id
+    journal = Journal(Edited(whole.disk.load(bytes.fromhex(session_id))[:1]))
+    report = l0_core.replay(journal, session_id)
+    assert (report.status, report.text, report.records) == ("running", "", 0)
+    with pytest.raises(JournalError) as caught:
+        again(journal, session_id)
+    assert caught.value.reason == "missing"
 
 
 # Time travel ---------------------------------------------------------------------------------------------------------

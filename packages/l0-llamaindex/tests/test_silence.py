@@ -6,19 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asking_llm import policy
-from engines import QUESTION, TEMPLATE, WEATHER, City, index
+from asking_llm import Way, policy
+from engines import QUESTION, TEMPLATE, WEATHER, City, docs_tool, index, said
 from llama_index.core.agent.workflow import AgentStream, AgentWorkflow, FunctionAgent, ReActAgent
 from llama_index.core.chat_engine import CondensePlusContextChatEngine
 from llama_index.core.chat_engine.simple import SimpleChatEngine
 from llama_index.core.indices.property_graph import SimpleLLMPathExtractor
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.query_engine import SubQuestionQueryEngine
+from llama_index.core.question_gen import LLMQuestionGenerator
+from llama_index.core.response_synthesizers import get_response_synthesizer
 from llama_index.core.schema import TextNode
 from pydantic import ValidationError
 from scripted_llm import Reply, Scripted
 
 import l0_core
-from l0_llamaindex import L0LLM
+from l0_llamaindex import L0LLM, protect, unprotect
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",
@@ -93,8 +96,8 @@ ENGINES: dict[str, Callable[[Any], str]] = {
     "chat engine with context": lambda llm: "".join(
         CondensePlusContextChatEngine.from_defaults(index().as_retriever(), llm=llm).stream_chat(QUESTION).response_gen
     ),
-    "function agent": of_loop(lambda llm: FunctionAgent(tools=[WEATHER], llm=llm).run(user_msg=QUESTION)),
-    "react agent": of_loop(lambda llm: ReActAgent(tools=[WEATHER], llm=llm).run(user_msg=QUESTION)),
+    "function agent": of_loop(lambda llm: AGENTS["function agent"](llm).run(user_msg=QUESTION)),
+    "react agent": of_loop(lambda llm: AGENTS["react agent"](llm).run(user_msg=QUESTION)),
     "paths": lambda llm: str(SimpleLLMPathExtractor(llm=llm, num_workers=1)([TextNode(text="Paris.")])),
     "predict": lambda llm: str(llm.predict(TEMPLATE, country="France")),
     "structured predict": lambda llm: str(llm.structured_predict(City, TEMPLATE, country="France")),
@@ -109,6 +112,46 @@ def test_no_engine_makes_an_answer_of_nothing(name: str, failure: str) -> None:
     with pytest.raises(l0_core.L0Error) as caught:
         ENGINES[name](llm)
     assert not isinstance(caught.value, ValueError | TypeError)
+
+
+def sub_questions(llm: Any, *, use_async: bool) -> Any:
+    return SubQuestionQueryEngine.from_defaults(
+        [docs_tool(llm)],
+        llm=llm,
+        question_gen=LLMQuestionGenerator.from_defaults(llm=llm),
+        response_synthesizer=get_response_synthesizer(llm=llm),
+        use_async=use_async,
+        verbose=False,
+    )
+
+
+def asking(error: Exception) -> Scripted:
+    """An LLM that finds a sub-question, and has no answer to it."""
+
+    def respond(prompt: str, kwargs: dict[str, Any]) -> Reply:
+        return said(prompt, kwargs) if "sub-questions" in prompt else Reply(fails=(0, error))
+
+    return Scripted(responder=respond)
+
+
+@pytest.mark.parametrize("use_async", [True, False])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_no_sub_question_is_left_out(way: Way, *, use_async: bool, in_place: bool) -> None:
+    """Bare, the engine drops it and says `Empty Response`."""
+
+    def asked(engine: Any) -> str:
+        return str(engine.query(QUESTION) if way.name == "sync" else asyncio.run(engine.aquery(QUESTION)))
+
+    bare = sub_questions(asking(ConnectionResetError()), use_async=use_async)
+    assert asked(bare) == "Empty Response"
+    engine = protect(bare, policy=POLICY, in_place=in_place)
+    with pytest.raises(l0_core.ExhaustedError):
+        asked(engine)
+    assert isinstance(engine, SubQuestionQueryEngine)
+    assert (engine is bare) is in_place
+    assert asked(unprotect(engine, in_place=in_place)) == "Empty Response"
+    if not in_place:
+        assert type(bare) is SubQuestionQueryEngine
 
 
 def test_bare_they_do() -> None:

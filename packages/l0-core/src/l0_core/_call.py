@@ -32,7 +32,14 @@ class _Value:
 
 
 class _ValuePort:
-    """Values are passed whole and not looked into."""
+    """Values are passed whole and not looked into; what a step could remember is written down, and is replayed.
+
+    Args:
+        fn: What is called: its annotation names the classes of its results.
+    """
+
+    def __init__(self, fn: Callable[..., Any] | None = None) -> None:
+        self._fn = fn
 
     def text(self, chunk: _Value) -> str | None:
         return None
@@ -44,16 +51,22 @@ class _ValuePort:
         return chunk
 
     def encode(self, chunk: _Value) -> str:
-        raise NotImplementedError
+        return self._results().encode(chunk.value)
 
-    def decode(self, text: str) -> _Value:
-        raise NotImplementedError
+    def decode(self, text: str) -> Any:
+        return self._results().decode(text)
+
+    def _results(self) -> "Results":
+        from l0_core._codec import Results
+
+        return Results("call", self._fn)
 
     def final(self, metadata: Mapping[str, object]) -> _Value | None:
         return None
 
 
-_PORT = _ValuePort()
+def _port(fn: Any) -> _ValuePort:
+    return _ValuePort(fn.open if isinstance(fn, Target) else fn)
 
 
 def _targets(
@@ -134,7 +147,7 @@ def call(
         return open_
 
     sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
-    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors, input=input)
+    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _port(fn), errors=errors, input=input)
     frame = frame_here()
     if frame is None or port is not None:
         (value,) = Stream[Any](drive_of(sources, rules, **options, journal=journal))
@@ -173,7 +186,7 @@ async def acall(
         return open_
 
     sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
-    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _PORT, errors=errors, input=input)
+    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _port(fn), errors=errors, input=input)
     frame = frame_here()
     if frame is None or port is not None:
         (value,) = [value async for value in AsyncStream[Any](drive_of(sources, rules, **options, journal=journal))]

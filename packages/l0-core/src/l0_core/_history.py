@@ -15,7 +15,7 @@ lane runs in order.
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -107,8 +107,12 @@ class History:
     ended: int | None = None
     steps: dict[str, Step] = field(default_factory=dict)
     lanes: dict[str, int] = field(default_factory=dict)
+    is_heard: bool = False
+    """Whether somebody wrote it down who only listened."""
     _left: dict[tuple[str, str], dict[str, Step]] = field(default_factory=dict)
     """By place, the steps that the program has not come by."""
+    _heard: dict[str, dict[str, Step]] = field(default_factory=dict)
+    """By kind, the same."""
     _trunks: dict[str, int] = field(default_factory=dict)
     _begun: set[str] = field(default_factory=set)
     """The ids of all steps that were ever begun."""
@@ -148,6 +152,7 @@ class History:
             self._end(record.seq, said, content)
         elif record.kind == BEGAN:
             self._is_fork = self._is_fork or "forked_from" in said
+            self.is_heard |= said.get("heard", False)
             if self._exactly not in {None, run_id(said["id"])}:
                 raise corrupt(record.seq, "is that of another run")
         elif record.kind == WENT_LIVE:
@@ -189,6 +194,7 @@ class History:
             last[parent, lane] = max(last.get((parent, lane), -1), step.seq)
             self.lanes[parent] = max(self.lanes.get(parent, 0), lane)
             self._left.setdefault(step.key.place, {})[step.key.id] = step
+            self._heard.setdefault(step.kind, {})[step.key.id] = step
         self._trunks = {parent: seq for (parent, lane), seq in last.items() if lane == 0}
         for step in self.steps.values():
             if step.status == "failed" and step.ended is not None:
@@ -224,6 +230,34 @@ class History:
                     return step
             return None
 
+    def claim_heard(self, kind: str, form: Json) -> Step | None:
+        """Return the first step of a kind that was heard being given this, and note that the program has come by it."""
+        with self._lock:
+            left = self._heard.get(kind, {})  # In the order it was heard in, which is mostly that of the program.
+            found = next((step for step in left.values() if _is_what_was_heard(step, form)), None)
+            if found is not None:
+                found.claimed = True
+                del left[found.key.id]
+            return found
+
+    def unclaimed_heard(self) -> Step | None:
+        """Return the first step the program has not come by, of those that do something themselves.
+
+        What works through others is heard beside them, and the program comes by one or by the other.
+        """
+        with self._lock:
+            working = [step for step in self.steps.values() if step.kind != "scope"]
+            through = {above.key.id for step in working for above in self._above(step)}
+            for step in working:
+                if not step.claimed and step.key.id not in through and not any(s.claimed for s in self._above(step)):
+                    return step
+            return None
+
+    def _above(self, step: Step) -> Iterator[Step]:
+        while (above := self.steps.get(step.key.parent)) is not None:
+            yield above
+            step = above
+
     def unclaimed(self, place: tuple[str, str] | None = None) -> Step | None:
         """Return the first step that the program has not come by and that came to an end; of one name, or of any."""
         with self._lock:
@@ -246,7 +280,7 @@ class History:
         """Forget every step that the program has not come by; return those that still count."""
         with self._lock:
             self.steps = {id_: step for id_, step in self.steps.items() if step.claimed}
-            self._left = {}
+            self._left, self._heard = {}, {}
             return list(self.steps)
 
 
@@ -265,3 +299,21 @@ def _ending(seq: int, said: dict[str, Any]) -> Literal["finished", "failed"]:
 def corrupt(record: int, what: str) -> JournalError:
     """Return the error that says which record is not one of a run."""
     return JournalError(f"record {record} of the run {what}: see Journal.verify", reason="corrupt", record=record)
+
+
+def _is_what_was_heard(step: Step, form: Json) -> bool:
+    """Return whether a step that was heard was given what one is given now.
+
+    A listener hears messages and arguments, and not how the call was put: a model's messages, in a batch of one; a
+    function's arguments by name, those left out that have a default, or its one argument.
+    """
+    heard = step.input_form()
+    match form:
+        case {"messages": messages}:
+            return heard == [messages]
+        case [[*given], dict() as named] if isinstance(heard, dict):
+            return not given and all(name in named and named[name] == value for name, value in heard.items())
+        case [[given], dict()]:
+            return heard == given
+        case _:
+            return heard == form

@@ -47,7 +47,7 @@ class Reader:
     """
 
     def __init__(self, step: Open, clock: Clock, context: Context, *, at_once: bool = True) -> None:
-        self.items: deque[str | tuple[int, Any]] = deque()
+        self.items: deque[Any] = deque()
         """Strings; every other chunk with the nanoseconds its read had been pending: it may be a keep-alive."""
         self.reading: int | None = None
         """When the pending read began, if one is pending."""

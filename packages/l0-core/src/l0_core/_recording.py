@@ -291,10 +291,10 @@ def port_name(port: "ChunkPort[Any]") -> str:
 def port_named(name: str) -> "ChunkPort[Any]":
     """Return a new port of that name. Nothing is imported because a journal names it, but for L0's own."""
     module, _, kind = name.partition(":")
-    if module.startswith("l0_core.ports."):
+    if module in _HOMES:
         from importlib import import_module
 
-        found = getattr(import_module(module), kind, None) if module in _HOMES else None
+        found = getattr(import_module(module), kind, None)
     else:
         found = getattr(sys.modules.get(module), kind, None)
     if not isinstance(found, type) or not callable(getattr(found, "decode", None)):
@@ -305,7 +305,9 @@ def port_named(name: str) -> "ChunkPort[Any]":
     return port
 
 
-_HOMES: Final = frozenset(f"l0_core.ports.{name}" for name in ("chat", "litellm", "messages", "plain", "responses"))
+_HOMES: Final = frozenset(
+    ("l0_core._call", *(f"l0_core.ports.{name}" for name in ("chat", "litellm", "messages", "plain", "responses")))
+)
 
 
 def chunk_of(port: "ChunkPort[Any] | None", text: str, written: bytes | None) -> Any:

@@ -212,6 +212,10 @@ def replay(journal: JournalLike, session_id: str) -> ReplayReport:
         'Paris.'
     """
     recorded = Recorded(_journal(journal), session_id)
+    _ = recorded.facts
+    if len(recorded.log) == 0:
+        # Its process died before the engine's first word: nothing was asked, and nothing was said.
+        return ReplayReport(session_id, "running", 0, "", (), (), recorded.policy.digest)
     session = recorded.replay()
     outcome = session.outcome
     return ReplayReport(
@@ -312,7 +316,12 @@ class Again(Drive):
         self._timed = timed
         self._listeners = on or Lifecycle()
         self._stopped = False
+        self._is_broken = False
         facts = recorded.facts
+        if len(recorded.log) == 0:
+            raise JournalError(
+                f"session {recorded.session_id} was given an id and no more before its process died", reason="missing"
+            )
         recorded.must_be_whole()
         names = recorded.target_names
         if sources is None:
@@ -337,7 +346,11 @@ class Again(Drive):
 
     def start(self) -> Generator[Step, None, None]:
         """Give what was recorded; then go on, if it is to."""
-        yield from self._given_again()
+        try:
+            yield from self._given_again()
+        except Exception:
+            self._stopped = self._is_broken = True
+            raise
         if self._to_skip > 0 and (self.is_over or self._goes_on):
             had = self._offset - self._to_skip
             raise JournalError(
@@ -355,6 +368,8 @@ class Again(Drive):
 
     def steps(self) -> Generator[Step, None, None]:
         """Carry out what the engine decides; while it is decided again, only what the consumer is given."""
+        if self._is_broken:
+            return  # what it would still be given cannot be given
         for step in super().steps():
             if self._is_live or type(step) is Emit:
                 yield step

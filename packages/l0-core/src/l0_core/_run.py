@@ -85,6 +85,7 @@ class Run:
         ask: Ask | None,
         tenant: str | None,
         user: str | None,
+        is_heard: bool = False,
     ) -> None:
         self.id = id_
         self.journal = journal
@@ -98,6 +99,7 @@ class Run:
         self._limit = limit
         self.ask = ask
         self._tenant, self._user = tenant, user
+        self._is_heard = is_heard
         self._history = History()
         self._counts = Counts()
         self._lock = threading.Lock()
@@ -180,6 +182,12 @@ class Run:
             )
         if self.mode == "auto":
             self.mode = "resume" if exists else "record"
+        if self._history.is_heard and self.mode == "resume" and self._history.status != "finished":
+            raise JournalError(
+                f"run {self.id} was written down by a handler, and did not finish: it can be replayed as far as it "
+                'came, with mode="replay", and not resumed',
+                reason="invalid",
+            )
         if self.mode == "resume" and self._history.status == "finished" and self._on_change == "raise":
             self.put("put_run", id=self._id, status="finished")  # whoever wrote the record may have died before the row
             self._release()
@@ -190,7 +198,8 @@ class Run:
         self._stream = self.journal.stream(self._id, "run", tenant=self._tenant, user=self._user, lease=self._lease)
         self._began_ns = clock().now() - self._history.last_ns
         now = time.time_ns() // _MS
-        self.write(BEGAN, {"v": VERSION, "id": self.id, "at_ms": now, "engine": _native.version()})
+        heard = {"heard": True} if self._is_heard else {}
+        self.write(BEGAN, {"v": VERSION, "id": self.id, "at_ms": now, "engine": _native.version(), **heard})
         columns: dict[str, Any] = {"id": self._id, "name": self.id, "status": "running"}
         if not self._history.records:
             columns |= {"started_at_ms": now, "engine_version": _native.version()}
@@ -218,7 +227,8 @@ class Run:
 
     def _close(self, error: BaseException | None) -> None:
         try:
-            left = self._history.unclaimed() if error is None and not self.is_live else None
+            unclaimed = self._history.unclaimed_heard if self._history.is_heard else self._history.unclaimed
+            left = unclaimed() if error is None and not self.is_live else None
             if left is not None and self.mode == "replay":
                 raise diverged(
                     f"run {self.id} ended without the step {left.key.name}, which was recorded",
@@ -294,6 +304,8 @@ class Run:
         if self._over:
             raise L0Error(f"run {self.id} is over: the step {name} cannot be part of it any more")
         name = name[:NAME_CHARS_MAX]
+        if self._history.is_heard and self.mode == "replay":
+            return self._heard(name, form, kind)
         lane = frame.lane()
         with self._lock:
             key = self._counts.key(frame.parent, name, digest_of(form))
@@ -322,6 +334,19 @@ class Run:
         if step.input.state == "full" and digest_of(step.input_form()) != step.key.digest:
             message = f"what was recorded as the input of step {step.key.name} of run {self.id} is not"
             raise diverged(message, step.seq, step.input_form(), form)
+
+    def _heard(self, name: str, form: Json, kind: str) -> "Taken":
+        """Return the step as it was heard; refuse one that was not."""
+        step = self._history.claim_heard(kind, form)
+        if step is None:
+            following = self._history.unclaimed_heard()
+            raise diverged(
+                f"the step {name} of run {self.id} was not heard, or not with this input",
+                following.seq if following else self._history.records,
+                following.input_form() if following else MISSING,
+                form,
+            )
+        return Taken(self, step.key, form, 0, kind, side_effect=False, session=None, step=step)
 
     def _new_lane(self, parent: str) -> int:
         number = self._history.lanes.get(parent, 0) + 1

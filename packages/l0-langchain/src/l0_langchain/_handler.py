@@ -113,7 +113,8 @@ class L0CallbackHandler(BaseCallbackHandler):
         tokens_max: Tokens of an invocation, as the provider counts them; while an answer streams, four characters count
             as one.
         journal: Where each invocation is written down as a run, all of it, under the id the framework gives it; that of
-            `L0_JOURNAL` where nothing is said. It is there to be looked at: only what `protect` made is given again.
+            `L0_JOURNAL` where nothing is said. The same chain, made reliable with `protect`, gives it again without a
+            call, inside `l0_core.run(id, mode="replay")`.
         on: Listeners. `on_start`, `on_guard`, `on_tool_call`, `on_complete` and `on_error` are called.
 
     Attributes:

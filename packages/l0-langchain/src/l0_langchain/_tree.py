@@ -14,7 +14,8 @@ from l0_core._run import Frame, Run, Taken
 class Tree:
     """One invocation. Its run is known by the id the framework gave it.
 
-    It can be looked at like any run. To be given again it would have to be in the middle, and it only listens.
+    It can be looked at like any run, and replayed by what is in the middle: the same program, protected. Who only
+    listens can give nothing again.
 
     Args:
         journal: Where.
@@ -33,6 +34,7 @@ class Tree:
             ask=None,
             tenant=None,
             user=user,
+            is_heard=True,
         )
         self._run._open()
         self._frames: dict[UUID, Frame] = {}

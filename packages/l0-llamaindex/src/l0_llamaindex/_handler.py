@@ -282,7 +282,7 @@ class _Recorder:
         for observed in known:
             self._close(observed)
 
-    def _end(self, id_: str, write: Callable[[Taken], None], error: BaseException | None = None) -> None:
+    def _end(self, id_: str, write: Callable[[Taken], object], error: BaseException | None = None) -> None:
         with self._lock:
             span = self._open.pop(id_, None)
             if span is None:

@@ -19,6 +19,7 @@ from l0_llamaindex._guarded import Guard, Guarded, bare_of, guarded
 from l0_llamaindex._llm import L0LLM, Protection, StallGuard, unwrap, wrap
 from l0_llamaindex._reach import Reach, Step, shell_of
 from l0_llamaindex._report import Found, ProtectionReport, What
+from l0_llamaindex._sub_questions import Loud, drops_errors, loud, quiet
 from l0_llamaindex._tool import Once, changes_its_workflow, name_of
 
 if TYPE_CHECKING:
@@ -108,6 +109,10 @@ def protect(
     report += _beyond(reach)
     if in_place:
         _refuse(found, becomes)
+    held = reach.between(becomes)
+    becomes |= {
+        id(step.found): loud for step in reach.steps.values() if drops_errors(step.found) and id(step.found) in held
+    }
     result = reach.rebuilt(becomes, in_place=in_place)
     for do in late:
         do()
@@ -118,9 +123,12 @@ def unprotect(found: T, *, in_place: bool = False) -> T:
     """Return the same without protection: a copy, or itself if `in_place`."""
     in_place = in_place or found is Settings
     reach = Reach(found)
-    becomes = {id(step.found): _bare for step in reach.steps.values() if isinstance(step.found, L0LLM | Guarded)}
+    becomes: dict[int, Callable[[Any], Any]] = {
+        id(step.found): _bare for step in reach.steps.values() if isinstance(step.found, L0LLM | Guarded)
+    }
     if in_place:
         _refuse(found, becomes)
+    becomes |= {id(step.found): quiet for step in reach.steps.values() if isinstance(step.found, Loud)}
     result = reach.rebuilt(becomes, in_place=in_place)
     if result is not found or in_place:
         getattr(result, "__dict__", {}).pop("l0_report", None)
