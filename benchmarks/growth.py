@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -78,20 +78,20 @@ def _async(make: Callable[[int], Any], count: int) -> float:
 
     async def main() -> float:
         chunks = make(count)
-        started = perf_counter()
+        started = process_time()
         async for _ in chunks:
             pass
-        return (perf_counter() - started) / count * 1e9
+        return (process_time() - started) / count * 1e9
 
     return asyncio.run(main())
 
 
 def _sync(make: Callable[[int], Any], count: int) -> float:
     chunks = make(count)
-    started = perf_counter()
+    started = process_time()
     for _ in chunks:
         pass
-    return (perf_counter() - started) / count * 1e9
+    return (process_time() - started) / count * 1e9
 
 
 def _model(wrap: Callable[[BaseChatModel], Any]) -> Callable[[int], Any]:

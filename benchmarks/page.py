@@ -36,9 +36,11 @@ def page(table: Rows, build: object) -> str:
         "",
         "<!-- Written by `make bench`. -->",
         "",
-        f"One run of `make bench` on {when}: {where}; {build}. Candidates are measured in turn, so that a busy machine",
-        "disturbs all alike; each figure is the median of its rounds. Compare figures of one run only. Where something",
-        "was promised, its limit is there, and *missed* where it is.",
+        f"One run of `make bench` on {when}: {where}.",
+        f"`{build}`",
+        "",
+        "Candidates are measured in turn, so that a busy machine disturbs all alike; each figure is the median of its",
+        "rounds. Compare figures of one run only. Where something was promised, its limit is there.",
     ]
     for room, rows in groupby(table, key=lambda row: str(row["room"])):
         out += ["", f"## {room}", "", f"{ABOUT.get(room, '')} `make bench ARGS={room}`", ""]

@@ -116,6 +116,37 @@ def test_every_page_is_in_the_navigation() -> None:
     assert [page.name for page in ROOT.glob("docs/*.md") if f": {page.name}" not in navigation] == []
 
 
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+NAMED = re.compile(r"`((?:docs|examples|tests|benchmarks|packages|crates|fuzz)/[\w./-]+)`")
+PROSE = [*PAGES, *(ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in an address."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PROSE, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Those to other pages and files; addresses elsewhere are not called."""
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for link in LINK.findall(text):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        aim = (page.parent / file).resolve() if file else page
+        assert aim.exists(), link
+        assert not anchor or anchor in anchors(aim), link
+    for name in NAMED.findall(text):
+        assert (ROOT / name).exists() or (page.parent / name).exists(), name
+
+
+def test_the_page_of_commands_names_them_all() -> None:
+    page = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `l0 (\w+)", page, re.MULTILINE)) == commands()
+
+
 def test_the_extras_that_pages_name_exist() -> None:
     named = re.compile(r"(l0-\w+)\[([\w,]+)\]")
     for page in PAGES:

@@ -1,14 +1,12 @@
 """The stories `l0 demo` tells with LangChain's own client: a chain, an agent, over HTTP to a provider that fails."""
 
-import os
-import signal
-import subprocess
-import sys
+import logging
+import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
 from langchain.chat_models import init_chat_model
@@ -20,11 +18,14 @@ from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrou
 from pydantic import BaseModel
 
 import l0_core
-from l0_core import Journal, Policy, ReplayDivergence, Retry, guards, ports
+from l0_core import Journal, Policy, ReplayDivergence, Retry, guards
 from l0_core.demo import Side, Story
 from l0_core.testing import FaultyProvider, Reply, faults
 from l0_core.testing.schedule import Schedule
 from l0_langchain import L0ChatModel
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 QUESTION = "Where does the Seine rise, and how long is it?"
 ANSWER = (
@@ -123,6 +124,7 @@ def throttled(wrap: Wrap) -> Callable[[Side], None]:
         with provider(faults.rate_limit(retry_after=1)) as busy, provider(PACE) as spare:
             policy = Policy(retry=Retry(max_retries=1))
             stream(side, wrap(client(busy, max_retries=2), fallbacks=[client(spare)], policy=policy), busy)
+        side.began()
 
     return play
 
@@ -185,27 +187,21 @@ def cut_json(wrap: Wrap) -> Callable[[Side], None]:
         with FaultyProvider() as server:
             server.reply(broken, chunks=12)
             server.script(PACE + faults.eof_after(chunks=8), PACE)
-            asked = f"Describe the Seine as JSON: {River.model_json_schema()['properties']}"
-            try:
-                if wrap is bare:
-                    message = client(server).invoke(asked)
-                    side.write(str(message.content))
-                    side.remark(f"parsed: {River.model_validate_json(str(message.content))!r}")
-                else:
-                    _structured(side, server, asked)
-            except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
-                side.failed(error)
+            rivers = wrap(client(server)).with_structured_output(River, include_raw=True)
+            for _ in range(2):  # The program tries a second time, if it must.
+                try:
+                    found: Any = rivers.invoke("Describe the Seine.")
+                except Exception as error:  # noqa: BLE001 - whatever the program is left with is what is shown
+                    side.failed(error)
+                    continue
+                side.write(repr(found["parsed"]))
+                told = found["raw"].response_metadata["l0"]
+                side.remark(f"put right: {', '.join(dict.fromkeys(told['repaired']))}")
+                side.told(told)
+                break
             side.remark(f"{server.request_count} request{'' if server.request_count == 1 else 's'}")
 
     return play
-
-
-def _structured(side: Side, server: FaultyProvider, asked: str) -> None:
-    messages = [{"role": "user", "content": asked}]
-    sdk: Any = client(server).root_client  # type: ignore[attr-defined]  # the openai SDK's own, which it talks through
-    found = l0_core.structured(River, ports.openai_chat(sdk, model="gpt-5-mini", messages=messages))
-    side.write(repr(found.value))
-    side.remark(f"{found.result.attempts} attempts; put right: {', '.join(dict.fromkeys(found.result.repaired))}")
 
 
 def work(base_url: str, folder: Path, *, is_durable: bool, question: str = QUESTION) -> Iterator[str]:
@@ -217,34 +213,56 @@ def work(base_url: str, folder: Path, *, is_durable: bool, question: str = QUEST
             yield chunk.text
 
 
+def program(base_url: str, folder: Path, told: "Connection[str, None]", *, is_durable: bool) -> None:
+    """Be the program that is killed: say chunk by chunk what it prints."""
+    logging.getLogger("l0").setLevel(logging.CRITICAL)
+    for text in work(base_url, folder, is_durable=is_durable):
+        told.send(text)
+
+
 def killed(wrap: Wrap) -> Callable[[Side], None]:
     """Kill the process in the middle of the answer, and start it again."""
 
     def play(side: Side) -> None:
         with provider(PACE) as server, tempfile.TemporaryDirectory() as folder:
-            program = [sys.executable, "-m", __name__, server.openai_url, folder, "bare" if wrap is bare else "durable"]
+            is_durable = wrap is not bare
             side.remark("the program starts")
-            _run(side, program, kill_after=14)
-            side.remark("the program starts again" + ("" if wrap is bare else ", with the same id"))
-            _run(side, program, kill_after=None)
-            sent = sum(len(str(request.body)) for request in server.requests)
-            side.remark(f"{server.request_count} requests, {sent:,} characters sent")
+            first = _run(side, server, Path(folder), is_durable=is_durable, kill_after=14)
+            side.remark("kill -9; the program starts again" + (", with the same id" if is_durable else ""))
+            second = _run(side, server, Path(folder), is_durable=is_durable, kill_after=None)
+            if second.startswith(first):
+                side.remark(f"the {len(first)} characters shown before stand: the answer went on behind them")
+            else:
+                side.remark(f"the {len(first)} characters shown before do not: this is another answer")
 
     return play
 
 
-def _run(side: Side, program: list[str], kill_after: int | None) -> None:
-    """Run a program that prints chunk by chunk; kill it, as a machine does, after so many of them."""
-    with subprocess.Popen(  # noqa: S603 - our own program
-        program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=dict(os.environ)
-    ) as running:
-        assert running.stdout is not None  # noqa: S101 - it was asked for
-        for count, line in enumerate(running.stdout, 1):
-            side.write(line.removesuffix("\n").replace("\x1f", "\n"))
-            if count == kill_after:
-                running.send_signal(signal.SIGKILL)
-                side.remark("kill -9")
+def _run(side: Side, server: FaultyProvider, folder: Path, *, is_durable: bool, kill_after: int | None) -> str:
+    """Run the program in a process of its own; kill it, as a machine does, after so many chunks."""
+    # Processes are forked from one that has imported what the program imports: four times that would be half the demo.
+    fork = "forkserver" in multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if fork else "spawn")
+    if fork:
+        context.set_forkserver_preload([__name__, "langchain_openai"])
+    heard, told = context.Pipe(duplex=False)
+    options = {"is_durable": is_durable}
+    running = context.Process(target=program, args=(server.openai_url, folder, told), kwargs=options, daemon=True)
+    running.start()
+    told.close()
+    seen: list[str] = []
+    with heard:
+        while len(seen) != kill_after:
+            try:
+                seen.append(heard.recv())
+            except EOFError:  # It has ended.
                 break
+            side.write(seen[-1])
+        if kill_after is not None:
+            running.kill()
+    running.join()
+    running.close()
+    return "".join(seen)
 
 
 def replayed(wrap: Wrap) -> Callable[[Side], None]:
@@ -296,8 +314,9 @@ STORIES = [
     ),
     story(
         3,
-        "429 with Retry-After, for longer than the reader waits, then a fallback",
-        "The provider turns everybody away. A second, simpler model is there; bare, nobody asks it.",
+        "429 with Retry-After, again and again; then a fallback",
+        "The provider turns everybody away and says when to come back. A second, simpler model is there; the bare "
+        "client comes back twice, and nobody asks the other.",
         throttled,
     ),
     story(
@@ -315,8 +334,8 @@ STORIES = [
     story(
         6,
         "JSON that is cut off, and not quite JSON",
-        "The first answer ends in the middle; the second is whole, inside a fence, with single quotes and a comma too "
-        "many. The program wants a validated object.",
+        "model.with_structured_output(River): the first answer ends in the middle; the second is whole, inside a "
+        "fence, with single quotes and a comma too many. The program asks a second time where the first raises.",
         cut_json,
     ),
     story(
@@ -333,8 +352,3 @@ STORIES = [
         replayed,
     ),
 ]
-
-
-if __name__ == "__main__":  # The program that story 7 kills.
-    for text in work(sys.argv[1], Path(sys.argv[2]), is_durable=sys.argv[3] == "durable"):
-        print(text.replace("\n", "\x1f"), flush=True)  # noqa: T201 - that is all it does

@@ -36,7 +36,10 @@ def command(
         with _until_told_to_stop():
             chaos(scenario, host, port, as_json=as_json, say=typer.echo)
     except (OSError, ValueError) as error:
-        typer.echo(json.dumps({"error": str(error)}) if as_json else f"l0 chaos: {error}", err=True)
+        said = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            said = f"{error.filename}: {error.strerror}"
+        typer.echo(json.dumps({"error": said}) if as_json else f"l0 chaos: {said}", err=True)
         raise typer.Exit(2) from None
 
 

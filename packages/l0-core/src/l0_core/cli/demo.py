@@ -13,9 +13,17 @@ from l0_core.demo import Side, Story, stories
 from l0_core.demo.screen import TITLES, Screen
 
 MISSING = "no story can be told here: pip install 'l0-core[testing]' l0-langchain l0-llamaindex langchain-openai"
+FIRST = """\
+The same program twice: bare, and with L0. The clients are the real ones; what they talk to is an
+HTTP server on this machine that fails as it is told. No key is needed, nothing leaves the machine."""
+LEGEND = "Lines behind > are what a reader of the stream sees, lines behind = say what happened."
 NEXT = """
 What was shown is what happened just now, over HTTP, on this machine.
-Next: docs/start-langchain.md, docs/start-llamaindex.md or docs/start-python.md; l0 doctor; l0 --help."""
+
+Read next   in your own program: docs/start-langchain.md, start-llamaindex.md or start-python.md
+            what you can rely on: docs/guarantees.md; what it costs: docs/comparison.md
+Try next    l0 doctor (what works here), l0 chaos (this provider, for your program), l0 --help
+"""
 
 
 def command(
@@ -24,6 +32,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was seen as JSON.")] = False,
 ) -> None:
     """Show what happens when a provider fails, bare and with L0, side by side."""
+    console = Console(highlight=False)
+    if not as_json:  # Before anything is imported, which takes its seconds.
+        console.print(FIRST, markup=False, soft_wrap=True)
+        console.print("" if console.is_terminal else LEGEND, markup=False, soft_wrap=True)
     told = stories()
     unknown = sorted(set(numbers or ()) - {story.place for story in told})
     if unknown or not told:
@@ -36,7 +48,6 @@ def command(
     if as_json:
         typer.echo(json.dumps([_seen(story) for story in chosen], indent=1))
         return
-    console = Console(highlight=False)
     screen, began = Screen(console), time.monotonic()
     for story in chosen:
         screen.tell(story)

@@ -13,7 +13,7 @@ from l0_core.demo.story import Side, Story
 
 WIDTH_MAX = 100
 REFRESHES_PER_SECOND = 20
-SIDE_SECONDS_MAX = 30.0
+SIDE_SECONDS_MAX = 120.0
 TITLES = ("bare", "with L0")
 
 
@@ -25,30 +25,21 @@ class Screen:
         self._width = min(console.width, WIDTH_MAX) if console.is_terminal else WIDTH_MAX
 
     def tell(self, story: Story) -> None:
-        """Tell a story: at once on both sides in a terminal, one side after the other otherwise."""
+        """Tell a story: both sides at once, shown as they grow in a terminal, when they are over otherwise."""
         self._console.print()
         self._console.print(Text(f"{story.place}. {story.title}", style="bold"), soft_wrap=True)
         self._console.print(Text(textwrap.fill(story.setting, self._width), style="dim"), soft_wrap=True)
         sides = [Side(title) for title in TITLES]
         plays = [story.bare, story.reliable]
-        if self._console.is_terminal:
-            self._side_by_side(sides, plays)
-        else:
-            for side, play in zip(sides, plays, strict=True):
-                play(side)
+        if not self._console.is_terminal:
+            _play(sides, plays)
+            for side in sides:
                 self._console.out(_plain(side, self._width), highlight=False)
-
-    def _side_by_side(self, sides: list[Side], plays: list[Callable[[Side], None]]) -> None:
-        threads = [
-            threading.Thread(target=play, args=[side], daemon=True) for side, play in zip(sides, plays, strict=True)
-        ]
+            return
         with Live(
             console=self._console, refresh_per_second=REFRESHES_PER_SECOND, get_renderable=lambda: self._both(sides)
         ):
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(SIDE_SECONDS_MAX)
+            _play(sides, plays)
 
     def _both(self, sides: list[Side]) -> Table:
         table = Table.grid(padding=(0, 2), expand=False)
@@ -57,6 +48,16 @@ class Screen:
             table.add_column(width=column)
         table.add_row(*(_column(side) for side in sides))
         return table
+
+
+def _play(sides: list[Side], plays: list[Callable[[Side], None]]) -> None:
+    threads = [threading.Thread(target=play, args=[side], daemon=True) for side, play in zip(sides, plays, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread, side in zip(threads, sides, strict=True):
+        thread.join(SIDE_SECONDS_MAX)
+        if thread.is_alive():
+            side.remark(f"not over after {SIDE_SECONDS_MAX:g} s: left alone")
 
 
 def _column(side: Side) -> Group:
@@ -70,5 +71,6 @@ def _plain(side: Side, width: int) -> str:
     for line in side.lines:
         mark = "   = " if line.is_remark else "   > "
         paragraphs = filter(None, line.text.strip().splitlines())
-        out += [textwrap.fill(each, width, initial_indent=mark, subsequent_indent="     ") for each in paragraphs]
+        fill = textwrap.TextWrapper(width, initial_indent=mark, subsequent_indent="     ", break_on_hyphens=False).fill
+        out += [fill(each) for each in paragraphs]
     return "\n".join(out)

@@ -10,6 +10,14 @@ GROUP = "l0_core.demo"
 
 NOTE_FAULTS_MAX = 3
 
+WAYS = {
+    "prefill": "the model was given what was shown, and wrote on",
+    "prompt": "the model was asked to repeat the last words and go on; they were found, and not shown twice",
+    "rerun": "the model began anew; what was shown was recognised, and not shown twice",
+    "reset": "the reader was told to discard what it had",
+}
+"""How an answer goes on, in words."""
+
 
 @dataclass(slots=True)
 class Line:
@@ -28,6 +36,8 @@ class Side:
     silence: float = 0.0
     """The longest a reader waited for a word, in seconds, after the first."""
     _last: float | None = None
+    _opened: float = field(default_factory=time.monotonic)
+    _first: float | None = None
 
     def write(self, text: str) -> None:
         """Show what a reader of the stream is given, behind what was given before."""
@@ -35,6 +45,7 @@ class Side:
         if text and self._last is not None:
             self.silence = max(self.silence, now - self._last)
         self._last = now if text else self._last
+        self._first = now if text and self._first is None else self._first
         if not self.lines or self.lines[-1].is_remark:
             self.lines.append(Line("", is_remark=False))
         self.lines[-1].text += text
@@ -52,6 +63,13 @@ class Side:
         """Say how long a reader waited for the next word, at the worst."""
         self.remark(f"the reader's longest wait between words was {self.silence:.1f} s")
 
+    def began(self) -> None:
+        """Say when the reader had the first word, if ever."""
+        if self._first is None:
+            self.remark(f"no word came, for {time.monotonic() - self._opened:.1f} s")
+        else:
+            self.remark(f"the first word came after {self._first - self._opened:.1f} s")
+
     def told(self, metadata: Mapping[str, Any]) -> None:
         """Say what the `l0` metadata of an answer tells of it."""
         names = [str(fault["fault"]) for fault in metadata["faults"][:NOTE_FAULTS_MAX]]
@@ -59,7 +77,7 @@ class Side:
         attempts = metadata["attempts"]
         self.remark(f"{attempts} attempt{'' if attempts == 1 else 's'}{behind}")
         for splice in metadata["splices"]:
-            self.remark(f"went on at byte {splice['at']} by {splice['mode']} ({splice['method']})")
+            self.remark(f"went on behind byte {splice['at']}, by {splice['mode']}: {WAYS[splice['mode']]}")
         if metadata["degraded"]:
             self.remark(f"served by the fallback {metadata['served_by']}, marked as degraded")
 
