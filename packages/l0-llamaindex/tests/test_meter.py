@@ -110,7 +110,7 @@ def test_what_passes_is_healed_and_nothing_wrong_is_given(name: str, wording: st
 @pytest.mark.parametrize("client_name", ["openai", "anthropic"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_figures_beside_bare(name: str, client_name: str, wording: str) -> None:
-    """Bare, most calls end with an error or with a part that is taken for a whole; with L0 none does."""
+    """Bare, most calls end with an error or with a part that is taken for a whole; with L0 no part ever is."""
     bare = measured(PROGRAMS[name], wording, 60, wrapped=False, name=client_name)
     reliable = measured(PROGRAMS[name], wording, 60, wrapped=True, name=client_name)
     print(f"\n{client_name} {name} {wording}: bare {dict(bare.outcomes)}, L0 {dict(reliable.outcomes)}")  # noqa: T201 - figures to read
