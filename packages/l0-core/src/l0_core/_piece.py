@@ -45,6 +45,11 @@ class Piece(Run):
         self._key = key
 
     @property
+    def exists(self) -> bool:
+        """Whether anything of it is in the journal."""
+        return self.journal.native.info(self._id) is not None
+
+    @property
     def is_known(self) -> bool:
         """Whether it was begun before."""
         return self.mode == "resume"

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 import l0_core
@@ -65,7 +66,7 @@ class Call:
     def _following(self, piece: TaskPiece, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         with piece.taken_up() as begun:
             with begun.around():
-                chunks = self._stream(manager)
+                chunks = _in_one(self._generate(manager)) if begun.is_twin else self._stream(manager)
             with closing(cast("Generator[ChatGenerationChunk]", chunks)):
                 yield from chunks
             begun.failure = self._unfit
@@ -88,7 +89,7 @@ class Call:
     ) -> AsyncIterator[ChatGenerationChunk]:
         async with piece.ataken_up() as begun:
             with begun.around():
-                chunks = self._astream(manager)
+                chunks = _ain_one(await self._agenerate(manager)) if begun.is_twin else self._astream(manager)
             async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", chunks)):
                 async for chunk in chunks:
                     yield chunk
@@ -110,7 +111,7 @@ class Call:
             return self._generate(manager)
         with piece.taken_up() as begun:
             with begun.around():
-                result = self._generate(manager)
+                result = generate_from_stream(self._stream(None)) if begun.is_twin else self._generate(manager)
             begun.failure = self._unfit
         return result
 
@@ -134,7 +135,10 @@ class Call:
             return await self._agenerate(manager)
         async with piece.ataken_up() as begun:
             with begun.around():
-                result = await self._agenerate(manager)
+                if begun.is_twin:
+                    result = await agenerate_from_stream(self._astream(None))
+                else:
+                    result = await self._agenerate(manager)
             begun.failure = self._unfit
         return result
 
@@ -158,8 +162,11 @@ class Call:
         said = self._protection
         policy = said.native(may_reset=False).digest
         targets = [target.name for target in self._targets(_never, whole=whole)]
-        given = [targets, policy, whole, self._input]
-        return piece_here(said.journal, targets[0] or "", given, of=said.run, tenant=said.tenant, user=said.user)
+        given = [targets, policy, self._input]
+        ways = ("whole", "streamed") if whole else ("streamed", "whole")
+        return piece_here(
+            said.journal, targets[0] or "", given, ways=ways, of=said.run, tenant=said.tenant, user=said.user
+        )
 
     @property
     def _input(self) -> dict[str, Any]:
@@ -387,6 +394,18 @@ class Call:
                 if told is not None:
                     await manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
                 yield chunk
+
+
+def _in_one(result: ChatResult) -> Iterator[ChatGenerationChunk]:
+    """Yield an answer that was not streamed when it was given, to somebody who streams it now."""
+    for generation in result.generations:
+        said = generation.message.model_dump(exclude={"type"})
+        yield ChatGenerationChunk(message=AIMessageChunk(**said), generation_info=generation.generation_info)
+
+
+async def _ain_one(result: ChatResult) -> AsyncIterator[ChatGenerationChunk]:
+    for chunk in _in_one(result):
+        yield chunk
 
 
 def _never(*_: object) -> Any:

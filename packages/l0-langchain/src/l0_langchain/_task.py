@@ -95,11 +95,13 @@ class Begun:
     """A call that is being made.
 
     Attributes:
+        is_twin: Whether it was begun the other way it can be made.
         failure: What it failed with, though its caller was given something all the same.
     """
 
-    def __init__(self, piece: Piece | None) -> None:
+    def __init__(self, piece: Piece | None, *, is_twin: bool) -> None:
         self._piece = piece
+        self.is_twin = is_twin
         self.failure: Exception | None = None
 
     def around(self) -> AbstractContextManager[None]:
@@ -108,61 +110,72 @@ class Begun:
 
 
 class TaskPiece:
-    """One call of a task."""
+    """One call of a task.
 
-    def __init__(self, task: Task, piece: Piece) -> None:
+    Args:
+        task: The task.
+        piece: The call.
+        twin: The same call, made the other way: what was streamed when it was made may be wanted whole now.
+    """
+
+    def __init__(self, task: Task, piece: Piece, twin: Piece | None) -> None:
         self._task = task
-        self._piece = piece
+        self._pieces = (piece, twin)
 
     @contextmanager
     def taken_up(self) -> Iterator[Begun]:
         """Find out what is known of it, and write down how it ends."""
-        piece = self._piece if self._is_open() else None
+        piece = self._opened()
         if piece is not None and piece.is_known and self._task.is_past():
             piece.abandon()
             piece = None
-        with _followed(piece) as begun:
+        with self._followed(piece) as begun:
             yield begun
 
     @asynccontextmanager
     async def ataken_up(self) -> AsyncIterator[Begun]:
         """Do the same, awaited."""
-        opening = asyncio.ensure_future(asyncio.to_thread(self._is_open))
+        opening = asyncio.ensure_future(asyncio.to_thread(self._opened))
         try:
-            piece = self._piece if await asyncio.shield(opening) else None
+            piece = await asyncio.shield(opening)
         except asyncio.CancelledError:
-            if await opening:
-                self._piece.abandon()
+            opened = await opening
+            if opened is not None:
+                opened.abandon()
             raise
         if piece is not None and piece.is_known and await self._task.is_past_async():
             piece.abandon()
             piece = None
-        with _followed(piece) as begun:
+        with self._followed(piece) as begun:
             yield begun
 
-    def _is_open(self) -> bool:
-        """Take it up; return whether that could be done."""
+    def _opened(self) -> Piece | None:
+        """Take it up; return nothing where that cannot be.
+
+        Then somebody else is at it, or nothing can be written or read: it is a call like any other, and what that does
+        about its journal is up to it.
+        """
+        piece, twin = self._pieces
         try:
-            self._piece.open()
+            if twin is not None and twin.exists and not piece.exists:
+                piece = twin
+            piece.open()
         except JournalError:
-            # Somebody else is at it, or nothing can be written or read: then it is a call like any other, and what it
-            # does about its journal is up to that.
-            return False
-        return True
+            return None
+        return piece
 
-
-@contextmanager
-def _followed(piece: Piece | None) -> Iterator[Begun]:
-    begun = Begun(piece)
-    if piece is None:
-        yield begun
-        return
-    try:
-        yield begun
-    except BaseException as error:
-        piece.close(error)
-        raise
-    piece.close(begun.failure)
+    @contextmanager
+    def _followed(self, piece: Piece | None) -> Iterator[Begun]:
+        begun = Begun(piece, is_twin=piece is not None and piece is self._pieces[1])
+        if piece is None:
+            yield begun
+            return
+        try:
+            yield begun
+        except BaseException as error:
+            piece.close(error)
+            raise
+        piece.close(begun.failure)
 
 
 def piece_here(
@@ -170,6 +183,7 @@ def piece_here(
     name: str,
     given: object,
     *,
+    ways: tuple[str, ...] = (),
     of: str | None = None,
     key: str | None = None,
     tenant: str | None = None,
@@ -181,6 +195,7 @@ def piece_here(
         journal: Where it is written down. One that keeps no content cannot give anything again.
         name: What is called.
         given: Everything that makes it another call where it differs.
+        ways: How it is made, and how else it can be.
         of: The run it is found under; its thread, where nothing is said.
         key: The idempotency key it was given from around it.
         tenant: Whose it is.
@@ -192,9 +207,12 @@ def piece_here(
     if task is None:
         return None
     found = Journal.of(journal)
-    if found is None or found.durability == "off" or set(found.levels) != {"full"}:
+    if found is None or set(found.levels) != {"full"} or (found.durability == "off" and found.path is not None):
         return None
     digest = digest_of(form_of(given))
     nth = task.counts.key("", name, digest).nth
     id_ = "/".join((task.thread, task.place, name, digest, str(nth)))
-    return TaskPiece(task, Piece(id_, found, of=of or task.thread, key=key, tenant=tenant, user=user))
+    pieces = [
+        Piece(f"{id_}/{way}", found, of=of or task.thread, key=key, tenant=tenant, user=user) for way in ways or ("",)
+    ]
+    return TaskPiece(task, pieces[0], pieces[1] if ways else None)
