@@ -303,6 +303,17 @@ def test_a_journal_that_keeps_no_content_gives_nothing_again() -> None:
         assert texts(graph.invoke(None, CONFIG)) == ["3", "4"]
 
 
+@ways
+async def test_what_a_user_had_erased_is_asked_for_again(way: Any, journal: Journal) -> None:
+    model, _ = scripted(journal, "1", "2", "3", "4")
+    graph = one_node(model, failures=[FailingError()])
+    config = {"configurable": {"thread_id": "42", "user_id": "ann"}}
+    with pytest.raises(FailingError):
+        await way(graph, IN, config)
+    assert journal.erase(user="ann") > 0
+    assert texts(await way(graph, None, config)) == ["3", "4"]
+
+
 async def test_a_run_around_the_graph_comes_first(journal: Journal) -> None:
     model, bare = scripted(journal, "1", "2", "3", "4")
     graph = one_node(model, failures=[])

@@ -55,6 +55,12 @@ class Piece(Run):
         return self.mode == "resume"
 
     @property
+    def is_whole(self) -> bool:
+        """Whether what is known of it is still there: its user may have had it erased."""
+        contents = (kept for step in self._history.steps.values() for kept in (step.input, step.result))
+        return all(kept is None or kept.state == "full" for kept in contents)
+
+    @property
     def row_id(self) -> bytes:
         """The run that its rows name."""
         return self._of

@@ -22,7 +22,7 @@ from l0_langchain._events import Events
 from l0_langchain._port import RESULTS, ChatChunks
 from l0_langchain._protection import Protection
 from l0_langchain._request import messages_for
-from l0_langchain._task import TaskPiece, piece_here
+from l0_langchain._task import TaskPiece, piece_of, task_here
 from l0_langchain._tokens import AsyncHeldTokens, HeldTokens, Tokens
 from l0_langchain._twin import shorter_kwargs, twin_of
 from l0_langchain._wanted import REFUSED, Wanted
@@ -157,16 +157,17 @@ class Call:
 
     def _piece(self, *, whole: bool) -> TaskPiece | None:
         """Return what this call is to the task of a graph that it is made in, if that can be done again."""
-        if self._is_inner:
+        task = task_here()
+        if task is None:
             return None
         said = self._protection
         policy = said.native(may_reset=False).digest
         targets = [target.name for target in self._targets(_never, whole=whole)]
         given = [targets, policy, self._input]
         ways = ("whole", "streamed") if whole else ("streamed", "whole")
-        return piece_here(
-            said.journal, targets[0] or "", given, ways=ways, of=said.run, tenant=said.tenant, user=said.user
-        )
+        name = targets[0] or ""
+        found_by = {"of": said.run, "tenant": said.tenant, "user": said.user}
+        return piece_of(task, said.journal, name, given, ways=ways, **found_by)
 
     @property
     def _input(self) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from l0_core import Lifecycle, Target
 from l0_core._context import keyed
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled, policy_of
-from l0_langchain._protection import portable
+from l0_langchain._protection import asked_for, portable
 from l0_langchain._report import Found, ProtectionReport
-from l0_langchain._task import TaskPiece, piece_here
+from l0_langchain._task import TaskPiece, piece_of, task_here
 from l0_langchain._twin import STATE, twin_of
 
 T = TypeVar("T")
@@ -326,9 +326,13 @@ async def _amade(first: Target, others: Sequence[Target], options: Mapping[str, 
 
 def _piece(first: Target, others: Sequence[Target], options: Mapping[str, Any]) -> TaskPiece | None:
     """Return what this call is to the task of a graph that it is made in, if that can be done again."""
+    task = task_here()
+    if task is None:
+        return None
     given = [[each.name for each in (first, *others)], options["input"]]
-    key = l0_core.idempotency_key()
-    return piece_here(options["journal"], first.name or "", given, key=key, tenant=options["tenant"])
+    asked = asked_for(None)
+    found_by = {"of": asked.get("run"), "tenant": options["tenant"], "user": asked.get("user")}
+    return piece_of(task, options["journal"], first.name or "", given, key=l0_core.idempotency_key(), **found_by)
 
 
 def _is_async(method: str) -> bool:

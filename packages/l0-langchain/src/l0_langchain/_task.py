@@ -78,7 +78,9 @@ class Task(NamedTuple):
 
 
 def task_here() -> Task | None:
-    """Return the task this code runs in, if somebody can do it again."""
+    """Return the task this code runs in; nothing where nobody does it again, or a run of its own is around the call."""
+    if current_frame() is not None or scope() is not None or passes_through():
+        return None
     config = var_child_runnable_config.get()
     said: Mapping[str, Any] = (config or {}).get("configurable") or {}
     thread, place, reads = said.get("thread_id"), said.get("checkpoint_ns"), said.get(_READ)
@@ -126,7 +128,7 @@ class TaskPiece:
     def taken_up(self) -> Iterator[Begun]:
         """Find out what is known of it, and write down how it ends."""
         piece = self._opened()
-        if piece is not None and piece.is_known and self._task.is_past():
+        if piece is not None and piece.is_known and (not piece.is_whole or self._task.is_past()):
             piece.abandon()
             piece = None
         with self._followed(piece) as begun:
@@ -143,7 +145,7 @@ class TaskPiece:
             if opened is not None:
                 opened.abandon()
             raise
-        if piece is not None and piece.is_known and await self._task.is_past_async():
+        if piece is not None and piece.is_known and (not piece.is_whole or await self._task.is_past_async()):
             piece.abandon()
             piece = None
         with self._followed(piece) as begun:
@@ -178,7 +180,8 @@ class TaskPiece:
         piece.close(begun.failure)
 
 
-def piece_here(
+def piece_of(
+    task: Task,
     journal: JournalLike,
     name: str,
     given: object,
@@ -189,9 +192,10 @@ def piece_here(
     tenant: str | None = None,
     user: str | None = None,
 ) -> TaskPiece | None:
-    """Return what a call is to the task it is made in; nothing where there is none, or a run of its own around it.
+    """Return a call that is made in a task; nothing where it cannot be remembered.
 
     Args:
+        task: The task.
         journal: Where it is written down. One that keeps no content cannot give anything again.
         name: What is called.
         given: Everything that makes it another call where it differs.
@@ -201,11 +205,6 @@ def piece_here(
         tenant: Whose it is.
         user: For whom it is.
     """
-    if current_frame() is not None or scope() is not None or passes_through():
-        return None
-    task = task_here()
-    if task is None:
-        return None
     found = Journal.of(journal)
     if found is None or set(found.levels) != {"full"} or (found.durability == "off" and found.path is not None):
         return None
