@@ -85,12 +85,24 @@ def measured(ask: Callable[[Any], str], wording: Any, n: int, *, wrapped: bool, 
     return measure(call, MIX, n, seed=7, wording=wording)
 
 
+def check(report: Report, wording: str, *, goes_on: bool) -> None:
+    """Hold a report against what is promised; `goes_on` says whether the endpoint takes the beginning of an answer.
+
+    Elsewhere a model is asked to repeat its last words, and now and then does not: where it has more to say in other
+    words as well, what was shown cannot be completed, and that is said.
+    """
+    assert not report.outcomes["wrong"], str(report)
+    assert not report.outcomes["raised"], str(report)
+    if wording == "identical":
+        assert report.share("exact") == 1.0, str(report)
+    assert report.share("exact", "complete") >= (1.0 if goes_on or wording == "identical" else 0.8), str(report)
+
+
 @pytest.mark.parametrize("wording", ["identical", "varied"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_what_passes_is_healed_and_nothing_wrong_is_given(name: str, wording: str) -> None:
-    """G1, G4: every call ends with a whole answer, whether or not the provider repeats itself in the same words."""
-    report = measured(PROGRAMS[name], wording, 12, wrapped=True)
-    assert report.share("exact", "complete") == 1.0, str(report)
+    """G1, G4: every call ends with a whole answer, or says that it does not."""
+    check(measured(PROGRAMS[name], wording, 12, wrapped=True), wording, goes_on=False)
 
 
 @pytest.mark.matrix
@@ -98,12 +110,11 @@ def test_what_passes_is_healed_and_nothing_wrong_is_given(name: str, wording: st
 @pytest.mark.parametrize("client_name", ["openai", "anthropic"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_figures_beside_bare(name: str, client_name: str, wording: str) -> None:
-    """Bare, most calls end with an error or with a part that is taken for a whole; with L0 none does."""
+    """Bare, most calls end with an error or with a part that is taken for a whole; with L0 no part ever is."""
     bare = measured(PROGRAMS[name], wording, 60, wrapped=False, name=client_name)
     reliable = measured(PROGRAMS[name], wording, 60, wrapped=True, name=client_name)
     print(f"\n{client_name} {name} {wording}: bare {dict(bare.outcomes)}, L0 {dict(reliable.outcomes)}")  # noqa: T201 - figures to read
-    assert reliable.share("exact", "complete") >= 0.99, str(reliable)
-    assert not reliable.outcomes["wrong"], str(reliable)
+    check(reliable, wording, goes_on=client_name == "anthropic")
     assert bare.share("exact", "complete") < 0.5, str(bare)
 
 

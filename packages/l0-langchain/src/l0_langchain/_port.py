@@ -52,6 +52,8 @@ class ChatChunks:
         """Begin without anything: no chunk has been given."""
         self._id: str | None = None
         self._usage = Usage()
+        self._counted: dict[int, object] = {}
+        """What it was put together from: kept, so that no other has its id."""
         self._given: dict[str, Any] = {}
         self._keys: dict[str, Any] = {}
         self._listed = False
@@ -71,10 +73,11 @@ class ChatChunks:
     def begin(self, attempt: Attempt) -> None:
         """Get ready for the chunks of another attempt."""
         self._number = attempt.number
+        self._altered |= bool(attempt.shown or attempt.calls)  # Also of what is swallowed none is passed as it is.
         self._given = {**self._keys, **self._given}
         self._abandoned |= self._reasoning
         self._usage = Usage()
-        for notes in (self._keys, self._indices, self._calls, self._whole, self._reasoning):
+        for notes in (self._counted, self._keys, self._indices, self._calls, self._whole, self._reasoning):
             notes.clear()
 
     @property
@@ -160,14 +163,18 @@ class ChatChunks:
         index = fragment.get("index")
         if index is not None:
             return self._calls.setdefault(index, len(self._calls))
-        return self._whole.setdefault(id(fragment), self._calls.setdefault(object(), len(self._calls)))
+        if id(fragment) not in self._whole:
+            self._whole[id(fragment)] = self._calls[object()] = len(self._calls)
+        return self._whole[id(fragment)]
 
     def _used(self, usage: Mapping[str, Any] | None) -> Usage | None:
         """Return what the attempt has used so far: each chunk tells of itself alone."""
         more = usage_of(usage)
-        if more is None:
+        if usage is None or more is None:
             return None
-        self._usage = Usage(*map(sum, zip(self._usage, more, strict=True)))
+        if id(usage) not in self._counted:  # A chunk that is fitted to others is looked at twice.
+            self._counted[id(usage)] = usage
+            self._usage = Usage(*map(sum, zip(self._usage, more, strict=True)))
         return self._usage
 
     # What the consumer is given --------------------------------------------------------------------------------------
