@@ -431,6 +431,8 @@ class Drive:
 
     def cancel(self) -> None:
         """End it, because the consumer has left."""
+        if self.session.state == "idle":  # Interrupted before it began.
+            return
         now = self.clock.now()
         if self.step is not None and self.recording is not None:
             self.session.attach(now, _NOWHERE)
