@@ -189,12 +189,12 @@ class Run:
                 reason="invalid",
             )
         if self.mode == "resume" and self._history.status == "finished" and self._on_change == "raise":
-            self.put("put_run", id=self._id, status="finished")  # whoever wrote the record may have died before the row
+            # Whoever wrote the record may have died before the row.
+            self._told(partial(self._row, {"id": self._id, "status": "finished"}))
             self._release()
             self.mode = "replay"
 
     def _begin(self) -> None:
-        native = self.journal.native
         self._stream = self.journal.stream(self._id, "run", tenant=self._tenant, user=self._user, lease=self._lease)
         self._began_ns = clock().now() - self._history.last_ns
         now = time.time_ns() // _MS
@@ -206,7 +206,11 @@ class Run:
         for name, value in (("tenant", self._tenant), ("user", self._user)):
             if value is not None:
                 columns[name] = value
-        native.put_run(**columns)
+        self._row(columns)
+
+    def _row(self, columns: dict[str, Any]) -> None:
+        """Write what it is found by."""
+        self.journal.native.put_run(**columns)
 
     def _enter(self) -> Self:
         self._inside.enter_context(nested(Frame(self, "")))
@@ -214,6 +218,14 @@ class Run:
         if self._limit is not None:
             self._inside.enter_context(self._limit)
         return self
+
+    must_remember = True
+    """Whether what cannot be remembered is refused."""
+
+    @property
+    def row_id(self) -> bytes:
+        """The run that the rows of its steps name."""
+        return self._id
 
     def scope(self, step: bytes | None = None) -> Scope:
         """Return what sessions are written down under."""
@@ -253,9 +265,8 @@ class Run:
         kind = type(error).__qualname__ if error is not None else None
         self._contained(lambda: self.write(ENDED, {"status": status, "error": kind}))
         duration = (clock().now() - self._began_ns) // _MS
-        self.put(
-            "put_run", id=self._id, status=status, duration_ms=max(0, duration), **({"fault": kind} if kind else {})
-        )
+        row = {"id": self._id, "status": status, "duration_ms": max(0, duration), **({"fault": kind} if kind else {})}
+        self._told(partial(self._row, row))
 
     def _release(self) -> None:
         lease, self._lease = self._lease, None
@@ -279,8 +290,11 @@ class Run:
 
     def put(self, method: str, **columns: Any) -> None:
         """Write columns of a row, which are for looking things up: what fails is not worth a failure."""
+        self._told(partial(getattr(self.journal.native, method), **columns))
+
+    def _told(self, write: Callable[[], object]) -> None:
         try:
-            getattr(self.journal.native, method)(**columns)
+            write()
         except JournalError as error:
             _log.warning("run=%s: a row was not written (%s)", self.id, error.reason)
 
@@ -515,7 +529,7 @@ class Taken:
             run._contained(lambda: run.write(STEP_BEGAN, said, content))  # noqa: SLF001 - its own module
         columns: dict[str, Any] = {
             "id": self.row_id,
-            "run": run._id,  # noqa: SLF001 - its own module
+            "run": run.row_id,
             "name": name,
             "kind": self._kind,
             "key": self.key.id,

@@ -2,17 +2,20 @@
 
 import functools
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 from l0_core._codec import Results
 from l0_core._context import current_frame
-from l0_core._errors import L0Error
+from l0_core._errors import L0Error, StepNotSerializable
 from l0_core._keys import arguments, form_of
 from l0_core._run import Taken, Unknown, answered_by, settled
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
 T = TypeVar("T")
+
+_log = logging.getLogger("l0")
 
 
 @overload
@@ -101,10 +104,12 @@ def perform(taken: Taken, results: Results, do: Callable[[], T], unknown: Unknow
     try:
         with taken.inside():
             value = do()
-        written = results.encode(value)
+        written = _written(taken, results, value)
     except Exception as error:
         taken.fail(error)
         raise
+    if written is None:
+        return value
     ticket = taken.finish(written)
     if ticket is not None:
         ticket.wait()
@@ -124,14 +129,27 @@ async def aperform(taken: Taken, results: Results, do: Callable[[], Awaitable[T]
     try:
         with taken.inside():
             value = await do()
-        written = results.encode(value)
+        written = _written(taken, results, value)
     except Exception as error:
         taken.fail(error)
         raise
+    if written is None:
+        return value
     ticket = taken.finish(written)
     if ticket is not None:
         await settled(ticket)
     return value
+
+
+def _written(taken: Taken, results: Results, value: object) -> str | None:
+    """Return a result as it is written down; nothing where that cannot be, and need not."""
+    try:
+        return results.encode(value)
+    except StepNotSerializable as error:
+        if taken.run.must_remember:
+            raise
+        _log.warning("run=%s: a result is not remembered: %s", taken.run.id, error)
+        return None
 
 
 def _decide(taken: Taken, answer: object) -> None:

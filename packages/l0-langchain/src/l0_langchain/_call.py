@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 import l0_core
@@ -21,6 +22,7 @@ from l0_langchain._events import Events
 from l0_langchain._port import RESULTS, ChatChunks
 from l0_langchain._protection import Protection
 from l0_langchain._request import messages_for
+from l0_langchain._task import TaskPiece, piece_here
 from l0_langchain._tokens import AsyncHeldTokens, HeldTokens, Tokens
 from l0_langchain._twin import shorter_kwargs, twin_of
 from l0_langchain._wanted import REFUSED, Wanted
@@ -51,11 +53,25 @@ class Call:
         self._events: Events | None = None
         self._raw: list[Any] | None = [] if wanted is not None and protection.wants_raw else None
         """What the last attempt said, where the caller wants it though it does not fit."""
+        self._unfit: UnfitOutput | None = None
+        """Why it does not."""
 
     # The four ways a model is called ---------------------------------------------------------------------------------
 
     def stream(self, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         """Return one clean stream."""
+        piece = self._piece(whole=False)
+        return self._stream(manager) if piece is None else self._following(piece, manager)
+
+    def _following(self, piece: TaskPiece, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
+        with piece.taken_up() as begun:
+            with begun.around():
+                chunks = _in_one(self._generate(manager)) if begun.is_twin else self._stream(manager)
+            with closing(cast("Generator[ChatGenerationChunk]", chunks)):
+                yield from chunks
+            begun.failure = self._unfit
+
+    def _stream(self, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         opening = partial(self._open_stream, self._held(manager))
         stream: Stream[ChatGenerationChunk] = self._begin(l0_core.stream, opening, may_reset=manager is None)
         chunks = iter(stream) if self._wanted is None else self._valued(stream, self._wanted)
@@ -65,6 +81,21 @@ class Call:
 
     def astream(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncIterator[ChatGenerationChunk]:
         """Return one clean stream, to be awaited."""
+        piece = self._piece(whole=False)
+        return self._astream(manager) if piece is None else self._afollowing(piece, manager)
+
+    async def _afollowing(
+        self, piece: TaskPiece, manager: AsyncCallbackManagerForLLMRun | None
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        async with piece.ataken_up() as begun:
+            with begun.around():
+                chunks = _ain_one(await self._agenerate(manager)) if begun.is_twin else self._astream(manager)
+            async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", chunks)):
+                async for chunk in chunks:
+                    yield chunk
+            begun.failure = self._unfit
+
+    def _astream(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncIterator[ChatGenerationChunk]:
         opening = partial(self._aopen_stream, self._aheld(manager))
         stream: AsyncStream[ChatGenerationChunk]
         stream = self._begin(l0_core.astream, opening, is_async=True, may_reset=manager is None)
@@ -75,6 +106,16 @@ class Call:
 
     def generate(self, manager: CallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer."""
+        piece = self._piece(whole=True)
+        if piece is None:
+            return self._generate(manager)
+        with piece.taken_up() as begun:
+            with begun.around():
+                result = generate_from_stream(self._stream(None)) if begun.is_twin else self._generate(manager)
+            begun.failure = self._unfit
+        return result
+
+    def _generate(self, manager: CallbackManagerForLLMRun | None) -> ChatResult:
         opening = partial(self._open_result, self._held(manager))
         stream: Stream[ChatResult]
         stream = self._begin(l0_core.stream, opening, whole=True)
@@ -89,6 +130,19 @@ class Call:
 
     async def agenerate(self, manager: AsyncCallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer, awaited."""
+        piece = self._piece(whole=True)
+        if piece is None:
+            return await self._agenerate(manager)
+        async with piece.ataken_up() as begun:
+            with begun.around():
+                if begun.is_twin:
+                    result = await agenerate_from_stream(self._astream(None))
+                else:
+                    result = await self._agenerate(manager)
+            begun.failure = self._unfit
+        return result
+
+    async def _agenerate(self, manager: AsyncCallbackManagerForLLMRun | None) -> ChatResult:
         opening = partial(self._aopen_result, self._aheld(manager))
         stream: AsyncStream[ChatResult]
         stream = self._begin(l0_core.astream, opening, is_async=True, whole=True)
@@ -100,6 +154,23 @@ class Call:
             for token, chunk, keywords in self._tokens.told:
                 await manager.on_llm_new_token(token, chunk=chunk, **keywords)
         return self._marked(result, stream.result)
+
+    def _piece(self, *, whole: bool) -> TaskPiece | None:
+        """Return what this call is to the task of a graph that it is made in, if that can be done again."""
+        if self._is_inner:
+            return None
+        said = self._protection
+        policy = said.native(may_reset=False).digest
+        targets = [target.name for target in self._targets(_never, whole=whole)]
+        given = [targets, policy, self._input]
+        ways = ("whole", "streamed") if whole else ("streamed", "whole")
+        return piece_here(
+            said.journal, targets[0] or "", given, ways=ways, of=said.run, tenant=said.tenant, user=said.user
+        )
+
+    @property
+    def _input(self) -> dict[str, Any]:
+        return {"messages": self._messages, "stop": self._stop, **self._kwargs}
 
     def _held(self, manager: CallbackManagerForLLMRun | None) -> HeldTokens | None:
         """Return the run manager of an attempt, where there is one of the call."""
@@ -135,7 +206,7 @@ class Call:
                 tenant=said.tenant,
                 errors=MODEL_ERRORS if self._wanted is None else VALUE_ERRORS,
                 journal=said.journal,
-                input={"messages": self._messages, "stop": self._stop, **self._kwargs},
+                input=self._input,
             )
 
     def _targets(self, opening: Callable[..., Any], *, whole: bool = False) -> Iterator[Target]:
@@ -266,6 +337,7 @@ class Call:
             except UnfitOutput as error:
                 if not self._raw or error.result is None:
                     raise
+                self._unfit = error
                 yield from self._raw
                 yield self._port.final(self._metadata(error.result))
 
@@ -281,6 +353,7 @@ class Call:
             except UnfitOutput as error:
                 if not self._raw or error.result is None:
                     raise
+                self._unfit = error
                 for chunk in self._raw:
                     yield chunk
                 yield self._port.final(self._metadata(error.result))
@@ -289,6 +362,7 @@ class Call:
         """Return the last answer, marked as one that does not fit; raise where nobody wants it."""
         if not self._raw or error.result is None:
             raise error
+        self._unfit = error
         result: ChatResult = self._raw[0]
         for generation in result.generations:
             message = generation.message
@@ -320,6 +394,22 @@ class Call:
                 if told is not None:
                     await manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
                 yield chunk
+
+
+def _in_one(result: ChatResult) -> Iterator[ChatGenerationChunk]:
+    """Yield an answer that was not streamed when it was given, to somebody who streams it now."""
+    for generation in result.generations:
+        said = generation.message.model_dump(exclude={"type"})
+        yield ChatGenerationChunk(message=AIMessageChunk(**said), generation_info=generation.generation_info)
+
+
+async def _ain_one(result: ChatResult) -> AsyncIterator[ChatGenerationChunk]:
+    for chunk in _in_one(result):
+        yield chunk
+
+
+def _never(*_: object) -> Any:
+    """Stand in for what opens a target that is only asked its name."""
 
 
 class _Source:

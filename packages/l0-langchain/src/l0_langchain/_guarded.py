@@ -26,6 +26,7 @@ from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled, policy_of
 from l0_langchain._protection import portable
 from l0_langchain._report import Found, ProtectionReport
+from l0_langchain._task import TaskPiece, piece_here
 from l0_langchain._twin import STATE, twin_of
 
 T = TypeVar("T")
@@ -286,7 +287,7 @@ def _guarding(kind: type, base: type, method: str) -> Callable[..., Any]:
                 return await work(self, *args, **kwargs)
             (first, *others), options = sources(self, *args, **kwargs)
             try:
-                return await l0_core.acall(first, fallbacks=others, **options)
+                return await _amade(first, others, options)
             except _Carried as carried:
                 raise carried.error from carried.error.__cause__
 
@@ -298,11 +299,36 @@ def _guarding(kind: type, base: type, method: str) -> Callable[..., Any]:
             return work(self, *args, **kwargs)
         (first, *others), options = sources(self, *args, **kwargs)
         try:
-            return l0_core.call(first, fallbacks=others, **options)
+            return _made(first, others, options)
         except _Carried as carried:
             raise carried.error from carried.error.__cause__
 
     return call
+
+
+def _made(first: Target, others: Sequence[Target], options: Mapping[str, Any]) -> Any:
+    """Return what a call returns; what it returned, where the task of a graph that it is made in is done again."""
+    piece = _piece(first, others, options)
+    if piece is None:
+        return l0_core.call(first, fallbacks=others, **options)
+    with piece.taken_up() as begun, begun.around():
+        return l0_core.call(first, fallbacks=others, **options)
+
+
+async def _amade(first: Target, others: Sequence[Target], options: Mapping[str, Any]) -> Any:
+    piece = _piece(first, others, options)
+    if piece is None:
+        return await l0_core.acall(first, fallbacks=others, **options)
+    async with piece.ataken_up() as begun:
+        with begun.around():
+            return await l0_core.acall(first, fallbacks=others, **options)
+
+
+def _piece(first: Target, others: Sequence[Target], options: Mapping[str, Any]) -> TaskPiece | None:
+    """Return what this call is to the task of a graph that it is made in, if that can be done again."""
+    given = [[each.name for each in (first, *others)], options["input"]]
+    key = l0_core.idempotency_key()
+    return piece_here(options["journal"], first.name or "", given, key=key, tenant=options["tenant"])
 
 
 def _is_async(method: str) -> bool:

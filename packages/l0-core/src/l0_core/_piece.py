@@ -1,0 +1,94 @@
+"""Pieces: single calls that are remembered without a run around them.
+
+What makes programs durable in its own way (a graph with a checkpointer) does a piece of work again when its process
+died in it. Each call in such a piece that it names the same way again is a small run: one step, nobody's rival, found
+under the name of what it belongs to.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from l0_core._context import Scope, nested, within
+from l0_core._journal import Journal, run_id
+from l0_core._run import Frame, Run, Taken
+
+
+class Piece(Run):
+    """One call. What it is given is part of its id: with another input it is another one, which knows nothing.
+
+    Args:
+        id_: What it is known by: the same id again takes the same call up.
+        journal: Where it is written down.
+        of: The run that its steps and sessions are found under.
+        key: The idempotency key of what it does, where that is not for it to say.
+        tenant: Whose it is.
+        user: For whom it is.
+    """
+
+    must_remember = False
+
+    def __init__(
+        self,
+        id_: str,
+        journal: Journal,
+        *,
+        of: str,
+        key: str | None = None,
+        tenant: str | None = None,
+        user: str | None = None,
+    ) -> None:
+        super().__init__(
+            id_, journal, mode="auto", on_change="live", wait=0.0, limit=None, ask=None, tenant=tenant, user=user
+        )
+        self._of = run_id(of)
+        self._key = key
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything of it is in the journal."""
+        return self.journal.native.info(self._id) is not None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was begun before."""
+        return self.mode == "resume"
+
+    @property
+    def row_id(self) -> bytes:
+        """The run that its rows name."""
+        return self._of
+
+    def scope(self, step: bytes | None = None) -> Scope:
+        """Return what sessions are written down under."""
+        return Scope(self.journal, self._of, step, self._user, self._lease)
+
+    def open(self) -> None:
+        """Take it up; raise a `JournalError` where somebody else has."""
+        self._open()
+
+    def close(self, error: BaseException | None) -> None:
+        """Write down how it ended, and let go of it."""
+        self._over = True
+        self._close(error)
+
+    def abandon(self) -> None:
+        """Let go of it, with nothing done."""
+        self._over = True
+        self._release()
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Have the session or the call that begins in the block be its step."""
+        with nested(Frame(self, "")), within(self.scope()):
+            yield
+
+    def take(self, frame: Frame, name: str, form: Any, **said: Any) -> Taken:
+        """Find out what is known of the step that the program has come to."""
+        taken = super().take(frame, name, form, **said)
+        if self._key is not None and not frame.parent and taken.step is None:
+            taken.idempotency_key = self._key
+        return taken
+
+    def _row(self, columns: dict[str, Any]) -> None:
+        """It has no row: what it is part of is a run to those who look."""
