@@ -99,7 +99,9 @@ fuzz: ## Fuzz every target for FUZZ_SECONDS (60); needs a nightly toolchain
 .PHONY: docs
 docs: build ## Build the documentation into site/
 	@test -e mkdocs.yml || { echo 'make docs: there is no documentation site in this tree yet' >&2; exit 2; }
-	@$(RUN) -m zensical build --clean --strict
+	@# What it keeps is removed by hand: with --clean it empties .cache, where the environments of `make bench` are, too.
+	@rm -rf site .cache/[0-9]* .cache/objects.inv .cache/mkdocstrings.json
+	@$(RUN) -m zensical build --strict
 
 .PHONY: upgrade
 upgrade: $(VENV)/tools ## Resolve the development dependencies again and rewrite constraints.txt

@@ -289,6 +289,17 @@ fn calls_are_read_when_they_are_complete() {
     assert!(refused.to_string().contains("on must be whole"), "{refused}");
 }
 
+#[test]
+fn what_a_mask_has_replaced_is_not_shown_to_a_guard_again() {
+    let mask = json!({"check": {"patterns": {"literals": ["secret"]}}, "severity": "warn", "mask": "***"});
+    let mut desk = Desk::answering(&json!({"guards": [user("window", "error"), mask]}), |_| clear());
+    desk.send(&["a sec", "ret thing"]);
+    desk.end();
+    assert_eq!(desk.shown.concat(), "a *** thing");
+    let windows: Vec<_> = desk.asked.iter().map(|asked| asked.window.as_str()).collect();
+    assert_eq!(windows, ["a sec", "a *** thing", "a *** thing"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

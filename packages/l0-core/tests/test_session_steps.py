@@ -9,6 +9,7 @@ import pytest
 
 import l0_core
 from l0_core import Attempt, Journal, JournalError, ReplayDivergence
+from l0_core._recording import Recording
 
 
 class Killed(KeyboardInterrupt):
@@ -304,3 +305,23 @@ def test_an_answer_that_is_begun_before_it_is_read_is_given_again_whole(journal:
     assert len(first) == len(again) == 2 * len(GIVEN)
     assert [chunk for chunk in again if isinstance(chunk, str)] == PIECES * 2
     assert len(model.attempts) == 2
+
+
+def test_a_session_that_died_before_it_started_begins_under_its_id(
+    ask: Ask, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G5. Its row is there already: another id would leave that running for ever."""
+    begin = Recording.begin
+
+    def begin_and_die(recording: Recording, now: int) -> None:
+        begin(recording, now)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recording, "begin", begin_and_die)
+        with pytest.raises(Killed):
+            ask(Model(), journal)
+    assert ask(Model(), journal) == GIVEN
+    assert [row["status"] for row in journal.sessions()] == ["complete"]
+    assert ask(Model(), journal, mode="replay") == GIVEN
+    assert l0_core.replay(journal, journal.sessions()[0]["id"]).text == TEXT

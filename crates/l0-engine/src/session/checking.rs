@@ -280,9 +280,10 @@ impl Session {
 
     /// The text that a question is about, with some of what stands before it.
     fn window(&self, question: Question) -> String {
-        let kept = self.queue.judged_text();
+        let text = self.queue.judged_text();
+        let kept = text.get(self.replaced_ahead()..).unwrap_or("");
         let new = kept.len().saturating_sub(question.end.byte.saturating_sub(question.start.byte));
-        let (before, new) = kept.split_at_checked(new).unwrap_or(("", &kept));
+        let (before, new) = kept.split_at_checked(new).unwrap_or(("", kept));
         let mut around: SmallVec<[&str; 3]> = SmallVec::new();
         let last = last_chars(before, WINDOW_CHARS);
         let missing = WINDOW_CHARS - last.chars().count();

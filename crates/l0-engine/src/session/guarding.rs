@@ -181,6 +181,13 @@ impl Session {
         Some(masked)
     }
 
+    /// How much of the kept text a mask covers whose replacement the consumer has already.
+    pub(super) fn replaced_ahead(&self) -> usize {
+        let given = self.live.as_ref().map_or(0, |live| live.guarded_bytes);
+        let begun = self.masks.iter().filter(|mask| mask.span.start.byte < given);
+        begun.map(|mask| mask.span.end.byte.saturating_sub(given)).max().unwrap_or(0)
+    }
+
     /// Notes what the guards found; an error is what ends the attempt.
     fn heed(&mut self, verdict: &Verdict, at_end: bool) -> Result<(), Broken> {
         if verdict.is_clear() {

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("l0")
 
+_NOBODY = Lifecycle()
+
 PASS, HOLD, DRAIN, SKIP, SETTLE = range(5)
 """What is answered to a chunk: the engine's four, and to pass it on when what was written of it is settled."""
 
@@ -166,7 +168,7 @@ class Drive:
         self.held: deque[Any] = deque()
         """Chunks that the engine has seen and the consumer has not, in step with the engine's own queue."""
         self.exceptions: dict[int, Exception] = {}
-        self._on = on or Lifecycle()
+        self._on = on or _NOBODY
         self._errors = errors or {}
         self._input = input
         users: Mapping[int, UserGuard] = policy.users or {}
@@ -179,6 +181,8 @@ class Drive:
         self._began = 0
         self._fixed_port = port is not None
         self._outcome: _native.Outcome | None = None
+        self._result: Result | None = None
+        """How it went, once it is over: asked for by several, and long to put together."""
         self._through: list[str] | None = None
         self._through_status = "running"
         self.step: SessionStep | None = None
@@ -209,7 +213,7 @@ class Drive:
     def _recording(self, journal: "JournalLike") -> "Recording | None":
         """Return what writes the session down, if anything does."""
         around = scope()
-        if passes_through() or not (journal or around or os.environ.get("L0_JOURNAL")):
+        if not (journal or around or os.environ.get("L0_JOURNAL")) or passes_through():
             return None
         from l0_core import _journal, _recording
 
@@ -431,6 +435,8 @@ class Drive:
 
     def cancel(self) -> None:
         """End it, because the consumer has left."""
+        if self.session.state == "idle":  # Interrupted before it began.
+            return
         now = self.clock.now()
         if self.step is not None and self.recording is not None:
             self.session.attach(now, _NOWHERE)
@@ -574,11 +580,17 @@ class Drive:
                 faults=faults,
                 journal=self._journal_state,
             )
+        journal = self._journal_state
+        if self._result is None or self._result.journal != journal:
+            self._result = self._result_of(outcome, journal)
+        return self._result
+
+    def _result_of(self, outcome: _native.Outcome, journal: str) -> Result:
         served = self.sources[outcome.served_by] if outcome.served_by is not None else None
         return Result(
             status=outcome.ending,
             session_id=self.session_id,
-            text=session.text,
+            text=self.session.text,
             tool_calls=tuple(ToolCall(call.id, call.name, call.args) for call in outcome.tool_calls),
             finish_reason=outcome.finish,
             attempts=outcome.attempts,
@@ -596,7 +608,7 @@ class Drive:
             waste=Usage(*outcome.waste),
             waste_bytes=outcome.waste_bytes,
             logprob=LogProb(*outcome.logprob) if outcome.logprob else None,
-            journal=self._journal_state,
+            journal=journal,
             repaired=tuple(outcome.repaired),
             reasks=outcome.reasks,
             invalid=self._invalid(outcome.misfits),
@@ -628,7 +640,7 @@ class Drive:
     # Who listens -----------------------------------------------------------------------------------------------------
 
     def _tell(self, event: str, *facts: object) -> Generator[Step, None, None]:
-        awaitable = self._on.tell(event, self.session_id, *facts)
+        awaitable = None if self._on is _NOBODY else self._on.tell(event, self.session_id, *facts)
         if awaitable is not None:
             yield Tell(awaitable)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import NamedTuple
 
 from l0_core._port import LogProb, Usage
@@ -136,7 +137,7 @@ class Result:
 
     def metadata(self) -> dict[str, object]:
         """Return what is reported beside the answer, ready for JSON: everything but the answer itself."""
-        told: dict[str, object] = {name: getattr(self, name) for name in _TOLD}
+        told: dict[str, object] = dict(zip(_TOLD, _told(self), strict=True))
         told["splices"] = [splice._asdict() for splice in self.splices]
         told["faults"] = [fault._asdict() for fault in self.faults]
         told["objections"] = [objection._asdict() for objection in self.objections]
@@ -146,3 +147,4 @@ class Result:
 
 
 _TOLD = tuple(field.name for field in fields(Result) if field.name not in {"text", "tool_calls"})
+_told = attrgetter(*_TOLD)

@@ -70,9 +70,18 @@ class SessionStep:
             raise JournalError(
                 f"the step {name} of run {run.id} has no answer yet to go on from at {from_offset}", reason="invalid"
             )
+        begun = taken.step.session if taken.step is not None and taken.step.status == "open" else None
         with within(taken.scope):
             self.drive = Drive(
-                sources, policy, streamed=streamed, on=on, tenant=tenant, port=port, errors=errors, input=input
+                sources,
+                policy,
+                streamed=streamed,
+                on=on,
+                tenant=tenant,
+                port=port,
+                errors=errors,
+                input=input,
+                session_id=begun,  # it may have its row already, and nothing else
             )
         self.drive.step = self
         taken.session = self.drive.session_id

@@ -116,7 +116,7 @@ class Call:
         return result
 
     def _generate(self, manager: CallbackManagerForLLMRun | None) -> ChatResult:
-        opening = partial(self._open_result, self._held(manager))
+        opening = partial(self._open_result, manager)
         stream: Stream[ChatResult]
         stream = self._begin(l0_core.stream, opening, whole=True)
         try:
@@ -143,7 +143,7 @@ class Call:
         return result
 
     async def _agenerate(self, manager: AsyncCallbackManagerForLLMRun | None) -> ChatResult:
-        opening = partial(self._aopen_result, self._aheld(manager))
+        opening = partial(self._aopen_result, manager)
         stream: AsyncStream[ChatResult]
         stream = self._begin(l0_core.astream, opening, is_async=True, whole=True)
         try:
@@ -303,23 +303,25 @@ class Call:
         chunks = twin._astream(messages, **keywords)
         return chunks if self._raw is None else _akept(chunks, self._raw)
 
-    def _open_result(self, manager: HeldTokens | None, place: int, attempt: Attempt) -> Iterator[ChatResult]:
+    def _open_result(
+        self, manager: CallbackManagerForLLMRun | None, place: int, attempt: Attempt
+    ) -> Iterator[ChatResult]:
         self._wait_in_line(place, attempt)
         twin, messages, keywords = self._attempt(place, attempt, is_async=False)
         if takes_manager(self._candidates[place].kind, "_generate"):
-            keywords["run_manager"] = manager
+            keywords["run_manager"] = self._held(manager)
         result = twin._generate(messages, **keywords)
         if self._raw is not None:
             self._raw[:] = [result]
         yield result
 
     async def _aopen_result(
-        self, manager: AsyncHeldTokens | None, place: int, attempt: Attempt
+        self, manager: AsyncCallbackManagerForLLMRun | None, place: int, attempt: Attempt
     ) -> AsyncIterator[ChatResult]:
         await self._await_in_line(place, attempt)
         twin, messages, keywords = self._attempt(place, attempt, is_async=True)
         if takes_manager(self._candidates[place].kind, "_agenerate"):
-            keywords["run_manager"] = manager
+            keywords["run_manager"] = self._aheld(manager)
         result = await twin._agenerate(messages, **keywords)
         if self._raw is not None:
             self._raw[:] = [result]

@@ -1,6 +1,6 @@
 """The object an attempt is made on: the wrapped class, the wrapper's state, a client that does not retry by itself."""
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -54,15 +54,23 @@ def twin_of(model: BaseModel, kind: type[ModelT], *, is_async: bool, tokens_show
 
 def _without_retries(model: BaseModel, kind: type[BaseModel], *, is_async: bool) -> dict[str, Any]:
     fields, changes = model.__dict__, {}
-    for name in _ASYNC_CLIENTS if is_async else _CLIENTS:
-        if name not in fields and isinstance(getattr(kind, name, None), cached_property):
-            getattr(model, name)  # Made on first use: on the wrapper, which keeps it.
+    names = _ASYNC_CLIENTS if is_async else _CLIENTS
+    for name in _made_on_first_use(kind, names):
+        if name not in fields:
+            getattr(model, name)  # On the wrapper, which keeps it.
+    for name in names:
         client = fields.get(name)
         if client is not None and (patient := _without(client)) is not client:
             changes[name] = patient
     if "max_retries" in kind.model_fields and fields.get("max_retries"):
         changes["max_retries"] = 0
     return changes
+
+
+@cache
+def _made_on_first_use(kind: type[BaseModel], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which of them are such attributes: asking a pydantic class for one it has not takes a microsecond."""
+    return tuple(name for name in names if isinstance(getattr(kind, name, None), cached_property))
 
 
 def _without(client: Any) -> Any:
