@@ -2,7 +2,7 @@
 
 import typer
 
-from l0_core.cli import chaos, demo, doctor, export, fork, policy, prune, replay, runs, sessions, show, verify
+from l0_core.cli import chaos, demo, doctor, export, fork, policy, prune, replay, runs, sessions, show, trace, verify
 
 app = typer.Typer(
     name="l0",
@@ -17,6 +17,11 @@ app.command("demo", short_help="Failing providers, bare and with L0, side by sid
 app.command("doctor", short_help="What is installed, and whether it works here.")(doctor.command)
 app.command("policy", short_help="Check a policy; its digest and its worst case.")(policy.command)
 app.command("chaos", short_help="A provider that fails, for any program.")(chaos.command)
+app.command(
+    "trace",
+    short_help="Run a program nobody changed, and write down what it does.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)(trace.command)
 app.command("runs", short_help="List runs, the latest first.")(runs.command)
 app.command("sessions", short_help="List sessions, the latest first.")(sessions.command)
 app.command("show", short_help="What happened in a run or a session.")(show.command)
