@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextvars import Context, copy_context
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,33 @@ async def test_an_agents_tool_that_was_done_is_not_done_again(way: Any, journal:
     assert (len(keys), len(tries), len(model.calls)) == (1, 2, 2)
     assert tries[0] == tries[1] is not None
     assert {row["name"] for row in journal.steps("42")} >= {"StructuredTool/get_weather", "StructuredTool/fails"}
+
+
+def test_what_a_tool_left_running_is_no_part_of_it(journal: Journal) -> None:
+    """Work in the background that outlives its tool goes on as it would anywhere."""
+    left: list[Context] = []
+    keys: list[str | None] = []
+
+    @l0_core.step
+    def work() -> str:
+        keys.append(l0_core.idempotency_key())
+        return "done"
+
+    @tool
+    def starts(city: str) -> str:
+        """Start something."""
+        left.append(copy_context())
+        return work()
+
+    guarded = protect(starts, journal=journal)
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("node", lambda _: {"messages": [AIMessage(guarded.invoke({"city": "Paris"}))]})
+    graph.add_edge(START, "node")
+    graph.compile(checkpointer=InMemorySaver()).invoke(IN, CONFIG)
+    assert {row["name"] for row in journal.steps("42")} == {"StructuredTool/starts", "work"}
+    assert left[0].run(work) == "done"
+    assert len(keys) == 2
+    assert len(journal.steps("42")) == 2
 
 
 class Odd:

@@ -128,7 +128,8 @@ _frame: "ContextVar[Frame | None]" = ContextVar("l0_frame", default=None)
 
 def current_frame() -> "Frame | None":
     """Return what a step that begins here is nested in: a run, a step of one, or nothing."""
-    return _frame.get()
+    frame = _frame.get()
+    return None if frame is None or frame.run.lets_go else frame
 
 
 @contextmanager

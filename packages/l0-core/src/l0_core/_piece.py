@@ -45,6 +45,11 @@ class Piece(Run):
         self._key = key
 
     @property
+    def lets_go(self) -> bool:  # type: ignore[override]  # it comes to be
+        """Whether it is over: whoever made the call does not know of it, and may go on in the background."""
+        return self._over
+
+    @property
     def exists(self) -> bool:
         """Whether anything of it is in the journal."""
         return self.journal.native.info(self._id) is not None

@@ -221,6 +221,8 @@ class Run:
 
     must_remember = True
     """Whether what cannot be remembered is refused."""
+    lets_go = False
+    """Whether it is over, and what still runs inside it is no part of it: that of a run somebody opened is refused."""
 
     @property
     def row_id(self) -> bytes:
