@@ -76,11 +76,15 @@ def blocks_of(content: Content) -> Iterator[dict[Any, Any]]:
 
 def reasons(content: Content, keywords: Mapping[str, Any]) -> bool:
     """Return whether there is reasoning in it."""
-    return any(block.get("type") in REASONING for block in blocks_of(content)) or any(map(keywords.get, REASONING))
+    if keywords and any(map(keywords.get, REASONING)):
+        return True
+    return not isinstance(content, str) and any(block.get("type") in REASONING for block in blocks_of(content))
 
 
 def opaque_of(content: Content, keywords: Mapping[str, Any]) -> Opaque | None:
     """Return the parts that are passed and not looked into, as one."""
+    if not keywords and isinstance(content, str):
+        return None
     parts: list[Any] = [block for block in blocks_of(content) if block.get("type") not in TEXT | REASONING | CALLS]
     parts += [{name: part} for name, part in keywords.items() if part and name not in _NO_PART]
     if not parts:

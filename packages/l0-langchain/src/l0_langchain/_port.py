@@ -452,7 +452,7 @@ def _with_calls(message: AIMessage, args: Mapping[int, str]) -> dict[str, Any]:
 
 
 def _whole_calls(message: BaseMessage, finish: str | None) -> tuple[ToolFragment, ...]:
-    if not isinstance(message, AIMessage):
+    if not isinstance(message, AIMessage) or not (message.tool_calls or message.invalid_tool_calls):
         return ()
     whole = [(call["id"], call["name"], json.dumps(call["args"])) for call in message.tool_calls]
     broken = [(call["id"], call["name"], call["args"] or _CUT) for call in message.invalid_tool_calls]

@@ -1,7 +1,6 @@
 """What a model is protected with."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from json import dumps, loads
@@ -18,6 +17,8 @@ from l0_core._settings import PolicyLike, policy_of
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Terminal
 from l0_langchain._wanted import Wanted
+
+_ANYWHERE = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,13 @@ class Protection:
         """What is said, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    @contextmanager
-    def filed(self) -> Iterator[None]:
+    def filed(self) -> AbstractContextManager[None]:
         """Have a session that begins inside found under the run and the user that were said, if it is no step."""
         journal = Journal.of(self.journal) if (self.run or self.user) and scope() is None else None
         if journal is None:
-            yield
-            return
+            return _ANYWHERE
         run = run_id(self.run) if self.run is not None else None
-        with within(Scope(journal, run=run, user=self.user)):
-            yield
+        return within(Scope(journal, run=run, user=self.user))
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
