@@ -18,7 +18,6 @@ from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Terminal
 from l0_langchain._wanted import Wanted
 
-
 _ANYWHERE = nullcontext()
 
 
