@@ -11,9 +11,7 @@ from typing import Any
 import tenacity
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelRetryMiddleware
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from ready import Ready
 from row import Row, in_turn
 
 import l0_core
@@ -28,17 +26,6 @@ ROUNDS = 7
 PIECE = "word "
 KEY = "sk-[A-Za-z0-9]{20,}"
 FAILS = ConnectionResetError
-
-
-class Ready(BaseChatModel):
-    """Answers at once: what is measured is everything else."""
-
-    @property
-    def _llm_type(self) -> str:
-        return "ready"
-
-    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:  # noqa: ARG002 - it is asked as any is
-        return ChatResult(generations=[ChatGeneration(message=AIMessage("It is Paris."))])
 
 
 def _sync(call: Callable[[], object], calls: int = CALLS) -> float:

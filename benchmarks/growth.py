@@ -10,8 +10,7 @@ from time import process_time
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from ready import Ready
 from row import Row, in_turn
 
 import l0_core
@@ -36,24 +35,6 @@ PIECES = (
     ".\n",
 )
 GUARDED = Policy(guards=[guards.not_empty(), guards.patterns(["BEGIN PRIVATE KEY"]), guards.secrets()])
-
-
-class Ready(BaseChatModel):
-    """Gives one chunk again and again: what is measured is everything else."""
-
-    count: int
-    chunk: Any = ChatGenerationChunk(message=AIMessageChunk(content="token ", id="run-1"))
-
-    @property
-    def _llm_type(self) -> str:
-        return "ready"
-
-    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        raise NotImplementedError
-
-    async def _astream(self, messages: list[BaseMessage], *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:  # noqa: ARG002 - it is asked as any is
-        for _chunk in range(self.count):
-            yield self.chunk
 
 
 async def _words(count: int) -> AsyncIterator[str]:

@@ -8,6 +8,7 @@ from functools import partial
 from time import perf_counter, process_time
 from typing import Any
 
+from hop import through_a_thread
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,

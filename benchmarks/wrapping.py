@@ -1,44 +1,23 @@
 """What wrapping, watching and the framework's own retries add to a model that costs nothing: processor time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from time import process_time
 from typing import Any
 
+from hop import through_a_thread
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from ready import CHUNKS, Ready
 from row import Row, in_turn
 
-import l0_core
 from l0_core import Policy, guards
 from l0_langchain import L0CallbackHandler, L0ChatModel
 
-COUNT = 2_000
+COUNT = len(CHUNKS)
 CALLS = 200
 ROUNDS = 7
-CHUNKS = [ChatGenerationChunk(message=AIMessageChunk(content="token ", id="run-1")) for _ in range(COUNT)]
 GUARDED = Policy(guards=[guards.patterns(["BEGIN PRIVATE KEY"]), guards.not_empty()])
-
-
-class Ready(BaseChatModel):
-    """Gives chunks that were made before: what is measured is everything else."""
-
-    @property
-    def _llm_type(self) -> str:
-        return "ready"
-
-    def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:  # noqa: ARG002 - it is asked as any is
-        return ChatResult(generations=[ChatGeneration(message=AIMessage("It is Paris."))])
-
-    def _stream(self, messages: list[BaseMessage], *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:  # noqa: ARG002 - as above
-        yield from CHUNKS
-
-    async def _astream(self, messages: list[BaseMessage], *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:  # noqa: ARG002 - as above
-        for chunk in CHUNKS:
-            yield chunk
 
 
 class Silent(BaseCallbackHandler):
@@ -49,8 +28,12 @@ class Silent(BaseCallbackHandler):
 
 def _stream(model: Any, handlers: list[BaseCallbackHandler]) -> float:
     """Microseconds a chunk."""
+    return _read(model.stream("x", {"callbacks": handlers}))
+
+
+def _read(chunks: Iterable[Any]) -> float:
     began = process_time()
-    for _ in model.stream("x", {"callbacks": handlers}):
+    for _ in chunks:
         pass
     return (process_time() - began) / COUNT * 1e6
 
@@ -63,14 +46,6 @@ def _astream(model: Any, handlers: list[BaseCallbackHandler]) -> float:
         return (process_time() - began) / COUNT * 1e6
 
     return asyncio.run(main())
-
-
-def _hop(stall_guard: Any) -> float:
-    """Microseconds a chunk of a stream that costs nothing."""
-    began = process_time()
-    for _ in l0_core.stream(lambda _: iter(["token "] * COUNT), stall_guard=stall_guard):
-        pass
-    return (process_time() - began) / COUNT * 1e6
 
 
 def _invoke(model: Any) -> float:
@@ -101,9 +76,8 @@ def _streams(
     watching = partial(L0CallbackHandler, guards=GUARDED.guards, tokens_max=1_000_000, deadline=3_600)
     figures = in_turn(
         {
-            "a reader's thread": lambda: _hop("thread"),
-            "no thread": lambda: _hop("off"),
             "bare": lambda: measure(bare, []),
+            "bare, read in a thread": lambda: _read(through_a_thread(lambda: bare.stream("x"))),
             "L0ChatModel": lambda: measure(wrapped, []),
             "L0ChatModel, guards": lambda: measure(guarded, []),
             "with_retry": lambda: measure(bare.with_retry(), []),
@@ -115,12 +89,17 @@ def _streams(
         },
         ROUNDS,
     )
-    hop = max(0.0, figures.pop("a reader's thread") - figures.pop("no thread")) if name == "stream" else 0.0
+    # A sync stream is read in a thread, whatever it is a stream of, and whoever does it.
+    in_a_thread = figures.pop("bare, read in a thread")
+    hop = 0.0
+    if name == "stream":
+        hop = max(0.0, in_a_thread - figures["bare"])
+        yield Row("wrapping", "stream, bare, read in a thread adds", hop, "us")
     for case, figure in figures.items():
         yield Row("wrapping", f"{name}, {case}", figure, "us")
     silent = "bare, a handler that does nothing"
     for case, against, limit in (
-        ("L0ChatModel", "bare", 1.5 + hop),  # A sync stream is read in a thread, whatever it is a stream of.
+        ("L0ChatModel", "bare", 1.5 + hop),
         ("L0ChatModel, guards", "bare", 3.0 + hop),
         ("bare, L0CallbackHandler", silent, 5.0),
         ("bare, L0CallbackHandler, guards and bounds", silent, 5.0),

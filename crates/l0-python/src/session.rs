@@ -62,6 +62,8 @@ pub(crate) struct Opening {
     tokens_shown: u64,
     /// Seconds left for the whole session.
     time_left: f64,
+    /// Whether one clock runs from its beginning to the end of its answer.
+    whole: bool,
 }
 
 /// What the caller's own guards are to be asked.
@@ -611,6 +613,7 @@ impl Session {
             errors: opening.errors.to_vec(),
             tokens_shown: opening.tokens_shown,
             time_left: opening.time_left.as_secs_f64(),
+            whole: opening.whole,
         })
     }
 

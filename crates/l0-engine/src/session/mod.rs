@@ -144,6 +144,8 @@ pub struct Opening<'a> {
     pub tokens_shown: u64,
     /// Time left for the whole session.
     pub time_left: Duration,
+    /// Whether one clock runs from its beginning to the end of its answer: that it is open changes nothing.
+    pub whole: bool,
 }
 
 impl Session {
@@ -457,6 +459,7 @@ impl Session {
             errors: reask.map_or(&[], |reask| &reask.errors),
             tokens_shown,
             time_left: self.deadline.since(self.now),
+            whole: self.is_whole(live),
         })
     }
 

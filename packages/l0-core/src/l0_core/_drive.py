@@ -159,6 +159,8 @@ class Drive:
         """The attempt that was opened last."""
         self.target = 0
         """The place of its target."""
+        self.is_whole = False
+        """Whether one clock runs from its beginning to its end: that it is open changes nothing."""
         self.given: Any = None
         """The last chunk the consumer has been given; nothing before the first."""
         self._giver: tuple[Any, ChunkPort[Any] | None] = (None, None)
@@ -306,7 +308,7 @@ class Drive:
         opening = self.session.opening()
         assert opening is not None, "the engine has just asked for it"  # noqa: S101 - an invariant of the engine
         self.attempt = number
-        self.target = opening.target
+        self.target, self.is_whole = opening.target, opening.whole
         self.clock.opens()
         self.seamed = self.given is not None
         if self.given is not self._giver[0]:

@@ -395,6 +395,9 @@ class Opening:
     @property
     def time_left(self) -> float:
         """Seconds left for the whole session."""
+    @property
+    def whole(self) -> bool:
+        """Whether one clock runs from its beginning to the end of its answer."""
 
 _Divergence: TypeAlias = tuple[int, str | None, str | None]
 """The first record that differs: its place, what is recorded and what is decided now, each as JSON."""

@@ -15,7 +15,6 @@ from l0_core.ports import abort, as_sent
 AHEAD_MAX = 64
 """Chunks read ahead of the consumer at most."""
 
-_RESUME_AT = AHEAD_MAX // 4
 _IDLE_MAX = 8
 _IDLE_SECONDS = 5.0
 
@@ -43,10 +42,21 @@ class Reader:
     """One attempt's stream, read in a thread of the pool; its chunks are taken from `items`.
 
     One thread puts chunks in, one takes them out: the deque needs no lock. A side that has to wait says so first and
-    looks once more, so that the other's wake-up cannot be missed.
+    looks once more, so that the other's wake-up cannot be missed. Each wake-up is dear, and one that comes while the
+    other side has the interpreter costs it twice: so a thread begins, and goes on after a pause, when the consumer is
+    about to wait, and not before.
+
+    Args:
+        step: What is to be opened.
+        clock: What the session runs by.
+        context: What it is opened and read in.
+        at_once: Whether it is read as soon as it is open; else `go` says when.
+        tells_opening: Whether it matters to the consumer's clocks that it is open.
     """
 
-    def __init__(self, step: Open, clock: Clock, context: Context, *, at_once: bool = True) -> None:
+    def __init__(
+        self, step: Open, clock: Clock, context: Context, *, at_once: bool = True, tells_opening: bool = True
+    ) -> None:
         self.items: deque[Any] = deque()
         """Strings; every other chunk with the nanoseconds its read had been pending: it may be a keep-alive."""
         self.reading: int | None = None
@@ -55,18 +65,19 @@ class Reader:
         self.over = False
         """Whether everything there will ever be is in `items`."""
         self.error: BaseException | None = None
-        self.paused = False
-        """Whether the reader waits until there is room; who lets it go on says that it does not any more."""
         self._step = step
         self._now = clock.now
+        self._context = context
+        self._begun = False
+        self._paused = False
         self._abandoned = False
         self._waiting = False
         self._at_once = at_once
+        self._tells_opening = tells_opening or not at_once
         self._signal = _Gate()
         self._space = _Gate()
         self._start = _Gate()
         self._source: Any = None
-        run_aside(lambda: context.run(self._read))
 
     # The reading thread ----------------------------------------------------------------------------------------------
 
@@ -97,20 +108,23 @@ class Reader:
         iterator = iterator_of(source)
         self.reading = self._now()
         self.opened = True
-        if self._waiting:
+        if self._waiting and self._tells_opening:
             self._wake()
         return iterator
 
     def _pump(self, iterator: Iterator[Any]) -> None:
         pull, append, now, items = iterator.__next__, self.items.append, self._now, self.items
+        self.reading = began = now()
         while not self._abandoned:
-            self.reading = began = now()
             chunk = pull()
-            append(chunk if type(chunk) is str else (now() - began, chunk))
+            self.reading = arrived = now()
+            append(chunk if type(chunk) is str else (arrived - began, chunk))
+            began = arrived
             if self._waiting:
                 self._wake()
             if len(items) >= AHEAD_MAX:
                 self._pause()
+                self.reading = began = now()
 
     def _wake(self) -> None:
         self._waiting = False
@@ -118,10 +132,10 @@ class Reader:
 
     def _pause(self) -> None:
         self.reading = None
-        self.paused = True
-        while len(self.items) > _RESUME_AT and not self._abandoned:
+        self._paused = True
+        while self.items and not self._abandoned:
             self._space.wait()
-        self.paused = False
+        self._paused = False
 
     # The consuming thread --------------------------------------------------------------------------------------------
 
@@ -131,9 +145,18 @@ class Reader:
         Also when `interrupt` is called, and when the stream has been opened, if the caller does not know that yet.
         """
         self._waiting = True
-        if not self.items and not self.over and self.opened == opened:
+        if not self.items and not self.over and (self.opened == opened or not self._tells_opening):
+            self._go_on()
             self._signal.wait(max(0.0, seconds))
         self._waiting = False
+
+    def _go_on(self) -> None:
+        """Let the thread begin, or read on now that there is room again."""
+        if not self._begun:
+            self._begun = True
+            run_aside(lambda: self._context.run(self._read))
+        elif self._paused:
+            self._space.open()
 
     def interrupt(self) -> None:
         """Let `wait` return."""
@@ -143,12 +166,6 @@ class Reader:
         """Begin to read, if that was put off."""
         self._at_once = True
         self._start.open()
-
-    def resume(self) -> None:
-        """Go on reading, if there is room again."""
-        if len(self.items) <= _RESUME_AT:
-            self.paused = False
-            self._space.open()
 
     def abandon(self) -> None:
         """Stop reading as soon as that can be: at once where the stream's client can be closed from outside."""

@@ -103,13 +103,16 @@ class _Runner:
         self._direct: Any = None
         self._context = copy_context()
         self._context.run(enter, Pulling(active=True))
-        self._closing = threading.Event()
+        self._closing = False
+        self._nap: threading.Event | None = None
         self.begins = False
         """Whether the first thing given is nothing, as soon as the first attempt is open."""
 
     def interrupt(self) -> None:
         """Let a wait return; the session is cancelled by whoever waits."""
-        self._closing.set()
+        self._closing = True
+        if self._nap is not None:
+            self._nap.set()
         if self._reader is not None:
             self._reader.interrupt()
 
@@ -202,7 +205,7 @@ class _Runner:
             case Settle():
                 self._settle(step)
             case Pause(until):
-                self._drive.clock.wait(until, self._closing)
+                self._wait_until(until)
             case Emit():
                 pass
 
@@ -211,7 +214,8 @@ class _Runner:
         drive = self._drive
         context = self._context.copy()  # one for each attempt: an abandoned one may still be in use
         if self._guarded:
-            self._reader = Reader(step, drive.clock, context, at_once=not self.begins or drive.attempt > 0)
+            at_once, tells_opening = not self.begins or drive.attempt > 0, not drive.is_whole
+            self._reader = Reader(step, drive.clock, context, at_once=at_once, tells_opening=tells_opening)
             return
         try:
             self._direct = context.run(step.target.open, step.attempt)
@@ -235,7 +239,7 @@ class _Runner:
         fleet().wait(step.ticket, turn.set)
         while not fleet().is_called(step.key, step.ticket, step.purpose, drive.policy):
             due = drive.session.poll_timeout()
-            if self._closing.is_set() or due is None or drive.clock.now() >= due:
+            if self._closing or due is None or drive.clock.now() >= due:
                 fleet().leave(step.key, step.ticket)
                 self._cancel_or_time_out()
                 return
@@ -279,7 +283,7 @@ class _Runner:
                 answer.set_exception(error)
 
         run_aside(job)
-        while not self._closing.is_set():
+        while not self._closing:
             due = drive.session.poll_timeout()
             if due is None or drive.clock.now() >= due:
                 return None
@@ -289,7 +293,7 @@ class _Runner:
         return None
 
     def _cancel_or_time_out(self) -> None:
-        if self._closing.is_set():
+        if self._closing:
             self._drive.cancel()
         else:
             self._drive.session.timeout(self._drive.clock.now())
@@ -298,8 +302,14 @@ class _Runner:
         drive = self._drive
         due = drive.session.poll_timeout()
         if due is not None:
-            drive.clock.wait(due, self._closing)
+            self._wait_until(due)
         self._cancel_or_time_out()
+
+    def _wait_until(self, until: int) -> None:
+        """Return at that moment, or when the consumer leaves: who wakes says so first, and looks for whom to wake."""
+        wake = self._nap = threading.Event()
+        if not self._closing:
+            self._drive.clock.wait(until, wake)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -321,8 +331,6 @@ class _Runner:
                     return
                 continue
             chunk = take()
-            if reader.paused:
-                reader.resume()
             try:
                 if type(chunk) is str and chunk:
                     signal = push(now(), attempt, chunk)
@@ -373,7 +381,7 @@ class _Runner:
             reader.wait(drive.clock.patience(due), opened=opened)
         if reader.items or reader.over:
             return False
-        if self._closing.is_set():
+        if self._closing:
             drive.cancel()
         else:
             moment, reading = now(), reader.reading

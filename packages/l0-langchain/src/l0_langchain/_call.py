@@ -19,7 +19,7 @@ from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Endpoint, secrets_of
 from l0_langchain._errors import MODEL_ERRORS, VALUE_ERRORS, UnfitOutput
 from l0_langchain._events import Events
-from l0_langchain._port import RESULTS, ChatChunks
+from l0_langchain._port import ChatChunks, ChatResults
 from l0_langchain._protection import Protection
 from l0_langchain._request import messages_for
 from l0_langchain._task import TaskPiece, piece_of, task_here
@@ -46,7 +46,9 @@ class Call:
         self._stop = stop
         self._kwargs = kwargs
         self._candidates = [Candidate(model, kind, {}), *protection.fallbacks]
-        self._port = ChatChunks()
+        self._port: ChatChunks
+        self._results: ChatResults
+        """The one or the other, as the call is made."""
         self._tokens = Tokens()
         self._is_inner = in_attempt()
         wanted = self._wanted = None if self._is_inner else protection.wanted
@@ -126,7 +128,7 @@ class Call:
         if manager is not None:
             for token, chunk, keywords in self._tokens.told:
                 manager.on_llm_new_token(token, chunk=chunk, **keywords)
-        return self._marked(result, stream.result)
+        return self._marked(result, stream)
 
     async def agenerate(self, manager: AsyncCallbackManagerForLLMRun | None) -> ChatResult:
         """Return one whole answer, awaited."""
@@ -153,7 +155,7 @@ class Call:
         if manager is not None:
             for token, chunk, keywords in self._tokens.told:
                 await manager.on_llm_new_token(token, chunk=chunk, **keywords)
-        return self._marked(result, stream.result)
+        return self._marked(result, stream)
 
     def _piece(self, *, whole: bool) -> TaskPiece | None:
         """Return what this call is to the task of a graph that it is made in, if that can be done again."""
@@ -196,11 +198,16 @@ class Call:
         if said.events and not self._is_inner:
             self._events = Events(is_async=is_async)
         first, *fallbacks = self._targets(opening, whole=whole)
+        port: ChatChunks | ChatResults
+        if whole:
+            port = self._results = ChatResults()
+        else:
+            port = self._port = ChatChunks()
         with said.filed():
             return start(
                 first,
                 fallbacks=fallbacks,
-                port=RESULTS if whole else self._port,
+                port=port,
                 streamed=not whole,
                 policy=said.native(may_reset=may_reset and self._events is not None),
                 on=said.on if self._events is None else self._events.heard_by(said.on),
@@ -265,14 +272,14 @@ class Call:
         if limiter is not None and self._must_queue(place, attempt):
             await limiter.aacquire(blocking=True)
 
-    def _marked(self, result: ChatResult, how: l0_core.Result) -> ChatResult:
-        if not self._is_inner:
-            metadata = how.metadata()
+    def _marked(self, result: ChatResult, stream: Stream[ChatResult] | AsyncStream[ChatResult]) -> ChatResult:
+        metadata = self._results.metadata
+        if metadata:  # Else it is inside an attempt, and its session has none.
             for generation in result.generations:
                 message = generation.message
-                message.response_metadata = {**message.response_metadata, "l0": metadata}
+                message.response_metadata = {**message.response_metadata, **metadata}
             if self._wanted is not None:
-                self._wanted.completed(result.generations[0].message, how.text)
+                self._wanted.completed(result.generations[0].message, stream.result.text)
         return result
 
     # Opening ---------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from l0_core._settings import PolicyLike, is_disabled, policy_of
 from l0_core.guards import Guard, UserGuard
 from l0_langchain._content import finish_of, usage_of
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
-from l0_langchain._port import RESULTS, ChatChunks
+from l0_langchain._port import ChatChunks, ChatResults
 from l0_langchain._shadow import Shadow, watching
 from l0_langchain._tree import Tree
 
@@ -360,7 +360,7 @@ class L0CallbackHandler(BaseCallbackHandler):
         assert node is not None, "as above"  # noqa: S101 - as above
         with tree.session(node):
             policy = self._policy or watching(policy_of("standard"))
-            call.shadow = Shadow(call.name, policy, RESULTS if whole else ChatChunks(), whole=whole)
+            call.shadow = Shadow(call.name, policy, ChatResults() if whole else ChatChunks(), whole=whole)
         tree.speaks(node, call.shadow.session_id)
         return call.shadow
 

@@ -341,6 +341,10 @@ class ChatChunks:
 class ChatResults:
     """Answers that come in one piece."""
 
+    def __init__(self) -> None:
+        self.metadata: Mapping[str, object] = {}
+        """How the session went, once it has gone: it goes on the message itself."""
+
     def text(self, chunk: ChatResult) -> str | None:  # noqa: ARG002 - a port is asked what every port is asked
         """Return nothing: there is always more to a result than its text."""
         return None
@@ -411,10 +415,9 @@ class ChatResults:
         return ChatResult(generations=generations, llm_output=told["output"])
 
     def final(self, metadata: Mapping[str, object]) -> None:
-        """Return nothing: the metadata goes on the message itself."""
+        """Keep the metadata, and return nothing: there is no further chunk."""
+        self.metadata = metadata
 
-
-RESULTS = ChatResults()
 
 _APART = "\n\n"
 """What stands between answers where they are looked at as one."""

@@ -79,12 +79,12 @@ class Task(NamedTuple):
 
 def task_here() -> Task | None:
     """Return the task this code runs in; nothing where nobody does it again, or a run of its own is around the call."""
-    if current_frame() is not None or scope() is not None or passes_through():
-        return None
     config = var_child_runnable_config.get()
     said: Mapping[str, Any] = (config or {}).get("configurable") or {}
     thread, place, reads = said.get("thread_id"), said.get("checkpoint_ns"), said.get(_READ)
     if not place or reads is None or thread in {None, ""} or said.get(_CHECKPOINTER) in (None, False):
+        return None
+    if current_frame() is not None or scope() is not None or passes_through():
         return None
     try:
         counts = _counts.setdefault(reads, Counts())
