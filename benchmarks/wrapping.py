@@ -1,8 +1,10 @@
 """What wrapping, watching and the framework's own retries add to a model that costs nothing: processor time."""
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -11,7 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from ready import CHUNKS, Ready
 from row import Row, in_turn
 
-from l0_core import Policy, guards
+from l0_core import Journal, Policy, guards
 from l0_langchain import L0CallbackHandler, L0ChatModel
 
 COUNT = len(CHUNKS)
@@ -59,9 +61,11 @@ def _invoke(model: Any) -> float:
 def rows() -> Iterator[Row]:
     """Measure all in turn; what is limited is what is added, in the same run."""
     bare = Ready()
-    wrapped, guarded = L0ChatModel(model=bare), L0ChatModel(model=bare, policy=GUARDED)
-    yield from _streams("stream", _stream, bare, wrapped, guarded)
-    yield from _streams("astream", _astream, bare, wrapped, guarded)
+    wrapped = L0ChatModel(model=bare)
+    with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "l0.db") as journal:
+        guarded = L0ChatModel(model=bare, policy=GUARDED, journal=journal)
+        yield from _streams("stream", _stream, bare, wrapped, guarded)
+        yield from _streams("astream", _astream, bare, wrapped, guarded)
     retried, fallen = bare.with_retry(), bare.with_fallbacks([bare])
     models = {"bare": bare, "L0ChatModel": wrapped, "with_retry": retried, "with_fallbacks": fallen}
     figures = in_turn({name: partial(_invoke, model) for name, model in models.items()}, ROUNDS)
@@ -79,7 +83,7 @@ def _streams(
             "bare": lambda: measure(bare, []),
             "bare, read in a thread": lambda: _read(through_a_thread(lambda: bare.stream("x"))),
             "L0ChatModel": lambda: measure(wrapped, []),
-            "L0ChatModel, guards": lambda: measure(guarded, []),
+            "L0ChatModel, guards and a journal": lambda: measure(guarded, []),
             "with_retry": lambda: measure(bare.with_retry(), []),
             "with_fallbacks": lambda: measure(bare.with_fallbacks([bare]), []),
             "bare, a handler that does nothing": lambda: measure(bare, [Silent()]),
@@ -100,7 +104,7 @@ def _streams(
     silent = "bare, a handler that does nothing"
     for case, against, limit in (
         ("L0ChatModel", "bare", 1.5 + hop),
-        ("L0ChatModel, guards", "bare", 3.0 + hop),
+        ("L0ChatModel, guards and a journal", "bare", 3.0 + hop),
         ("bare, L0CallbackHandler", silent, 5.0),
         ("bare, L0CallbackHandler, guards and bounds", silent, 5.0),
     ):

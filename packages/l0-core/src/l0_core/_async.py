@@ -207,7 +207,7 @@ class _Runner:
                     session, now, hold = drive.session, drive.clock.now, drive.held.append
                     push, text_of, pull = session.chunk, drive.reads, self._pull
                     attempt, seamed, current, pulling = drive.attempt, drive.seamed, watch.current, watch.pulling
-                    encode = drive.encode
+                    encode = drive.encode_text
                     watch.arm()
                     while True:
                         if (task := current()) is not watch.task:
@@ -221,7 +221,7 @@ class _Runner:
                             else:
                                 text = text_of(chunk)
                                 signal = (
-                                    push(now(), attempt, text, encode and encode(chunk))
+                                    push(now(), attempt, text, encode and encode(chunk, text))
                                     if text
                                     else drive.part(chunk, now() - began)
                                 )

@@ -359,6 +359,28 @@ class Drive:
             return None
         return lambda chunk: recording.encode(self._port_of(chunk), chunk, self.attempt, self.clock.now())
 
+    @property
+    def encode_text(self) -> Callable[[Any, str], bytes | None] | None:
+        """What does so for a chunk that `text_of` gave the text of: often there is little else to write."""
+        encode = self.encode
+        if encode is None:
+            return None
+        from l0_core._recording import AGAIN
+
+        rest_of: Callable[[Any], str | None]
+        if self._fixed_port:
+            rest_of = getattr(self.port, "rest", _everything)  # of a `RepeatingPort`
+        else:
+            rest_of = lambda chunk: getattr(self._port_of(chunk), "rest", _everything)(chunk)  # noqa: E731 - as it is above
+
+        def encoded(chunk: Any, text: str) -> bytes | None:
+            rest = rest_of(chunk)
+            if rest is None or not (text.isascii() or _is_sound(text)):
+                return encode(chunk)
+            return AGAIN + rest.encode() if rest else AGAIN
+
+        return encoded
+
     # What arrives ----------------------------------------------------------------------------------------------------
 
     def text_of(self, chunk: Any) -> str | None:
@@ -770,6 +792,19 @@ class _Before:
     @property
     def text(self) -> str:
         return self._drive.text.encode()[: self._at].decode()
+
+
+def _everything(_: object) -> None:
+    """Stand in where chunks are written whole."""
+
+
+def _is_sound(text: str) -> bool:
+    """Return whether a text is one, without halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _validates(user: object) -> TypeGuard[Validation]:

@@ -158,6 +158,22 @@ class RewritingPort(Protocol[ChunkT]):
         """
 
 
+class RepeatingPort(Protocol[ChunkT]):
+    """What a port can do besides, most of whose chunks differ in little but their text: these are written as just that.
+
+    Chunks come to `encode` and `rest` in the order they arrive in, and to `decode` and `again` in the same.
+    """
+
+    def rest(self, chunk: ChunkT) -> str | None:
+        """Return what of a chunk, that `text` gave the text of, is not as in the last that `encode` wrote.
+
+        That is nothing for most, else JSON; `None` where it must be written whole.
+        """
+
+    def again(self, text: str, rest: str) -> ChunkT:
+        """Return the last chunk that `decode` returned, with another text, and with what `rest` returned."""
+
+
 class BeginningPort(Protocol):
     """What a port can do besides, where it keeps count of what an attempt brings, such as snapshots."""
 

@@ -38,7 +38,9 @@ _ODD: Final = b"\x00"
 """What the object of a string begins with that is no text: it holds halves of surrogate pairs."""
 _UNWRITTEN: Final = b"\x01"
 """What stands in the place of an object that could not be written; the class follows."""
-_MARKS_MAX: Final = 1
+AGAIN: Final = b"\x02"
+"""What an object begins with that differs in little but its text from the one written before it; the rest follows."""
+_MARKS_MAX: Final = 2
 """No JSON begins with a byte as low as these."""
 _MS: Final = 1_000_000
 
@@ -318,6 +320,11 @@ def chunk_of(port: "ChunkPort[Any] | None", text: str, written: bytes | None) ->
         if port is None:
             raise JournalError("it is not said which port wrote its chunks: pass port=", reason="payload")
         return port.decode(written.decode())
+    if written.startswith(AGAIN):
+        again = getattr(port, "again", None)  # of a `RepeatingPort`
+        if again is None:
+            raise JournalError("its chunks were written by another port than reads them: pass port=", reason="payload")
+        return again(text, written[1:].decode())
     if written.startswith(_ODD):
         return written[1:].decode("utf-8", "surrogatepass")
     raise StepNotSerializable(f"a {written[1:].decode()} could not be written down, and cannot be given again")

@@ -313,7 +313,7 @@ class _Runner:
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    def _read(self, reader: Reader) -> Generator[Any, None, None]:  # noqa: C901 - the inner loop, in one piece
+    def _read(self, reader: Reader) -> Generator[Any, None, None]:
         """Give the engine what the reader brings, and the consumer what the engine passes, until it says drain."""
         drive = self._drive
         push, text_of, attempt, seamed, now = (
@@ -323,7 +323,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        items, hold, encode = reader.items, drive.held.append, drive.encode
+        items, hold, encode = reader.items, drive.held.append, drive.encode_text
         take = items.popleft
         while True:
             if not items:
@@ -337,7 +337,11 @@ class _Runner:
                 else:
                     waited, chunk = (0, chunk) if type(chunk) is str else chunk
                     text = text_of(chunk)
-                    signal = push(now(), attempt, text, encode and encode(chunk)) if text else drive.part(chunk, waited)
+                    signal = (
+                        push(now(), attempt, text, encode and encode(chunk, text))
+                        if text
+                        else drive.part(chunk, waited)
+                    )
             except Exception as error:  # noqa: BLE001 - the engine says what it amounts to
                 self._failed(error, bytes_seen=True)
                 return
@@ -404,7 +408,7 @@ class _Runner:
             drive.seamed,
             drive.clock.now,
         )
-        hold, encode = drive.held.append, drive.encode
+        hold, encode = drive.held.append, drive.encode_text
         while True:
             began = now()
             try:
@@ -414,7 +418,7 @@ class _Runner:
                 else:
                     text = text_of(chunk)
                     signal = (
-                        push(now(), attempt, text, encode and encode(chunk))
+                        push(now(), attempt, text, encode and encode(chunk, text))
                         if text
                         else drive.part(chunk, now() - began)
                     )

@@ -251,7 +251,7 @@ def _astream(
 
 for _asked_about in (_generate, _agenerate):
     # The framework looks for `run_manager` in it at every call: found out once, that is less than half the time.
-    _asked_about.__signature__ = signature(_asked_about)  # type: ignore[attr-defined]
+    _asked_about.__signature__ = signature(_asked_about)  # type: ignore[union-attr]
 
 
 # Fallbacks answer in their own format ---------------------------------------------------------------------------------

@@ -35,6 +35,16 @@ _REPEATED = frozenset({"model_provider", "output_version"})
 """Metadata that every chunk has, because it says how the chunk is to be read."""
 
 
+_PLAIN = frozenset({"content", "id", "name", "chunk_position", "response_metadata"})
+"""What a chunk of text says."""
+
+
+def _besides(message: AIMessageChunk) -> tuple[object, ...]:
+    """Return what a chunk of text says besides its text: a copy, as its consumer may do with it as it likes."""
+    said = message.__dict__
+    return said["id"], said["name"], said["chunk_position"], {**said["response_metadata"]}
+
+
 def _without_calls(message: BaseMessage) -> Content:
     """Return the content without the blocks that repeat its tool calls in one provider's own format."""
     if isinstance(message.content, str):
@@ -69,6 +79,10 @@ class ChatChunks:
         self._reasoning: set[Any] = set()
         self._abandoned: set[Any] = set()
         self._altered = False
+        self._written: tuple[object, ...] | None = None
+        """What the last chunk that was written says besides its text, if it says text at all."""
+        self._read: Mapping[str, Any] = {}
+        """The message of the last chunk that was read."""
 
     def begin(self, attempt: Attempt) -> None:
         """Get ready for the chunks of another attempt."""
@@ -77,6 +91,7 @@ class ChatChunks:
         self._given = {**self._keys, **self._given}
         self._abandoned |= self._reasoning
         self._usage = Usage()
+        self._written = None
         for notes in (self._counted, self._keys, self._indices, self._calls, self._whole, self._reasoning):
             notes.clear()
 
@@ -311,14 +326,39 @@ class ChatChunks:
             said = {name: value for name, value in message.__dict__.items() if value and name != "type"}
             fields = {"content": message.content, **said}
             with suppress(TypeError):  # A value that is no JSON, which pydantic may have words for.
-                return json.dumps({"message": {"type": message.type, "data": fields}, "info": info})
+                written = json.dumps({"message": {"type": message.type, "data": fields}, "info": info})
+                self._written = _besides(message) if info is None and said.keys() <= _PLAIN else None
+                return written
+        self._written = None
         return json.dumps({"message": message_to_dict(message), "info": info})
 
     def decode(self, text: str) -> ChatGenerationChunk:
         """Return the chunk that `encode` wrote."""
         told = json.loads(text)
         (message,) = messages_from_dict([told["message"]])
+        self._read = told["message"]["data"]
         return ChatGenerationChunk(message=cast("AIMessageChunk", message), generation_info=told["info"])
+
+    def rest(self, chunk: ChatGenerationChunk) -> str | None:
+        """Return nothing where the chunk is but for its text as the last that `encode` wrote; `None` where not."""
+        message, written = chunk.message, self._written
+        if written is None or type(message) is not AIMessageChunk or message.__pydantic_extra__:
+            return None
+        said = message.__dict__
+        ident, name, position, told = written
+        is_same = (
+            said["id"] == ident
+            and said["response_metadata"] == told
+            and said["name"] == name
+            and said["chunk_position"] == position
+            and not said["tool_calls"]
+            and not said["invalid_tool_calls"]
+        )
+        return "" if is_same else None
+
+    def again(self, text: str, rest: str) -> ChatGenerationChunk:  # noqa: ARG002 - there is none
+        """Return the last chunk that `decode` returned, with another text."""
+        return ChatGenerationChunk(message=AIMessageChunk(**{**self._read, "content": text}))
 
     def final(self, metadata: Mapping[str, object]) -> ChatGenerationChunk:
         """Return the trailing chunk that says how the session went. It is the one that says it is the last."""

@@ -46,8 +46,8 @@ class Shadow:
     def chunk(self, chunk: Any) -> None:
         """Take in a chunk, or a whole answer, and write it down."""
         drive = self._drive
-        text, encode = drive.text_of(chunk), drive.encode
-        signal = self._push(self._now(), 0, text, encode and encode(chunk)) if text else drive.part(chunk, 0)
+        text, encode = drive.text_of(chunk), drive.encode_text
+        signal = self._push(self._now(), 0, text, encode and encode(chunk, text)) if text else drive.part(chunk, 0)
         if signal in {HOLD, DRAIN}:
             drive.held.append(chunk)
         if signal == DRAIN:

@@ -24,11 +24,13 @@ from llama_index.core.base.llms.types import (
 
 from l0_core import Attempt, Facts, LogProb, Opaque, ToolCall, ToolFragment, Usage
 from l0_core._port import Shown
+from l0_core.ports.chat import besides, kept, unnamed, with_content
 from l0_llamaindex._raw import NOTHING, Finish, block_event_of, finish_of, refuses, usage_of
 
 ResponseT = TypeVar("ResponseT", ChatResponse, CompletionResponse)
 
 _KNOWN = (TextBlock, ThinkingBlock, ToolCallBlock, CachePoint)
+_PLAIN = frozenset((ChatResponse, CompletionResponse))
 _LIMITS = ("length", "max_tokens", "MAX_TOKENS")
 """Why an answer ends that is longer than it may be: one that ends with a whole call says so instead."""
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -118,6 +120,12 @@ class _Port:
         """Whether `_shown` is all of what the consumer has: from the first chunk of this attempt that was altered."""
         self._written = 0
         self._read = ""
+        self._noted: tuple[int, object, tuple[object, ...] | None] | None = None
+        """Of the last chunk that was written, if it was text: how long its text was, whose, and of what it was made."""
+        self._told: dict[str, Any] = {}
+        """The last chunk that was read."""
+        self._length = 0
+        """How long its text is."""
 
     def begin(self, attempt: Attempt) -> None:
         """Forget the attempt before this one, but not what the consumer has."""
@@ -132,6 +140,7 @@ class _Port:
         self._refused = False
         self._written = 0
         self._read = ""
+        self._noted = None
         self._counts = False
 
     def _count(self, text: str, shown: Shown) -> None:
@@ -159,6 +168,36 @@ class _Port:
         """Return whether a snapshot is what the pieces of the attempt amount to, or less: by its length alone."""
         self._written += len(delta)
         return sum(map(len, snapshot)) <= self._written
+
+    def _note(self, chunk: ChatResponse | CompletionResponse, length: int | None, role: object = None) -> None:
+        """Note what a chunk that was written says besides its text, if it says nothing that can change meanwhile."""
+        raw = None if chunk.raw is None else kept(besides(chunk.raw))
+        is_text = length is not None and type(chunk) in _PLAIN and not (chunk.additional_kwargs or chunk.logprobs)
+        self._noted = (length or 0, role, raw) if is_text and (raw is None) == (chunk.raw is None) else None
+
+    def _rest(self, chunk: ChatResponse | CompletionResponse, length: int, role: object = None) -> str | None:
+        """Return what of a chunk is not as in the one noted; `None` where its text has not grown by its piece alone."""
+        noted, delta, raw = self._noted, chunk.delta, chunk.raw
+        if noted is None or not delta or type(chunk) not in _PLAIN:
+            return None
+        before, speaker, origin = noted
+        if length != before + len(delta) or role != speaker:
+            return None
+        if raw is None or origin is None:
+            if raw is not None or origin is not None:
+                return None
+        elif besides(raw) != origin or raw.choices[0].delta.content != delta:
+            return None
+        self._written += len(delta)
+        self._noted = length, speaker, origin
+        return "" if raw is None else unnamed(raw)
+
+    def _more(self, text: str, rest: str) -> tuple[str, dict[str, Any] | None]:
+        """Return the text that the last chunk read has grown to, and what the chunk that brought it was made of."""
+        self._read += text
+        self._length += len(text)
+        raw = self._told["raw"]
+        return self._read[: self._length], None if raw is None else with_content(raw, text, rest)
 
     def _counted(self, usage: Usage | None) -> Usage | None:
         if usage is not None:
@@ -292,17 +331,37 @@ class ChatPort(_Port):
             else block.model_dump(mode="json", serialize_as_any=True)
             for block in blocks
         ]
+        message, length = chunk.message, None
+        if grows and type(message) is ChatMessage and not message.additional_kwargs and len(blocks) == 1:
+            length = len(blocks[0].text) if type(blocks[0]) is TextBlock else None
+        self._note(chunk, length, message.role)
         return json.dumps(told, separators=(",", ":"))
+
+    def rest(self, chunk: ChatResponse) -> str | None:
+        """Return what of the chunk is not as in the last that `encode` wrote; `None` where it is another kind."""
+        message = chunk.message
+        said = message.__dict__
+        blocks = said["blocks"]
+        if len(blocks) != 1 or said["additional_kwargs"] or type(message) is not ChatMessage:
+            return None
+        return self._rest(chunk, len(blocks[0].text), said["role"])
+
+    def again(self, text: str, rest: str) -> ChatResponse:
+        """Return the last chunk that `decode` returned, with more text."""
+        snapshot, raw = self._more(text, rest)
+        message = ChatMessage(role=self._told["message"]["role"], blocks=[TextBlock(text=snapshot)])
+        return ChatResponse(message=message, delta=text, raw=raw)
 
     def decode(self, text: str) -> ChatResponse:
         """Return the chunk that `encode` wrote, given all those before it; what was an SDK's object is a dict."""
-        told = json.loads(text)
+        told = self._told = json.loads(text)
         self._read += told["delta"] or ""
         begin, blocks = 0, told["message"]["blocks"]
         for place, block in enumerate(blocks):
             if isinstance(block, int):
                 blocks[place] = {"block_type": "text", "text": self._read[begin : begin + block]}
                 begin += block
+        self._length = begin
         return ChatResponse.model_validate(told)
 
     def _tools(self, blocks: Sequence[ContentBlock], raw: Any, *, ended: bool) -> Sequence[ToolFragment]:
@@ -431,14 +490,25 @@ class CompletionPort(_Port):
         told = chunk.model_dump(mode="json", serialize_as_any=True, exclude={"text"})
         grows = chunk.delta is not None and self._grows(chunk.delta, [chunk.text])
         told["text"] = len(chunk.text) if grows else chunk.text
+        self._note(chunk, len(chunk.text) if grows else None)
         return json.dumps(told, separators=(",", ":"))
+
+    def rest(self, chunk: CompletionResponse) -> str | None:
+        """Return what of the chunk is not as in the last that `encode` wrote; `None` where it is another kind."""
+        return self._rest(chunk, len(chunk.text))
+
+    def again(self, text: str, rest: str) -> CompletionResponse:
+        """Return the last chunk that `decode` returned, with more text."""
+        snapshot, raw = self._more(text, rest)
+        return CompletionResponse(text=snapshot, delta=text, raw=raw)
 
     def decode(self, text: str) -> CompletionResponse:
         """Return the chunk that `encode` wrote, given all those before it; what was an SDK's object is a dict."""
-        told = json.loads(text)
+        told = self._told = json.loads(text)
         self._read += told["delta"] or ""
         if isinstance(told["text"], int):
-            told["text"] = self._read[: told["text"]]
+            self._length = told["text"]
+            told["text"] = self._read[: self._length]
         return CompletionResponse.model_validate(told)
 
 

@@ -19,6 +19,58 @@ _PARTS: Final = ("audio", "images")
 _BESIDE_TEXT: Final = frozenset((*_REASONING, *_PARTS))
 
 
+_NO_CHOICES: Final = {"choices": None}
+_NO_DELTA: Final = {"delta": None}
+_NO_CONTENT: Final = {"content": None}
+_FLAT: Final = frozenset((type(None), str, int, float, bool))
+
+
+def besides(chunk: Any) -> tuple[object, ...] | None:
+    """Return what a chunk says besides its text, to be compared; nothing where it has no single choice.
+
+    Of fields that its SDK has no names for, only the names: see `unnamed`.
+    """
+    try:
+        whole = chunk.__dict__
+        (choice,) = whole["choices"]
+        said = choice.__dict__
+        delta = said["delta"]
+        return (
+            whole | _NO_CHOICES,
+            said | _NO_DELTA,
+            delta.__dict__ | _NO_CONTENT,
+            {**(choice.__pydantic_extra__ or {})},
+            {**(delta.__pydantic_extra__ or {})},
+            (*(chunk.__pydantic_extra__ or ()),),
+            frozenset(chunk.__pydantic_fields_set__),
+            frozenset(choice.__pydantic_fields_set__),
+            frozenset(delta.__pydantic_fields_set__),
+            type(chunk),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def kept(found: tuple[object, ...] | None) -> tuple[object, ...] | None:
+    """Return it where it can be kept: where nothing in it can change meanwhile."""
+    parts = [part for part in found or () if isinstance(part, dict)]
+    is_flat = all(type(value) in _FLAT for part in parts for value in part.values())
+    return found if is_flat else None
+
+
+def unnamed(chunk: Any) -> str:
+    """Return the fields of a chunk that its SDK has no names for, as JSON; nothing where there are none."""
+    extra = chunk.__pydantic_extra__
+    return json.dumps(extra) if extra else ""
+
+
+def with_content(told: dict[str, Any], text: str, rest: str) -> dict[str, Any]:
+    """Return a chunk, as it was sent, with another text, and with what `unnamed` returned."""
+    (choice,) = told["choices"]
+    choice = {**choice, "delta": {**choice["delta"], "content": text}}
+    return {**told, "choices": [choice], **(json.loads(rest) if rest else {})}
+
+
 class ChatPort:
     """The port of one attempt's `ChatCompletionChunk`s."""
 
@@ -34,6 +86,10 @@ class ChatPort:
         """A chunk of this attempt, for what all of them have in common."""
         self._identity: dict[str, object] = {}
         """What the chunks given before have in common, where this attempt goes on with them."""
+        self._besides: tuple[object, ...] | None = None
+        """What the last chunk that was written says besides its text, if it says text at all."""
+        self._told: dict[str, Any] = {}
+        """The last chunk that was read."""
 
     def text(self, chunk: "ChatCompletionChunk") -> str | None:
         """Return the text of a chunk that holds nothing else but the name of its role."""
@@ -121,13 +177,26 @@ class ChatPort:
 
     def encode(self, chunk: "ChatCompletionChunk") -> str:
         """Return the chunk as the provider's own JSON."""
+        self._besides = kept(besides(chunk))
         return json.dumps(written(chunk))
 
     def decode(self, text: str) -> "ChatCompletionChunk":
         """Return the chunk that `encode` wrote."""
+        self._told = json.loads(text)
+        return self._read(self._told)
+
+    def rest(self, chunk: "ChatCompletionChunk") -> str | None:
+        """Return what it says in fields that the SDK has no names for, as JSON; `None` if it must be written whole."""
+        return unnamed(chunk) if self._besides is not None and besides(chunk) == self._besides else None
+
+    def again(self, text: str, rest: str) -> "ChatCompletionChunk":
+        """Return the last chunk that `decode` returned, with another text, and with what `rest` returned."""
+        return self._read(with_content(self._told, text, rest))
+
+    def _read(self, told: dict[str, Any]) -> "ChatCompletionChunk":
         from openai.types.chat import ChatCompletionChunk
 
-        return ChatCompletionChunk.construct(**json.loads(text))
+        return ChatCompletionChunk.construct(**told)
 
     def final(self, metadata: Mapping[str, object]) -> "ChatCompletionChunk | None":
         """Return an empty chunk that carries the metadata as further fields.

@@ -62,11 +62,11 @@ class LiteLLMPort(ChatPort):
             return None
         return None if any(get(delta, name) for name in _OF_DELTA) else text or None
 
-    def decode(self, text: str) -> Any:
-        """Return the chunk that `encode` wrote, without what LiteLLM keeps beside its fields."""
+    def _read(self, told: dict[str, Any]) -> Any:
+        """Return the chunk as it was written: without what LiteLLM keeps beside its fields."""
         from litellm.types.utils import ModelResponseStream  # type: ignore[import-not-found,unused-ignore]
 
-        return ModelResponseStream(**json.loads(text))
+        return ModelResponseStream(**told)
 
     def final(self, metadata: Mapping[str, object]) -> Any:
         """Return an empty chunk that carries the metadata as further fields."""
