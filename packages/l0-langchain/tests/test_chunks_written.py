@@ -1,9 +1,12 @@
 """G6: what is written of a chunk is all of it, and no more than it says."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk, ChatMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
@@ -53,3 +56,46 @@ def test_a_field_that_is_no_json_is_written_as_pydantic_has_it() -> None:
 def test_what_says_nothing_is_not_written() -> None:
     written = json.loads(ChatChunks().encode(ChatGenerationChunk(message=MESSAGES["text"])))
     assert written["message"]["data"] == {"content": "token ", "id": "run-1"}
+
+
+def passed_on(chunks: list[ChatGenerationChunk]) -> Iterator[tuple[ChatGenerationChunk, ChatGenerationChunk, bool]]:
+    """Write chunks down as the driver does; yield each, what is read of it, and whether little was written."""
+    writer, reader = ChatChunks(), ChatChunks()
+    for chunk in chunks:
+        text = writer.text(chunk)
+        rest = writer.rest(chunk) if text else None
+        if not text:
+            writer.facts(chunk)
+        before = chunk.model_copy(deep=True)
+        read = reader.decode(writer.encode(chunk)) if rest is None or not text else reader.again(text, rest)
+        yield before, read, rest is not None
+        # Its consumer does with it as it likes.
+        chunk.message.response_metadata["seen"] = True
+        read.message.response_metadata["seen"] = True
+
+
+MESSAGES_OF_A_STREAM = st.builds(
+    AIMessageChunk,
+    content=st.sampled_from(["token ", "", "\ud83c", "é"]),
+    id=st.sampled_from(["run-1", "run-2"]),
+    name=st.sampled_from([None, None, "poet"]),
+    response_metadata=st.sampled_from([{}, {"model_provider": "openai"}, {"model_provider": "x"}, {"seen": True}]),
+    chunk_position=st.sampled_from([None, None, "last"]),
+    tool_calls=st.sampled_from([[], [], [{"name": "f", "args": {}, "id": "1", "type": "tool_call"}]]),
+    mood=st.sampled_from([None, "good"]),
+)
+
+
+@given(st.lists(st.builds(ChatGenerationChunk, message=MESSAGES_OF_A_STREAM), max_size=12))
+def test_a_stream_comes_back_as_it_was(chunks: list[ChatGenerationChunk]) -> None:
+    for chunk, read, _ in passed_on(chunks):
+        assert read == chunk
+        assert read.message.__dict__ == chunk.message.__dict__
+        assert read.message.__pydantic_extra__ == chunk.message.__pydantic_extra__
+
+
+def test_of_most_chunks_only_the_text_is_written() -> None:
+    metadata = {"model_provider": "openai"}
+    messages = [AIMessageChunk(content=f"{n} ", id="run-1", response_metadata=metadata) for n in range(20)]
+    littles = [little for _, _, little in passed_on([ChatGenerationChunk(message=each) for each in messages])]
+    assert littles == [False] + [True] * 19

@@ -374,8 +374,8 @@ class Drive:
             rest_of = lambda chunk: getattr(self._port_of(chunk), "rest", _everything)(chunk)  # noqa: E731 - as it is above
 
         def encoded(chunk: Any, text: str) -> bytes | None:
-            rest = rest_of(chunk)
-            if rest is None or not (text.isascii() or _is_sound(text)):
+            rest = rest_of(chunk) if text.isascii() or _is_sound(text) else None
+            if rest is None:
                 return encode(chunk)
             return AGAIN + rest.encode() if rest else AGAIN
 

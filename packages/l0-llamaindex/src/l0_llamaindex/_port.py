@@ -33,6 +33,8 @@ _KNOWN = (TextBlock, ThinkingBlock, ToolCallBlock, CachePoint)
 _PLAIN = frozenset((ChatResponse, CompletionResponse))
 _LIMITS = ("length", "max_tokens", "MAX_TOKENS")
 """Why an answer ends that is longer than it may be: one that ends with a whole call says so instead."""
+_END, _TAIL = 64, 256
+"""Characters at the end of a snapshot that are compared, and of the text by which: an earlier snapshot is told, too."""
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -120,12 +122,12 @@ class _Port:
         """Whether `_shown` is all of what the consumer has: from the first chunk of this attempt that was altered."""
         self._written = 0
         self._read = ""
-        self._noted: tuple[int, object, tuple[object, ...] | None] | None = None
-        """Of the last chunk that was written, if it was text: how long its text was, whose, and of what it was made."""
+        self._tail = ""
+        """The text that was written, or at least its end."""
+        self._noted: tuple[object, tuple[object, ...] | None] | None = None
+        """Of the last chunk that was written, if it was text, all there was so far: whose, and what it was made of."""
         self._told: dict[str, Any] = {}
         """The last chunk that was read."""
-        self._length = 0
-        """How long its text is."""
 
     def begin(self, attempt: Attempt) -> None:
         """Forget the attempt before this one, but not what the consumer has."""
@@ -140,6 +142,7 @@ class _Port:
         self._refused = False
         self._written = 0
         self._read = ""
+        self._tail = ""
         self._noted = None
         self._counts = False
 
@@ -165,39 +168,43 @@ class _Port:
         return ("refusal" if self._refused and (finish == "stop" or status) else finish), status
 
     def _grows(self, delta: str, snapshot: Sequence[str]) -> bool:
-        """Return whether a snapshot is what the pieces of the attempt amount to, or less: by its length alone."""
+        """Return whether a snapshot is what the pieces amount to, or was a little before: by its length and its end."""
         self._written += len(delta)
-        return sum(map(len, snapshot)) <= self._written
+        tail = self._tail = self._tail[-_TAIL:] + delta
+        length = sum(map(len, snapshot))
+        upto = len(tail) - (self._written - length)
+        seen = min(length, _END)
+        end = "".join(text[-_END:] for text in snapshot)[-_END:]
+        return seen <= upto <= len(tail) and tail[upto - seen : upto] == end
 
     def _note(self, chunk: ChatResponse | CompletionResponse, length: int | None, role: object = None) -> None:
         """Note what a chunk that was written says besides its text, if it says nothing that can change meanwhile."""
         raw = None if chunk.raw is None else kept(besides(chunk.raw))
-        is_text = length is not None and type(chunk) in _PLAIN and not (chunk.additional_kwargs or chunk.logprobs)
-        self._noted = (length or 0, role, raw) if is_text and (raw is None) == (chunk.raw is None) else None
+        is_text = length == self._written and type(chunk) in _PLAIN and not (chunk.additional_kwargs or chunk.logprobs)
+        self._noted = (role, raw) if is_text and (raw is None) == (chunk.raw is None) else None
 
-    def _rest(self, chunk: ChatResponse | CompletionResponse, length: int, role: object = None) -> str | None:
+    def _rest(self, chunk: ChatResponse | CompletionResponse, snapshot: str, role: object = None) -> str | None:
         """Return what of a chunk is not as in the one noted; `None` where its text has not grown by its piece alone."""
         noted, delta, raw = self._noted, chunk.delta, chunk.raw
         if noted is None or not delta or type(chunk) not in _PLAIN:
             return None
-        before, speaker, origin = noted
-        if length != before + len(delta) or role != speaker:
+        speaker, origin = noted
+        length = self._written + len(delta)
+        if len(snapshot) != length or role != speaker or not snapshot.endswith(delta):
             return None
         if raw is None or origin is None:
             if raw is not None or origin is not None:
                 return None
         elif besides(raw) != origin or raw.choices[0].delta.content != delta:
             return None
-        self._written += len(delta)
-        self._noted = length, speaker, origin
+        self._written, self._tail = length, snapshot
         return "" if raw is None else unnamed(raw)
 
     def _more(self, text: str, rest: str) -> tuple[str, dict[str, Any] | None]:
         """Return the text that the last chunk read has grown to, and what the chunk that brought it was made of."""
         self._read += text
-        self._length += len(text)
         raw = self._told["raw"]
-        return self._read[: self._length], None if raw is None else with_content(raw, text, rest)
+        return self._read, None if raw is None else with_content(raw, text, rest)
 
     def _counted(self, usage: Usage | None) -> Usage | None:
         if usage is not None:
@@ -344,7 +351,7 @@ class ChatPort(_Port):
         blocks = said["blocks"]
         if len(blocks) != 1 or said["additional_kwargs"] or type(message) is not ChatMessage:
             return None
-        return self._rest(chunk, len(blocks[0].text), said["role"])
+        return self._rest(chunk, blocks[0].text, said["role"])
 
     def again(self, text: str, rest: str) -> ChatResponse:
         """Return the last chunk that `decode` returned, with more text."""
@@ -361,7 +368,6 @@ class ChatPort(_Port):
             if isinstance(block, int):
                 blocks[place] = {"block_type": "text", "text": self._read[begin : begin + block]}
                 begin += block
-        self._length = begin
         return ChatResponse.model_validate(told)
 
     def _tools(self, blocks: Sequence[ContentBlock], raw: Any, *, ended: bool) -> Sequence[ToolFragment]:
@@ -495,7 +501,7 @@ class CompletionPort(_Port):
 
     def rest(self, chunk: CompletionResponse) -> str | None:
         """Return what of the chunk is not as in the last that `encode` wrote; `None` where it is another kind."""
-        return self._rest(chunk, len(chunk.text))
+        return self._rest(chunk, chunk.text)
 
     def again(self, text: str, rest: str) -> CompletionResponse:
         """Return the last chunk that `decode` returned, with more text."""
@@ -507,8 +513,7 @@ class CompletionPort(_Port):
         told = self._told = json.loads(text)
         self._read += told["delta"] or ""
         if isinstance(told["text"], int):
-            self._length = told["text"]
-            told["text"] = self._read[: self._length]
+            told["text"] = self._read[: told["text"]]
         return CompletionResponse.model_validate(told)
 
 
