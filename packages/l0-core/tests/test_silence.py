@@ -4,13 +4,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic, sleep
 
 import pytest
 from driving import policy
 
 import l0_core
-from l0_core import _clock, _reader
+from l0_core import _async, _clock, _reader
 
 QUICK = {"text": 0.05, "first": 0.05, "open": 0.05, "call": 0.05}
 
@@ -282,6 +283,78 @@ async def test_a_consumer_that_is_cancelled_stays_cancelled() -> None:
         await task
     assert closed.is_set()
     assert stream.result.status == "cancelled"
+
+
+async def swallowing(attempt: l0_core.Attempt) -> AsyncIterator[str]:
+    """As `asyncio.wait_for` of Python 3.11, where what it waits for comes in the moment that it is cancelled."""
+    if attempt.number == 0:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(20)
+    yield "first "
+    if attempt.number == 0:
+        await asyncio.sleep(20)
+    yield "at last"
+
+
+async def test_a_cancellation_that_is_swallowed_counts_all_the_same() -> None:
+    """G3: the consumer is not left waiting with a guard that thinks somebody else has seen to it."""
+    stream = l0_core.astream(swallowing)
+
+    async def consume() -> None:
+        async for _ in stream:
+            pass
+
+    task = asyncio.ensure_future(consume())
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stream.result.status == "cancelled"
+
+
+async def test_a_cancellation_that_is_swallowed_while_opening_counts_all_the_same() -> None:
+    async def opening(attempt: l0_core.Attempt) -> AsyncIterator[str]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(20)
+        return swallowing(attempt)
+
+    async def consume() -> None:
+        async with asyncio.timeout(0.02):
+            async for _ in l0_core.astream(opening):
+                pass
+
+    with pytest.raises(TimeoutError):
+        await consume()
+
+
+async def test_a_cancellation_that_is_swallowed_for_good_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def source(attempt: l0_core.Attempt) -> AsyncIterator[str]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(20)
+        await asyncio.sleep(20)
+        yield "x"
+
+    async def consume() -> None:
+        async with asyncio.timeout(0.02):
+            async for _ in l0_core.astream(source, policy=policy(timeouts=QUICK)):
+                pass
+
+    monkeypatch.setattr(_async, "_CLOSE_SECONDS_MAX", 0.01)
+    with pytest.raises(TimeoutError):
+        await consume()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_guard_whose_cancellation_was_swallowed_guards_on() -> None:
+    """The chunk came in the last moment: it is taken, and the silence after it is noticed."""
+    stream = l0_core.astream(swallowing, policy=policy(timeouts=QUICK))
+    assert "".join([chunk async for chunk in stream]) == "first at last"
+    assert [fault.code for fault in stream.result.faults] == ["text"]
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 async def test_an_outer_timeout_is_not_mistaken_for_the_sessions() -> None:

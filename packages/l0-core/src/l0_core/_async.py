@@ -103,8 +103,11 @@ class _Watch:
 
     It rings as often as the shortest clock could, so that a clock that takes over from a longer one is not missed.
 
-    While a read is pending, `reading` says since when and `task` who waits. If the session's next moment comes
-    first, the task is cancelled out of the read, as `asyncio.timeout` does.
+    While a read is pending, `reading` says since when and `task` who waits, which had been cancelled `cancelling` times
+    before. If the session's next moment comes first, the task is cancelled out of the read, as `asyncio.timeout` does.
+
+    Whatever is awaited there may swallow a cancellation: `asyncio.wait_for` of Python 3.11 does where a chunk comes in
+    the same moment. So one that was made and did not arrive is looked for after every read.
     """
 
     __slots__ = (
@@ -156,7 +159,14 @@ class _Watch:
             self._timer = self._loop.call_later(min(self._clock.patience(due), self._shortest / SECOND), self._ring)
         elif self.reading is None or self.task is None:
             self._timer = self._loop.call_later(_GLANCE / SECOND, self._ring)
-        elif self.task.cancelling() == self.cancelling:  # Otherwise somebody else has cancelled it: theirs comes first.
+        elif self.task.cancelling() == self.cancelling:
+            self._fire()
+        else:  # Somebody else has cancelled it: theirs comes first, if it comes.
+            self._timer = self._loop.call_later(_CLOSE_SECONDS_MAX, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self.reading is not None and self.task is not None:
             self.fired = True
             self.task.cancel()
 
@@ -166,6 +176,13 @@ class _Watch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def see_to_it(self) -> None:
+        """Raise a cancellation that did not arrive, if it is not the timer's own: the read ended in the last moment."""
+        if not self.caught():
+            raise asyncio.CancelledError
+        self.reading = None  # It is over, and so is its time.
+        self.arm()
 
     def caught(self) -> bool:
         """Return whether a cancellation that arrived is the timer's own, and take it back if so."""
@@ -212,10 +229,13 @@ class _Runner:
                     while True:
                         if (task := current()) is not watch.task:
                             watch.follow(task)
+                        watch.cancelling = cancelling = task.cancelling() if task is not None else 0
                         watch.reading = began = now()
                         pulling.active = True
                         try:
                             chunk = await pull()
+                            if task is not None and task.cancelling() != cancelling:
+                                watch.see_to_it()
                             if type(chunk) is str and chunk:
                                 signal = push(now(), attempt, chunk)
                             else:
@@ -349,6 +369,8 @@ class _Runner:
             if inspect.isawaitable(source):
                 source = await source
             self._source = source
+            if watch.task is not None and watch.task.cancelling() != watch.cancelling:
+                watch.see_to_it()
             self._pull = async_iterator_of(source).__anext__
             session.opened(now(), drive.attempt)
         except asyncio.CancelledError:
