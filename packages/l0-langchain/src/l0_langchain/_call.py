@@ -208,6 +208,7 @@ class Call:
                 errors=MODEL_ERRORS if self._wanted is None else VALUE_ERRORS,
                 journal=said.journal,
                 input=self._input,
+                **({} if is_async else {"stall_guard": said.stall_guard or "thread"}),
             )
 
     def _targets(self, opening: Callable[..., Any], *, whole: bool = False) -> Iterator[Target]:

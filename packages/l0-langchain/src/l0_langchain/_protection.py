@@ -14,6 +14,7 @@ from l0_core._context import Scope, scope, within
 from l0_core._journal import JournalLike, run_id
 from l0_core._native import Policy as NativePolicy
 from l0_core._settings import PolicyLike, policy_of
+from l0_core._sync import StallGuard
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Terminal
 from l0_langchain._wanted import Wanted
@@ -33,6 +34,8 @@ class Protection:
     run: str | None = None
     """What its sessions are found under in the journal, where they are no steps of a run."""
     user: str | None = None
+    stall_guard: StallGuard | None = None
+    """Whether sync answers are read in a thread: they are, where nothing is said."""
     prefill: bool | None = None
     terminal: Terminal | None = None
     schema: Any = None
