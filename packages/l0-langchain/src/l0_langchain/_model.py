@@ -19,6 +19,7 @@ from langchain_core.runnables.configurable import RunnableConfigurableFields
 from l0_core import Lifecycle
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled
+from l0_core._sync import StallGuard
 from l0_langchain import _remembered  # noqa: F401 - what it registers is needed wherever models are
 from l0_langchain._call import Call, takes_manager
 from l0_langchain._candidate import candidates_of, has_own, leaf_of
@@ -65,6 +66,8 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         journal: Where its sessions are written down: a `Journal`, a file; that of `L0_JOURNAL` where nothing is said.
+        stall_guard: `thread` reads sync answers in a thread, so that a silent provider can be left; `off` reads directly.
+            `thread`, where nothing is said.
         prefill: Whether the endpoint goes on from an assistant's words, where that is not known or known wrongly.
         terminal: What ends an answer of the endpoint for certain, likewise.
         **wrapped: Fields of the model that are to have another value.
@@ -87,6 +90,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
             on: Lifecycle | None = None,
             tenant: str | None = None,
             journal: JournalLike = None,
+            stall_guard: StallGuard | None = None,
             prefill: bool | None = None,
             terminal: Terminal | None = None,
             **wrapped: Any,
@@ -445,6 +449,7 @@ def wrap(
     on: Lifecycle | None = None,
     tenant: str | None = None,
     journal: JournalLike = None,
+    stall_guard: StallGuard | None = None,
     prefill: bool | None = None,
     terminal: Terminal | None = None,
     **keywords: Any,
@@ -463,6 +468,7 @@ def wrap(
         on=on,
         tenant=tenant,
         journal=journal,
+        stall_guard=stall_guard,
         prefill=prefill,
         terminal=terminal,
     )

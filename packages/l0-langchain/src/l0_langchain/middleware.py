@@ -34,6 +34,7 @@ from l0_core._clock import SECOND, clock
 from l0_core._context import keyed
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled
+from l0_core._sync import StallGuard
 from l0_langchain._candidate import candidates_of
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._guarded import Guard, Guarded, guarded
@@ -68,6 +69,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         journal: Where models and tools are written down; that of `L0_JOURNAL` where nothing is said.
+        stall_guard: As for `L0ChatModel`.
         deadline: Seconds from the first model call of an invocation; what is left of them bounds every call.
         model_calls_max: Model calls of one invocation.
         tool_calls_max: Tool calls of one invocation: a round of calls that would exceed it is not begun.
@@ -93,6 +95,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         on: Lifecycle | None = None,
         tenant: str | None = None,
         journal: JournalLike = None,
+        stall_guard: StallGuard | None = None,
         deadline: float | None = None,
         model_calls_max: int | None = None,
         tool_calls_max: int | None = None,
@@ -102,7 +105,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         super().__init__()
         candidates = tuple(each for other in fallbacks for each in candidates_of(other, unwrapped))
         self._protection = Protection().changed(
-            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal
+            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal, stall_guard=stall_guard
         )
         self._guard = Guard(policy=policy, on=on, tenant=tenant, journal=journal)
         self._deadline = deadline
