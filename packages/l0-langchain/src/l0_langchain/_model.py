@@ -66,8 +66,8 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         journal: Where its sessions are written down: a `Journal`, a file; that of `L0_JOURNAL` where nothing is said.
-        stall_guard: `thread` reads sync answers in a thread, so that a silent provider can be left; `off` reads directly.
-            `thread`, where nothing is said.
+        stall_guard: `thread` reads sync answers in a thread, so that a silent provider can be left; `off` reads
+            directly. `thread`, where nothing is said.
         prefill: Whether the endpoint goes on from an assistant's words, where that is not known or known wrongly.
         terminal: What ends an answer of the endpoint for certain, likewise.
         **wrapped: Fields of the model that are to have another value.
