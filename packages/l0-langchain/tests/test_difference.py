@@ -17,7 +17,7 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_callback
 from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd
-from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk
+from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration
 from langchain_core.prompts import ChatPromptTemplate
@@ -413,6 +413,34 @@ def callbacks_of_an_error(model: BaseChatModel, provider: FaultyProvider) -> Any
             call(QUESTION, {"callbacks": [count]})
         raised.append((type(error.value), str(error.value), error.value.is_retryable))  # type: ignore[attr-defined]
     return raised, count.told, count.errors
+
+
+@probe
+async def mistakes_of_the_caller(model: BaseChatModel, provider: FaultyProvider) -> Any:
+    """They are the caller's before anything is sent: the very error, at once, and no request."""
+    count = Count()
+    config: Any = {"callbacks": [count]}
+
+    async def streamed(*args: Any, **kwargs: Any) -> Any:
+        return [chunk async for chunk in model.astream(*args, **kwargs)]
+
+    calls = (model.invoke, model.ainvoke, lambda *args, **kwargs: list(model.stream(*args, **kwargs)), streamed)
+    mistakes: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (QUESTION, {"no_such_keyword": 1}),
+        (QUESTION, {"extra_body": {"x": object()}}),
+        ([("system", "a"), ("user", "b"), ("system", "c")], {"no_such_keyword": 1}),
+        ([HumanMessage([{"type": "image"}])], {"no_such_keyword": 1}),
+        (7, {}),
+    )
+    raised = []
+    for given, keywords in mistakes:
+        for call in calls:
+            try:
+                made: Any = call(given, config, **keywords)
+                raised.append(plain(await made if inspect.isawaitable(made) else made))
+            except Exception as error:
+                raised.append((type(error), str(error)))
+    return raised, count.told, count.errors, provider.request_count
 
 
 @probe
