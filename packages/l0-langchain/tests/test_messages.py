@@ -88,6 +88,19 @@ async def test_a_text_that_goes_on_is_one_block(way: Any) -> None:
 
 
 @ways
+async def test_a_block_that_goes_on_keeps_its_id(way: Any) -> None:
+    """As OpenAI's responses tell it: at the end of the block, and another one for every answer."""
+
+    def ended(ident: str) -> AIMessageChunk:
+        return said([{"type": "text", "text": "", "id": ident, "index": 0}])
+
+    words = [block(0, "The capital of "), block(0, "France is Paris.")]
+    plays = [[*words, ended("msg_1"), CUT], [*words, ended("msg_2"), said("", response_metadata={"status": "done"})]]
+    message = await way(L0ChatModel(model=Played(plays=plays), policy=RERUN))
+    assert message.content == [{"type": "text", "text": "The capital of France is Paris.", "index": 0, "id": "msg_1"}]
+
+
+@ways
 async def test_reasoning_that_was_abandoned_is_flagged_and_not_sent_again(way: Any) -> None:
     first = [thought(0, "Let me see"), block(1, "The capital of "), CUT]
     second = [thought(0, "Again"), block(1, "The capital of "), block(1, "France is Paris.")]

@@ -60,6 +60,8 @@ class ChatChunks:
         """Whether the consumer's content is a list of blocks."""
         self._last_text: Any = None
         """The index of the block of text that can still grow."""
+        self._ids: dict[Any, Any] = {}
+        """The ids of the blocks of text the consumer has, by index."""
         self._top = -1
         self._indices: dict[Any, Any] = {}
         self._calls: dict[Any, int] = {}
@@ -137,6 +139,8 @@ class ChatChunks:
                 self._reasoning.add(self._indices.get(index, index))
             if not self._altered:
                 self._pass(block.get("type"), index)
+                if block.get("type") in TEXT and block.get("id"):
+                    self._ids[index] = block["id"]
         if not self._altered:
             for fragment in getattr(message, "tool_call_chunks", ()):
                 self._pass("tool", fragment.get("index"))
@@ -277,6 +281,8 @@ class ChatChunks:
             fitted["index"] = self._text_index(block["index"]) if is_text else self._index(block["index"])
         if not is_text:
             self._last_text = None
+        elif fitted.get("id"):  # A block that goes on keeps its id: under two it would be two.
+            fitted["id"] = self._ids.setdefault(fitted.get("index"), fitted["id"])
         if block.get("type") in REASONING and "index" in fitted:
             self._reasoning.discard(block["index"])
             self._reasoning.add(fitted["index"])
