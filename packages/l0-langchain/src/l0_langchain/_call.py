@@ -19,7 +19,7 @@ from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Endpoint, secrets_of
 from l0_langchain._errors import MODEL_ERRORS, VALUE_ERRORS, UnfitOutput
 from l0_langchain._events import Events
-from l0_langchain._port import RESULTS, ChatChunks
+from l0_langchain._port import RESULTS, ChatChunks, Kept, KeptChunks, KeptResults
 from l0_langchain._protection import Protection
 from l0_langchain._request import messages_for
 from l0_langchain._task import TaskPiece, piece_of, task_here
@@ -46,13 +46,13 @@ class Call:
         self._stop = stop
         self._kwargs = kwargs
         self._candidates = [Candidate(model, kind, {}), *protection.fallbacks]
-        self._port = ChatChunks()
         self._tokens = Tokens()
         self._is_inner = in_attempt()
         wanted = self._wanted = None if self._is_inner else protection.wanted
         self._events: Events | None = None
-        self._raw: list[Any] | None = [] if wanted is not None and protection.wants_raw else None
+        raw = self._raw = Kept() if wanted is not None and protection.wants_raw else None
         """What the last attempt said, where the caller wants it though it does not fit."""
+        self._port = ChatChunks() if raw is None else KeptChunks(raw)
         self._unfit: UnfitOutput | None = None
         """Why it does not."""
 
@@ -200,7 +200,7 @@ class Call:
             return start(
                 first,
                 fallbacks=fallbacks,
-                port=RESULTS if whole else self._port,
+                port=self._port if not whole else RESULTS if self._raw is None else KeptResults(self._raw),
                 streamed=not whole,
                 policy=said.native(may_reset=may_reset and self._events is not None),
                 on=said.on if self._events is None else self._events.heard_by(said.on),
@@ -313,7 +313,7 @@ class Call:
             keywords["run_manager"] = self._held(manager)
         result = twin._generate(messages, **keywords)
         if self._raw is not None:
-            self._raw[:] = [result]
+            self._raw.anew().append(result)
         yield result
 
     async def _aopen_result(
@@ -325,7 +325,7 @@ class Call:
             keywords["run_manager"] = self._aheld(manager)
         result = await twin._agenerate(messages, **keywords)
         if self._raw is not None:
-            self._raw[:] = [result]
+            self._raw.anew().append(result)
         yield result
 
     # Answers that are values ------------------------------------------------------------------------------------------
@@ -339,10 +339,10 @@ class Call:
                         wanted.completed(chunk.message, stream.result.text)
                     yield chunk
             except UnfitOutput as error:
-                if not self._raw or error.result is None:
+                if self._raw is None or not self._raw.said or error.result is None:
                     raise
                 self._unfit = error
-                yield from self._raw
+                yield from self._raw.said
                 yield self._port.final(self._metadata(error.result))
 
     async def _avalued(
@@ -355,19 +355,19 @@ class Call:
                         wanted.completed(chunk.message, stream.result.text)
                     yield chunk
             except UnfitOutput as error:
-                if not self._raw or error.result is None:
+                if self._raw is None or not self._raw.said or error.result is None:
                     raise
                 self._unfit = error
-                for chunk in self._raw:
+                for chunk in self._raw.said:
                     yield chunk
                 yield self._port.final(self._metadata(error.result))
 
     def _raw_of(self, error: UnfitOutput) -> ChatResult:
         """Return the last answer, marked as one that does not fit; raise where nobody wants it."""
-        if not self._raw or error.result is None:
+        if self._raw is None or not self._raw.said or error.result is None:
             raise error
         self._unfit = error
-        result: ChatResult = self._raw[0]
+        result: ChatResult = self._raw.said[0]
         for generation in result.generations:
             message = generation.message
             message.response_metadata = {**message.response_metadata, **self._metadata(error.result)}
@@ -437,19 +437,19 @@ class _Source:
         return next((frame.f_locals[name] for name in ("response", "stream") if name in frame.f_locals), None)
 
 
-def _kept(chunks: Iterator[ChatGenerationChunk], kept: list[Any]) -> Iterator[ChatGenerationChunk]:
+def _kept(chunks: Iterator[ChatGenerationChunk], kept: Kept) -> Iterator[ChatGenerationChunk]:
     """Yield an attempt's chunks, and keep them in the place of those of the attempt before."""
-    kept.clear()
+    keep = kept.anew().append
     for chunk in chunks:
-        kept.append(chunk)
+        keep(chunk)
         yield chunk
 
 
-async def _akept(chunks: AsyncIterator[ChatGenerationChunk], kept: list[Any]) -> AsyncIterator[ChatGenerationChunk]:
-    kept.clear()
+async def _akept(chunks: AsyncIterator[ChatGenerationChunk], kept: Kept) -> AsyncIterator[ChatGenerationChunk]:
+    keep = kept.anew().append
     async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", chunks)):
         async for chunk in chunks:
-            kept.append(chunk)
+            keep(chunk)
             yield chunk
 
 

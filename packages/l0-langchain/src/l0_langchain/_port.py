@@ -422,6 +422,55 @@ class ChatResults:
 
 RESULTS = ChatResults()
 
+
+class Kept:
+    """What the last attempt said, for a caller who wants it though it is refused."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def anew(self) -> list[Any]:
+        """Return where another attempt's is to be put: one that was abandoned may still speak, and has its own."""
+        self.said = []
+        return self.said
+
+
+class KeptChunks(ChatChunks):
+    """Keeps what is read again of an attempt: whoever opened it then kept it itself."""
+
+    def __init__(self, kept: Kept | None = None) -> None:
+        super().__init__()
+        self._kept = kept or Kept()
+
+    def begin(self, attempt: Attempt) -> None:
+        """Get ready for the chunks of another attempt."""
+        self._kept.anew()
+        super().begin(attempt)
+
+    def decode(self, text: str) -> ChatGenerationChunk:
+        """Return the chunk that `encode` wrote."""
+        chunk = super().decode(text)
+        self._kept.said.append(chunk)
+        return chunk
+
+
+class KeptResults(ChatResults):
+    """Keeps what is read again of an attempt."""
+
+    def __init__(self, kept: Kept | None = None) -> None:
+        self._kept = kept or Kept()
+
+    def begin(self, attempt: Attempt) -> None:  # noqa: ARG002 - as every port is told
+        """Get ready for the answer of another attempt."""
+        self._kept.anew()
+
+    def decode(self, text: str) -> ChatResult:
+        """Return the result that `encode` wrote."""
+        result = super().decode(text)
+        self._kept.said.append(result)
+        return result
+
+
 _APART = "\n\n"
 """What stands between answers where they are looked at as one."""
 
