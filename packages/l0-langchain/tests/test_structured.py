@@ -325,6 +325,26 @@ def test_inside_a_run_a_value_is_had_once(client: Client, provider: FaultyProvid
         assert provider.request_count == before + 3
 
 
+@pytest.mark.parametrize("way", [WAYS["invoked"], WAYS["astreamed"]])
+async def test_inside_a_run_a_refused_answer_that_is_wanted_raw_is_given_again(
+    way: Any, client: Client, provider: FaultyProvider
+) -> None:
+    """G6: the last answer, and that it does not fit; as it was told the first time."""
+    bare = client(provider, max_retries=0)
+    for method in METHODS:
+        answering(provider, method, "pydantic", CUT, WRONG)
+        before, journal, seen = provider.request_count, Journal.memory(), []
+        runnable = L0ChatModel(model=bare).with_structured_output(City, method=method, include_raw=True)
+        for mode in ("record", "resume", "replay"):
+            with l0_core.run("job", journal=journal, mode=mode):  # type: ignore[arg-type]
+                made = await way(runnable)
+            assert isinstance(made["parsing_error"], l0_core.RefusedOutput)
+            seen.append((made["parsed"], made["raw"].text, made["raw"].tool_calls, made["raw"].usage_metadata))
+        assert seen == [seen[0]] * 3
+        assert provider.request_count == before + 3
+    await client.close(bare)
+
+
 def test_a_tree_of_itself_is_asked_for_as_by_the_bare_model(provider: FaultyProvider) -> None:
     client = Client("openai")
     provider.reply('{"name": "a", "below": [{"name": "b", "below": []}]}')
