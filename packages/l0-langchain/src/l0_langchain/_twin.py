@@ -88,7 +88,8 @@ def _without(client: Any) -> Any:
     patient = client
     if _is_client(client):
         patient = client.with_options(max_retries=0)
-        patient.__class__ = _telling(type(patient))
+        kind: Any = type(patient)
+        patient.__class__ = _telling(kind)
     elif _is_client(owner := getattr(client, "_client", None)):
         patient = type(client)(_without(owner))
     if patient is not client:
