@@ -42,6 +42,8 @@ class Protection:
     """What its structured answers must be, as its caller said it."""
     wants_raw: bool | None = None
     """Whether its caller wants an answer that does not fit all the same."""
+    answer: Any = None
+    """What the last answer of the agent must be that it works for."""
     wanted: Wanted | None = None
     """What the answers of this call must be."""
     events: bool | None = None

@@ -35,21 +35,19 @@ class Wanted:
         reads: Where of an answer the value is.
         tool: The tool that is to be called, where that is how it is given.
         made: The class of which the provider's own client makes objects, if it does.
+        is_whole: Whether nothing is shown before it is known to be valid, unless the policy says otherwise.
     """
 
     shape: Shape[Any]
     reads: Reads
     tool: str | None = None
     made: type[BaseModel] | None = None
+    is_whole: bool = True
 
     def policy(self, policy: Policy) -> Policy:
-        """Return a policy under which answers are of the shape.
-
-        Nothing is shown before it is known to be valid, unless the policy says itself how answers are delivered.
-        """
-        return self.shape.policy(
-            policy, whole="delivery" not in policy.model_fields_set, reads=self.reads, tool=self.tool
-        )
+        """Return a policy under which answers are of the shape; one that says how they are delivered is heeded."""
+        whole = self.is_whole and "delivery" not in policy.model_fields_set
+        return self.shape.policy(policy, whole=whole, reads=self.reads, tool=self.tool)
 
     def keywords(self, keywords: dict[str, Any]) -> dict[str, Any]:
         """Return a call's keywords such that the provider's client does not judge the answer: its text is needed."""
@@ -85,6 +83,23 @@ def wanted_of(keywords: Mapping[str, Any], schema: Any) -> Wanted | None:
         return None
     made = keywords.get("response_format")
     return Wanted(shape, "text", made=made if _is_model(made) else None)
+
+
+_NATIVE = ("response_format", "output_config", "output_format")
+"""Where a call says in the words of its provider what the answer is to be."""
+
+
+def wanted_of_agent(keywords: Mapping[str, Any], schema: Any) -> Wanted | None:
+    """Return what the answers of an agent's call must be; nothing, where its provider is not asked for it.
+
+    While it has tools, an answer may be words on the way to a call, which are not kept back.
+
+    Args:
+        keywords: Those of the call.
+        schema: What the agent's last answer is to be.
+    """
+    shape = _shape(schema) if any(keywords.get(name) for name in _NATIVE) else None
+    return None if shape is None else Wanted(shape, "text_without_calls", is_whole=not keywords.get("tools"))
 
 
 def _shape(schema: Any) -> Shape[Any] | None:

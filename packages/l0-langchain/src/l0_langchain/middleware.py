@@ -20,6 +20,7 @@ from langchain.agents.middleware.types import (
     ModelResponse,
     PrivateStateAttr,
 )
+from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import Runnable
@@ -27,6 +28,7 @@ from langchain_core.tools import BaseTool  # noqa: TC002 - no cycle to break
 from langgraph.channels.untracked_value import UntrackedValue
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
+from pydantic import BaseModel
 
 import l0_core
 from l0_core import Lifecycle
@@ -113,6 +115,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         self._tool_calls_max = tool_calls_max
         self._repeats_max = repeats_max
         self._tools: dict[int, tuple[BaseTool, BaseTool]] = {}
+        self._asked: tuple[Any, Any] = (None, None)
 
     # Models ----------------------------------------------------------------------------------------------------------
 
@@ -143,7 +146,22 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         if not isinstance(model, BaseChatModel):  # One that is made anew for each call.
             return request
         said = protection_of(model) if isinstance(model, L0ChatModel) else Protection()
-        return request.override(model=composed(model, said.changed(**self._protection.said)))
+        asked = {**self._protection.said, "answer": self._answer(request.response_format)}
+        return request.override(model=composed(model, said.changed(**asked)))
+
+    def _answer(self, asked: Any) -> Any:
+        """Return what the agent's last answer is to be, where its provider may be asked for it in its own words."""
+        if asked is None or isinstance(asked, ToolStrategy):
+            return None
+        known = self._asked
+        if known[0] is not asked:  # An agent asks for the same one each time.
+            strategy = (
+                asked if isinstance(asked, ProviderStrategy) else ProviderStrategy(getattr(asked, "schema", asked))
+            )
+            spec = strategy.schema_spec
+            is_model = isinstance(spec.schema, type) and issubclass(spec.schema, BaseModel)
+            known = self._asked = asked, spec.schema if is_model else spec.json_schema
+        return known[1]
 
     # Tools -----------------------------------------------------------------------------------------------------------
 
