@@ -86,17 +86,21 @@ class Protection:
 
     def filed(self) -> AbstractContextManager[None]:
         """Have a session that begins inside found under the run and the user that were said, if it is no step."""
-        journal = Journal.of(self.journal) if (self.run or self.user) and scope() is None else None
-        if journal is None:
-            return _ANYWHERE
-        run = run_id(self.run) if self.run is not None else None
-        return within(Scope(journal, run=run, user=self.user))
+        return filed(self.journal, self.run, self.user)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.said, "journal": portable(self.journal)}
+
+
+def filed(journal: JournalLike, run: str | None, user: str | None) -> AbstractContextManager[None]:
+    """Have a session that begins inside found under a run and a user, if it is no step of a run."""
+    found = Journal.of(journal) if (run or user) and scope() is None else None
+    if found is None:
+        return _ANYWHERE
+    return within(Scope(found, run=run_id(run) if run is not None else None, user=user))
 
 
 @lru_cache(maxsize=256)
