@@ -46,12 +46,15 @@ def probe(function: Probe) -> Probe:
     return function
 
 
+_OF_THE_CALL = {"l0", "run_id", "parent_ids", "uuid", "created_at", "date"}
+
+
 def plain(value: Any) -> Any:
-    """A value without what differs between any two calls: ids and the addresses of objects, and without `l0`."""
+    """A value without what differs between any two calls: ids, times and the addresses of objects; without `l0`."""
     if isinstance(value, BaseMessage | ChatGeneration):
         return {"": type(value).__name__, **plain(value.model_dump())}
     if isinstance(value, dict):
-        told = {key: plain(each) for key, each in value.items() if key not in {"l0", "run_id", "parent_ids", "uuid"}}
+        told = {key: plain(each) for key, each in value.items() if key not in _OF_THE_CALL}
         if isinstance(told.get("id"), str):
             told["id"] = told["id"][:4]
         return told
