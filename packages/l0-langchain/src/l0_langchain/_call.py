@@ -216,7 +216,7 @@ class Call:
         said, secrets = self._protection, list(map(secrets_of, self._candidates_models()))
         names: set[str] = set()
         for place, candidate in enumerate(self._candidates):
-            known = Endpoint.of(candidate.model, self._keywords(place))
+            known = Endpoint.of(candidate.model, self._keywords(place), whole=whole)
             name = known.name if known.name not in names else f"{known.name}#{place}"
             names.add(name)
             yield Target(
