@@ -177,6 +177,19 @@ def test_endpoints_that_are_known_are_known_by_address_and_model(provider: Fault
     assert prefill_of("openai", base_url="https://models.example.org/v1", model="some-model") is None
 
 
+def test_a_stream_that_does_not_say_why_it_ends_is_not_expected_to(provider: FaultyProvider) -> None:
+    """G7: `ChatAnthropic` leaves that out with the usage; an answer in one piece says it all the same."""
+    from l0_langchain._endpoint import Endpoint
+
+    def terminal_of(kwargs: dict[str, Any], *, whole: bool = False, **fields: Any) -> str:
+        return Endpoint.of(Client("anthropic")(provider, **fields), kwargs, whole=whole).terminal
+
+    assert terminal_of({}) == "finish_reason"
+    assert terminal_of({}, stream_usage=False) == terminal_of({"stream_usage": False}) == "end_of_stream"
+    assert terminal_of({"stream_usage": True}, stream_usage=False) == "finish_reason"
+    assert terminal_of({}, stream_usage=False, whole=True) == "finish_reason"
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["stream", "astream"])
 async def test_a_reader_who_leaves_closes_the_models_own_stream(*, is_async: bool) -> None:
     """G3."""
