@@ -118,6 +118,24 @@ async def test_reasoning_that_was_abandoned_is_flagged_and_not_sent_again(way: A
 
 
 @ways
+@pytest.mark.parametrize("reasoned", [False, True], ids=["not the first attempt", "both"])
+async def test_reasoning_is_sent_again_before_the_words_it_led_to(way: Any, *, reasoned: bool) -> None:
+    """A provider that signs it takes no answer that begins with anything else; the reader had other words first."""
+    first = [*[thought(0, "Let me see")] * reasoned, block(1, "The capital of "), CUT]
+    second = [thought(0, "Again"), thought(1, "once more"), block(2, "The capital of "), block(2, "France is Paris.")]
+    inner = Played(plays=[first, second, [said("Yes.")]])
+    model = L0ChatModel(model=inner, policy=RERUN)
+    message = await way(model)
+    assert message.text == "The capital of France is Paris."
+    before = [dict(part) for part in message.content]
+    await way(model, [HumanMessage(QUESTION), message, HumanMessage("Sure?")])
+    sent: Any = inner.sent[-1][1].content
+    assert [part.get("thinking") for part in sent[:2]] == ["Again", "once more"]
+    assert "".join(part.get("text", "") for part in sent[2:]) == message.text
+    assert message.content == before, "the caller's own message stays as it is"
+
+
+@ways
 @pytest.mark.parametrize("kind", ["image", "audio", "file"])
 async def test_parts_that_are_not_looked_into_pass_in_order(way: Any, kind: str) -> None:
     part = {"type": kind, "base64": "AAAA", "mime_type": "x/y"}
