@@ -95,7 +95,10 @@ async def test_a_block_that_goes_on_keeps_its_id(way: Any) -> None:
         return said([{"type": "text", "text": "", "id": ident, "index": 0}])
 
     words = [block(0, "The capital of "), block(0, "France is Paris.")]
-    plays = [[*words, ended("msg_1"), CUT], [*words, ended("msg_2"), said("", response_metadata={"status": "done"})]]
+    plays: list[list[Any]] = [
+        [*words, ended("msg_1"), CUT],
+        [*words, ended("msg_2"), said("", response_metadata={"status": "done"})],
+    ]
     message = await way(L0ChatModel(model=Played(plays=plays), policy=RERUN))
     assert message.content == [{"type": "text", "text": "The capital of France is Paris.", "index": 0, "id": "msg_1"}]
 

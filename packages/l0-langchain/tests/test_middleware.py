@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -293,7 +294,7 @@ async def test_words_on_the_way_to_a_call_are_not_kept_back(*, is_async: bool) -
             yield ChatGenerationChunk(message=AIMessageChunk(content="see."))
             deadline = 20
             assert seen.wait(deadline), "the reader has the first words before the answer is over"
-            call = {
+            call: Any = {
                 "name": "get_weather",
                 "args": '{"city": "Paris"}',
                 "id": "1",
@@ -308,16 +309,16 @@ async def test_words_on_the_way_to_a_call_are_not_kept_back(*, is_async: bool) -
         Speaking(replies=[]), [made], response_format=ProviderStrategy(Forecast), middleware=[L0Middleware()]
     )
 
-    def see(message: Any) -> None:
-        shown.append(message.text)
-        if message.text:
+    def see(told: Any) -> None:
+        shown.append(told[0].text)
+        if told[0].text:
             seen.set()
 
     if is_async:
-        async for message, _ in agent.astream(asked(), stream_mode="messages"):
-            see(message)
+        async for told in agent.astream(asked(), stream_mode="messages"):
+            see(told)
     else:
-        await asyncio.to_thread(lambda: [see(each) for each, _ in agent.stream(asked(), stream_mode="messages")])
+        await asyncio.to_thread(lambda: deque(map(see, agent.stream(asked(), stream_mode="messages")), maxlen=0))
     assert "".join(shown).startswith("Let me see.")
     assert len(keys) == 1
 

@@ -336,7 +336,7 @@ async def test_inside_a_run_a_refused_answer_that_is_wanted_raw_is_given_again(
         before, journal, seen = provider.request_count, Journal.memory(), []
         runnable = L0ChatModel(model=bare).with_structured_output(City, method=method, include_raw=True)
         for mode in ("record", "resume", "replay"):
-            with l0_core.run("job", journal=journal, mode=mode):  # type: ignore[arg-type]
+            with l0_core.run("job", journal=journal, mode=mode):
                 made = await way(runnable)
             assert isinstance(made["parsing_error"], l0_core.RefusedOutput)
             seen.append((made["parsed"], made["raw"].text, made["raw"].tool_calls, made["raw"].usage_metadata))
