@@ -114,6 +114,8 @@ class Piece(Run):
 
         Where that is a run that somebody opened, its row is his.
         """
+        if "started_at_ms" not in columns:  # It ends, or is done again.
+            return
         rows, _ = self.journal.native.runs(id=self._of, limit=1)
         if not rows:
             self.journal.native.put_run(**{**columns, "id": self._of, "name": self._of_name, "status": OPEN})
