@@ -8,6 +8,9 @@ import pytest
 import l0_core
 from l0_core import Journal, JournalError
 from l0_core._archive import export, import_
+from l0_core._journal import run_id
+from l0_core._piece import Piece
+from l0_core.cli.show import kind_of
 
 
 def filled(journal: Journal) -> Journal:
@@ -90,3 +93,51 @@ def test_what_was_erased_stays_so(tmp_path: Path) -> None:
 def test_what_is_no_exported_journal_is_refused(lines: list[str]) -> None:
     with pytest.raises(JournalError):
         import_(Journal.memory(), lines)
+
+
+def test_pieces_are_found_and_taken_along_under_what_they_are_part_of(tmp_path: Path) -> None:
+    """A thread that calls are made in has no end, and no records of its own: these are those of its pieces."""
+    calls: list[int] = []
+
+    @l0_core.step
+    def half(n: int) -> int:
+        return n // 2
+
+    @l0_core.step
+    def work(n: int) -> int:
+        calls.append(n)
+        return half(n)
+
+    def done(journal: Journal, n: int) -> int:
+        piece = Piece(f"42/{n}", journal, of="42", user="ada")
+        piece.open()
+        with piece.around():
+            made = work(n)
+        piece.close(None)
+        return made
+
+    with Journal.open(tmp_path / "a.db") as journal, Journal.memory() as other:
+        assert [done(journal, n) for n in (4, 6, 4)] == [2, 3, 2]
+        (row,) = journal.runs()
+        assert (row["name"], row["status"], row["user"]) == ("42", "open", "ada")
+        assert [step["name"] for step in journal.steps("42")].count("work") == 2
+        assert kind_of(journal, "42") == ("run", run_id("42"))
+        lines = list(export(journal, runs=["42"]))
+        assert sorted(lines) == sorted(export(journal))
+        assert import_(other, lines).streams == 2
+        assert sorted(export(other)) == sorted(lines)
+        assert import_(other, lines) == (0, 0, 2)
+        assert [done(other, n) for n in (4, 6)] == [2, 3]
+        assert calls == [4, 6], "what was done is known there, too"
+
+
+def test_a_run_that_somebody_opened_keeps_its_row() -> None:
+    """Pieces may be found under the same name."""
+    with Journal.memory() as journal:
+        with l0_core.run("42", journal=journal):
+            pass
+        piece = Piece("42/1", journal, of="42")
+        piece.open()
+        piece.close(None)
+        (row,) = journal.runs()
+        assert row["status"] == "finished"

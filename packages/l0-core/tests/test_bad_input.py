@@ -1,12 +1,15 @@
 """What can never work is said at once, by name, and tried once; the caller's own exception is raised as it is."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
 import l0_core
+from l0_core import _clock
+from l0_core._context import listening, sent
 
 Ask = Callable[..., Any]
 
@@ -160,3 +163,34 @@ def test_a_policy_that_is_none_is_refused_before_anything_is_opened(ask: Ask, co
         with pytest.raises((l0_core.PolicyError, TypeError)):
             ask(fine, policy=wrong)
     assert count.opened == 0
+
+
+@pytest.mark.parametrize("ask", STREAMS)
+@pytest.mark.parametrize("went_out", [False, True, None], ids=["unsent", "sent", "nobody says"])
+def test_where_a_client_says_when_it_sends_a_mistake_before_that_is_the_callers(
+    ask: Ask, *, went_out: bool | None, count: Count
+) -> None:
+    """G4: what no provider can be behind, no other attempt could mend; each attempt says it for itself."""
+
+    def parse() -> Iterator[str]:
+        if went_out is not None:
+            listening()
+        if went_out:
+            sent()
+        yield json.loads("no JSON")
+
+    async def parse_async() -> AsyncIterator[str]:
+        for chunk in parse():
+            yield chunk
+
+    def make(_: l0_core.Attempt) -> Any:
+        count.opened += 1
+        return parse_async() if ask is astreamed else parse()
+
+    _clock.run_by(_clock.VirtualClock())
+    try:
+        with pytest.raises(json.JSONDecodeError if went_out is False else l0_core.ExhaustedError):
+            ask(make)
+    finally:
+        _clock.run_by(None)
+    assert count.opened == (1 if went_out is False else 2)

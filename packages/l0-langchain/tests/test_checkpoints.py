@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
+from pydantic import BaseModel
+from rules import RuleModel
 from test_middleware import Scripted, asking, weather
 from threads import CONFIG, KINDS, QUESTION, FileSaver, model_of
 
@@ -143,6 +145,48 @@ async def test_what_was_answered_is_not_asked_again_when_its_task_is_done_again(
     assert len(bare.calls) == 2
     assert texts(await way(graph, IN)) == ["3", "4"], "a further turn with the same words is another one"
     assert texts(await way(graph, IN, thread("other"))) == ["5", "6"], "and so is another thread"
+
+
+class Capital(BaseModel):
+    """A capital."""
+
+    name: str
+
+
+class Reluctant(RuleModel):
+    """Answers in words where it is to call a tool, for as long as it is told to."""
+
+    is_reluctant: bool = True
+
+    def _answer(self, messages: list[BaseMessage], **kwargs: Any) -> tuple[str, list[dict[str, Any]]]:
+        return ("I would rather not.", []) if self.is_reluctant else super()._answer(messages, **kwargs)
+
+
+@ways
+async def test_an_answer_that_was_refused_is_asked_for_again(way: Any, journal: Journal) -> None:
+    """Also where its caller had it raw and went on: else a task that stops over it would stop over it for ever."""
+    bare = Reluctant()
+    structured = L0ChatModel(model=bare, journal=journal).with_structured_output(Capital, include_raw=True)
+    refused: list[bool] = []
+
+    def seen(made: Any) -> Any:
+        refused.append(made["parsed"] is None)
+        if made["parsed"] is None:
+            raise FailingError
+        return {"messages": [AIMessage(made["parsed"].name)]}
+
+    async def asked(_: MessagesState) -> Any:
+        return seen(await structured.ainvoke(QUESTION))
+
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("node", RunnableLambda(lambda _: seen(structured.invoke(QUESTION)), asked))
+    graph.add_edge(START, "node")
+    made = graph.compile(checkpointer=InMemorySaver())
+    with pytest.raises(FailingError):
+        await way(made, IN)
+    bare.is_reluctant = False
+    assert (await way(made, None))["messages"][-1].text == "San Francisco"
+    assert refused == [True, False]
 
 
 @ways

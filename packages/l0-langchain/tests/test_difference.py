@@ -17,7 +17,7 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_callback
 from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd
-from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk
+from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration
 from langchain_core.prompts import ChatPromptTemplate
@@ -46,12 +46,15 @@ def probe(function: Probe) -> Probe:
     return function
 
 
+_OF_THE_CALL = {"l0", "run_id", "parent_ids", "uuid", "created_at", "date"}
+
+
 def plain(value: Any) -> Any:
-    """A value without what differs between any two calls: ids and the addresses of objects, and without `l0`."""
+    """A value without what differs between any two calls: ids, times and the addresses of objects; without `l0`."""
     if isinstance(value, BaseMessage | ChatGeneration):
         return {"": type(value).__name__, **plain(value.model_dump())}
     if isinstance(value, dict):
-        told = {key: plain(each) for key, each in value.items() if key not in {"l0", "run_id", "parent_ids", "uuid"}}
+        told = {key: plain(each) for key, each in value.items() if key not in _OF_THE_CALL}
         if isinstance(told.get("id"), str):
             told["id"] = told["id"][:4]
         return told
@@ -137,9 +140,11 @@ class Limiter(BaseRateLimiter):
 
 def chunks_of(stream: list[AIMessageChunk]) -> Any:
     """Chunks without empty ones that say nothing: the trailing chunk is one once `l0` is taken off."""
-    return [
-        told for told in map(plain, stream) if told["content"] or told["usage_metadata"] or told["response_metadata"]
-    ]
+
+    def says(told: Any) -> bool:
+        return bool(told["content"] or told["usage_metadata"] or told["response_metadata"].keys() - {"output_version"})
+
+    return [told for told in map(plain, stream) if says(told)]
 
 
 def merged(stream: list[Any]) -> Any:
@@ -416,6 +421,34 @@ def callbacks_of_an_error(model: BaseChatModel, provider: FaultyProvider) -> Any
 
 
 @probe
+async def mistakes_of_the_caller(model: BaseChatModel, provider: FaultyProvider) -> Any:
+    """They are the caller's before anything is sent: the very error, at once, and no request."""
+    count = Count()
+    config: Any = {"callbacks": [count]}
+
+    async def streamed(*args: Any, **kwargs: Any) -> Any:
+        return [chunk async for chunk in model.astream(*args, **kwargs)]
+
+    calls = (model.invoke, model.ainvoke, lambda *args, **kwargs: list(model.stream(*args, **kwargs)), streamed)
+    mistakes: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (QUESTION, {"no_such_keyword": 1}),
+        (QUESTION, {"extra_body": {"x": object()}}),
+        ([("system", "a"), ("user", "b"), ("system", "c")], {"no_such_keyword": 1}),
+        ([HumanMessage([{"type": "image"}])], {"no_such_keyword": 1}),
+        (7, {}),
+    )
+    raised = []
+    for given, keywords in mistakes:
+        for call in calls:
+            try:
+                made: Any = call(given, config, **keywords)
+                raised.append(plain(await made if inspect.isawaitable(made) else made))
+            except Exception as error:  # noqa: BLE001 - which, is what is told
+                raised.append((type(error), str(error)))
+    return raised, count.told, count.errors, provider.request_count
+
+
+@probe
 async def events(model: BaseChatModel, _: FaultyProvider) -> Any:
     async def run() -> list[Any]:
         made = ChatPromptTemplate.from_template("{x}") | model
@@ -507,11 +540,11 @@ LISTED = {
 """Every difference there is, and why. `plain`, `chunks_of` and `Count.told` leave these out, and nothing else."""
 
 
-async def tell(name: str, client: Client, *, wrap: bool) -> str:
+async def tell(name: str, client: Client, *, wrap: bool, **fields: Any) -> str:
     """What a probe tells of a model of its own, with a provider of its own."""
     with FaultyProvider() as provider:
         provider.reply(ANSWER)
-        model = client(provider)
+        model = client(provider, **fields)
         told = PROBES[name](L0ChatModel(model=model) if wrap else model, provider)
         if inspect.isawaitable(told):
             told = await told
@@ -524,6 +557,32 @@ async def tell(name: str, client: Client, *, wrap: bool) -> str:
 async def test_no_probe_tells_them_apart(name: str, client: Client) -> None:
     bare = await tell(name, client, wrap=False)
     assert await tell(name, client, wrap=True) == bare
+
+
+MADE: dict[str, tuple[str, dict[str, Any]]] = {
+    "settings": ("openai", {"temperature": 0.2, "max_tokens": 50, "stop": ["x"], "seed": 1, "logprobs": True}),
+    "more": ("openai", {"model_kwargs": {"user": "u"}, "extra_body": {"a": 1}, "default_headers": {"x-a": "1"}}),
+    "headers wanted": ("openai", {"include_response_headers": True}),
+    "streaming": ("openai", {"streaming": True, "stream_usage": True}),
+    "without retries": ("openai", {"max_retries": 0, "timeout": 33}),
+    "responses": ("openai", {"use_responses_api": True, "reasoning": {"effort": "low"}, "store": False}),
+    "responses in blocks": ("openai", {"use_responses_api": True, "output_version": "v1"}),
+    "responses as before": ("openai", {"use_responses_api": True, "output_version": "v0"}),
+    "previous response": ("openai", {"use_responses_api": True, "use_previous_response_id": True}),
+    "thinking": ("anthropic", {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 4096}),
+    "betas": ("anthropic", {"betas": ["b-1"], "top_k": 3, "default_headers": {"x-a": "1"}}),
+    "no usage": ("anthropic", {"stream_usage": False}),
+    "blocks": ("anthropic", {"output_version": "v1", "streaming": True}),
+}
+"""Ways in which a model may be made, by the make it is of."""
+
+
+@pytest.mark.parametrize("how", MADE)
+async def test_however_it_is_made_they_are_not_told_apart(how: str) -> None:
+    make, fields = MADE[how]
+    for name in ("requests", "headers", "invoked", "streamed", "streamed_async", "streamed_tool_calls", "callbacks"):
+        bare = await tell(name, Client(make), wrap=False, **fields)  # type: ignore[arg-type]
+        assert await tell(name, Client(make), wrap=True, **fields) == bare, name  # type: ignore[arg-type]
 
 
 def test_there_are_enough_probes() -> None:

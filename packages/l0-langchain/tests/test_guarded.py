@@ -3,6 +3,7 @@
 import pickle
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from langgraph.types import Command, interrupt
 from shapes import Flaky
 
 import l0_core
-from l0_core import Policy, Retry, Timeouts
+from l0_core import Journal, Policy, Retry, Timeouts
 from l0_langchain import Degraded, L0ChatModel, protect, unprotect
 
 CALL = {"name": "charge", "args": {"amount": 3}, "id": "call_1", "type": "tool_call"}
@@ -319,6 +320,40 @@ def test_embeddings_in_a_store_are_found() -> None:
     made = protect(search, in_place=True)
     assert [(found.what, found.state) for found in made.l0_report] == [("embeddings", "protected")]
     assert [document.page_content for document in made.invoke("France?")] == ["Paris is in France."]
+
+
+# What a call asks for
+
+
+CALLED: dict[str, tuple[Any, Any, Any]] = {
+    "a tool": (lambda: charging(ConnectionResetError(), times=9)[0], CALL, lambda made: made),
+    "a retriever": (lambda: Shelf(failures=9), "France", lambda made: made),
+    "a retriever in a chain": (lambda: Shelf(failures=9), "France", lambda made: RunnableLambda(str) | made),
+    "embeddings in a chain": (lambda: Vectors(9), "France", lambda made: RunnableLambda(made.embed_query)),
+}
+
+
+@ways
+@pytest.mark.parametrize("name", CALLED)
+async def test_a_call_may_ask_for_a_policy_a_tenant_and_a_name_to_be_found_by(
+    way: Any, name: str, tmp_path: Path
+) -> None:
+    """As for models: in the call's config, or in that of the chain around."""
+    make, value, around = CALLED[name]
+    file = tmp_path / "once.toml"
+    file.write_text("[retry]\nattempts = 1\nmax_retries = 0\n")
+    said = {"l0_policy": str(file), "l0_tenant": "acme", "l0_run": "job-42", "l0_user": "ada"}
+    with Journal.memory() as journal:
+        made = protect(make(), journal=journal)
+        with pytest.raises(l0_core.ExhaustedError) as raised:
+            await way(around(made), value, {"configurable": said})
+        assert raised.value.attempts == 1
+        (row,) = journal.sessions("job-42")
+        assert (row["tenant"], row["user"], row["attempts"]) == ("acme", "ada", 1)
+        with pytest.raises(l0_core.ExhaustedError) as raised:
+            await way(around(made), value)
+        assert raised.value.attempts > 1, "of that call alone"
+        assert len(journal.sessions("job-42")) == 1
 
 
 # All of them

@@ -88,6 +88,22 @@ async def test_a_text_that_goes_on_is_one_block(way: Any) -> None:
 
 
 @ways
+async def test_a_block_that_goes_on_keeps_its_id(way: Any) -> None:
+    """As OpenAI's responses tell it: at the end of the block, and another one for every answer."""
+
+    def ended(ident: str) -> AIMessageChunk:
+        return said([{"type": "text", "text": "", "id": ident, "index": 0}])
+
+    words = [block(0, "The capital of "), block(0, "France is Paris.")]
+    plays: list[list[Any]] = [
+        [*words, ended("msg_1"), CUT],
+        [*words, ended("msg_2"), said("", response_metadata={"status": "done"})],
+    ]
+    message = await way(L0ChatModel(model=Played(plays=plays), policy=RERUN))
+    assert message.content == [{"type": "text", "text": "The capital of France is Paris.", "index": 0, "id": "msg_1"}]
+
+
+@ways
 async def test_reasoning_that_was_abandoned_is_flagged_and_not_sent_again(way: Any) -> None:
     first = [thought(0, "Let me see"), block(1, "The capital of "), CUT]
     second = [thought(0, "Again"), block(1, "The capital of "), block(1, "France is Paris.")]
@@ -102,6 +118,24 @@ async def test_reasoning_that_was_abandoned_is_flagged_and_not_sent_again(way: A
     await way(model, [HumanMessage(QUESTION), message, HumanMessage("Sure?")])
     sent: Any = inner.sent[-1][1].content
     assert [part["thinking"] for part in sent if part["type"] == "thinking"] == ["Again"]
+
+
+@ways
+@pytest.mark.parametrize("reasoned", [False, True], ids=["not the first attempt", "both"])
+async def test_reasoning_is_sent_again_before_the_words_it_led_to(way: Any, *, reasoned: bool) -> None:
+    """A provider that signs it takes no answer that begins with anything else; the reader had other words first."""
+    first = [*[thought(0, "Let me see")] * reasoned, block(1, "The capital of "), CUT]
+    second = [thought(0, "Again"), thought(1, "once more"), block(2, "The capital of "), block(2, "France is Paris.")]
+    inner = Played(plays=[first, second, [said("Yes.")]])
+    model = L0ChatModel(model=inner, policy=RERUN)
+    message = await way(model)
+    assert message.text == "The capital of France is Paris."
+    before = [dict(part) for part in message.content]
+    await way(model, [HumanMessage(QUESTION), message, HumanMessage("Sure?")])
+    sent: Any = inner.sent[-1][1].content
+    assert [part.get("thinking") for part in sent[:2]] == ["Again", "once more"]
+    assert "".join(part.get("text", "") for part in sent[2:]) == message.text
+    assert message.content == before, "the caller's own message stays as it is"
 
 
 @ways
@@ -162,6 +196,19 @@ def test_endpoints_that_are_known_are_known_by_address_and_model(provider: Fault
     assert prefill_of("anthropic", base_url="https://api.anthropic.com", max_tokens=2048, thinking=thinking) is False
     assert prefill_of("openai", base_url="https://api.openai.com/v1") is False
     assert prefill_of("openai", base_url="https://models.example.org/v1", model="some-model") is None
+
+
+def test_a_stream_that_does_not_say_why_it_ends_is_not_expected_to(provider: FaultyProvider) -> None:
+    """G7: `ChatAnthropic` leaves that out with the usage; an answer in one piece says it all the same."""
+    from l0_langchain._endpoint import Endpoint
+
+    def terminal_of(kwargs: dict[str, Any], *, whole: bool = False, **fields: Any) -> str:
+        return Endpoint.of(Client("anthropic")(provider, **fields), kwargs, whole=whole).terminal
+
+    assert terminal_of({}) == "finish_reason"
+    assert terminal_of({}, stream_usage=False) == terminal_of({"stream_usage": False}) == "end_of_stream"
+    assert terminal_of({"stream_usage": True}, stream_usage=False) == "finish_reason"
+    assert terminal_of({}, stream_usage=False, whole=True) == "finish_reason"
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["stream", "astream"])

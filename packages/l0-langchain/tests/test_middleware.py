@@ -1,22 +1,25 @@
 """Agents with `L0Middleware`: one clean stream, tools under one key, bounds that hold, and no outage in disguise."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from clients import Client
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelRetryMiddleware
+from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 import l0_core
 from l0_core import Policy, Retry
@@ -166,6 +169,157 @@ async def test_a_fallback_answers_with_the_agents_tools(way: Any, client: Client
         await stranger.close(second)
     assert messages[-1].text == ANSWER
     assert messages[-1].response_metadata["l0"]["degraded"] is True
+    assert len(keys) == 1
+
+
+# What an agent is to answer
+
+
+class Forecast(BaseModel):
+    """A forecast."""
+
+    city: str
+    warm: bool
+
+
+FIT = '{"city": "Paris", "warm": true}'
+ANSWERS: dict[str, tuple[str, int]] = {
+    "right": (FIT, 0),
+    "not quite JSON": ("{city: 'Paris', \"warm\": True,}", 0),
+    "not of the schema": ('{"city": "Paris", "warm": "perhaps"}', 1),
+    "cut": (FIT[:-6], 1),
+    "words": ("I would rather not.", 1),
+}
+"""What is said first, and how often it is asked for again."""
+
+
+def answering(provider: FaultyProvider, *answers: str | Reply) -> None:
+    """Have the provider give these answers, one a request, and the last one for ever."""
+    provider.reply(answers[-1])
+    for number, answer in enumerate(answers[:-1]):
+        provider.reply(answer, when=lambda request, number=number: request.number == number)
+
+
+@ways
+@pytest.mark.parametrize("said", ANSWERS)
+@pytest.mark.parametrize("tools", [0, 1], ids=["no tool", "a tool"])
+async def test_an_answer_in_the_providers_own_format_is_put_right_or_asked_for_again(
+    way: Any, tools: int, said: str, client: Client
+) -> None:
+    """G4: the framework's parser takes nothing but what fits, and does not ask again. G7: what fits is as it was."""
+    first, more = ANSWERS[said]
+    call = Reply.of(CALLING, tool_calls=[ToolCall("get_weather", {"city": "Paris"}, id="call_1")])
+    seen = []
+    for middleware in ([L0Middleware()], []) if said == "right" else ([L0Middleware()],):
+        made, keys = weather()
+        with FaultyProvider() as provider:
+            answering(provider, *[call] * tools, first, *[FIT] * more)
+            bare = client(provider, max_retries=0)
+            strategy = ProviderStrategy(Forecast)
+            agent = create_agent(bare, [made] * tools, response_format=strategy, middleware=middleware)
+            state = await way(agent)
+            await client.close(bare)
+            seen.append(([request.body for request in provider.requests], [message.text for message in state]))
+        assert Forecast.model_validate_json(state[-1].text) == Forecast(city="Paris", warm=True)
+        assert provider.request_count == tools + 1 + more
+        assert len(keys) == tools
+    assert seen[0] == seen[-1]
+
+
+def asked() -> Any:
+    return {"messages": [HumanMessage(QUESTION)]}
+
+
+@ways
+async def test_an_answer_that_never_fits_is_refused_within_one_budget(
+    way: Any, client: Client, provider: FaultyProvider
+) -> None:
+    """G3: by another make in its own format, too, before it is refused."""
+    with FaultyProvider() as other:
+        answering(provider, "No.")
+        answering(other, "No.", FIT)
+        stranger = Client("anthropic" if client.make == "openai" else "openai")
+        first, second = client(provider), stranger(other)
+        for fallbacks in ([second], []):
+            middleware = L0Middleware(fallbacks=fallbacks)
+            agent = create_agent(first, [], response_format=ProviderStrategy(Forecast), middleware=[middleware])
+            before = provider.request_count
+            if fallbacks:
+                messages = await way(agent)
+                assert messages[-1].response_metadata["l0"]["degraded"] is True
+                assert {"response_format", "output_config", "output_format"} & other.requests[0].body.keys()
+                assert other.request_count == 2
+            else:
+                with pytest.raises(l0_core.RefusedOutput):
+                    await way(agent)
+            assert provider.request_count == before + 3
+        await client.close(first)
+        await stranger.close(second)
+
+
+@pytest.mark.parametrize("said", ["not quite JSON", "not of the schema"])
+async def test_an_answer_by_a_tool_is_asked_for_again_by_the_agent_itself(
+    said: str, client: Client, provider: FaultyProvider
+) -> None:
+    """Arguments that are no JSON never reach it (G2); those that do not fit it tells the model, as without L0."""
+    first, _ = ANSWERS[said]
+
+    def reply(args: str) -> Reply:
+        return Reply.of("", tool_calls=[ToolCall("Forecast", args, id="call_1")])
+
+    answering(provider, reply(first), reply(FIT))
+    bare = client(provider, max_retries=0)
+    agent = create_agent(bare, [], response_format=ToolStrategy(Forecast), middleware=[L0Middleware()])
+    state = await agent.ainvoke(asked())
+    assert state["structured_response"] == Forecast(city="Paris", warm=True)
+    assert provider.request_count == 2
+    await client.close(bare)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["stream", "astream"])
+async def test_words_on_the_way_to_a_call_are_not_kept_back(*, is_async: bool) -> None:
+    """While there are tools an answer is shown as it comes, though what it must be is checked."""
+    shown: list[str] = []
+
+    class Speaking(Scripted):
+        def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+            return self.bind(tools=tools, **kwargs)
+
+        def _stream(self, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
+            self.calls.append([])
+            if len(self.calls) > 1:
+                yield ChatGenerationChunk(message=AIMessageChunk(content=FIT))
+                return
+            yield ChatGenerationChunk(message=AIMessageChunk(content="Let me "))
+            yield ChatGenerationChunk(message=AIMessageChunk(content="see."))
+            deadline = 20
+            assert seen.wait(deadline), "the reader has the first words before the answer is over"
+            call: Any = {
+                "name": "get_weather",
+                "args": '{"city": "Paris"}',
+                "id": "1",
+                "index": 0,
+                "type": "tool_call_chunk",
+            }
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[call]))
+
+    seen = threading.Event()
+    made, keys = weather()
+    agent = create_agent(
+        Speaking(replies=[]), [made], response_format=ProviderStrategy(Forecast), middleware=[L0Middleware()]
+    )
+
+    def see(told: Any) -> None:
+        shown.append(told[0].text)
+        if told[0].text:
+            seen.set()
+
+    if is_async:
+        async for told in agent.astream(asked(), stream_mode="messages"):
+            see(told)
+    else:
+        await asyncio.to_thread(lambda: deque(map(see, agent.stream(asked(), stream_mode="messages")), maxlen=0))
+    assert "".join(shown).startswith("Let me see.")
     assert len(keys) == 1
 
 

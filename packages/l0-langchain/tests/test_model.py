@@ -5,17 +5,19 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from clients import Client
+from langchain.agents import create_agent
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForLLMRun
 from langchain_core.exceptions import ModelError
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import StrOutputParser
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import ConfigurableField
@@ -26,7 +28,7 @@ from shapes import Flaky
 import l0_core
 from l0_core import Lifecycle, Policy, Retry
 from l0_core.testing import FaultyProvider, Reply, ToolCall, faults
-from l0_langchain import L0ChatModel
+from l0_langchain import L0ChatModel, L0Middleware, protect
 from l0_langchain._model import protection_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
@@ -416,3 +418,53 @@ def test_a_chunk_is_the_models_own_object() -> None:
     given = list(L0ChatModel(model=Kept()).stream(QUESTION))
     assert all(isinstance(chunk, AIMessageChunk) for chunk in given)
     assert [mine is theirs for mine, theirs in zip(given, made, strict=False)] == [True] * len(made)
+
+
+# Who reads
+
+
+class Reading(RuleModel):
+    """Notes the threads it is called in, and those it is read in."""
+
+    callers: list[int] = Field(default_factory=list)
+    readers: list[int] = Field(default_factory=list)
+
+    def _convert_input(self, *args: Any) -> Any:
+        self.callers.append(threading.get_ident())
+        return super()._convert_input(*args)
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        self.readers.append(threading.get_ident())
+        return super()._generate(*args, **kwargs)
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for chunk in super()._stream(*args, **kwargs):
+            self.readers.append(threading.get_ident())
+            yield chunk
+
+
+PROMPT = ChatPromptTemplate.from_template("{messages}")
+WRAPPED: dict[str, Callable[..., Any]] = {
+    "model": lambda model, **said: PROMPT | L0ChatModel(model=model, **said),
+    "model again": lambda model, **said: PROMPT | L0ChatModel(model=L0ChatModel(model=model, **said), tenant="acme"),
+    "binding": lambda model, **said: PROMPT | L0ChatModel(model=model.bind(stop=["x"]), **said),
+    "chain": lambda model, **said: protect(PROMPT | model, **said),
+    "in place": lambda model, **said: protect(PROMPT | model, in_place=True, **said),
+    "agent": lambda model, **said: create_agent(model, [], middleware=[L0Middleware(**said)]),
+}
+
+
+@pytest.mark.parametrize("made", WRAPPED)
+@pytest.mark.parametrize("guard", [None, "thread", "off"])
+async def test_without_a_stall_guard_an_answer_is_read_where_it_is_asked_for(made: str, guard: Any) -> None:
+    """Of what is awaited it says nothing: there a read that is blocked can be left."""
+    model = Reading()
+    wrapped = WRAPPED[made](model, stall_guard=guard)
+    given: Any = {"messages": QUESTION}
+    for call in (wrapped.invoke, lambda given: list(wrapped.stream(given))):
+        model.callers.clear()
+        model.readers.clear()
+        call(given)
+        assert len(model.readers) > 0
+        assert set(model.readers).issubset(model.callers) == (guard == "off")
+    assert await wrapped.ainvoke(given)

@@ -201,15 +201,15 @@ async def test_what_does_not_fit_is_asked_for_again(
 async def test_what_never_fits_is_refused(
     client: Client, provider: FaultyProvider, asked: tuple[str, str, str], *, include_raw: bool
 ) -> None:
-    """As the framework has it: a parser's exception, or, where the answer is wanted raw, beside the last one.
+    """As the framework has it: a parser's exception, or, where the answer is wanted raw, beside the last one (G8).
 
-    Streamed, the framework raises what a parser raises though the raw answer was asked for.
+    That also holds where it is streamed; the bare model says there that no error occurred, and leaves the value out.
     """
     method, kind, way = asked
     answering(provider, method, kind, WRONG)
     bare = client(provider, max_retries=0)
     runnable = L0ChatModel(model=bare).with_structured_output(SCHEMAS[kind], method=method, include_raw=include_raw)
-    if include_raw and way in {"invoked", "awaited"}:
+    if include_raw:
         made = await WAYS[way](runnable)
         assert set(made) == {"raw", "parsed", "parsing_error"}
         assert made["parsed"] is None
@@ -222,7 +222,7 @@ async def test_what_never_fits_is_refused(
         with pytest.raises(l0_core.RefusedOutput) as raised:
             await WAYS[way](runnable)
         assert isinstance(raised.value, OutputParserException)
-        assert include_raw or raised.value.session_id is not None
+        assert raised.value.session_id is not None
         assert raised.value.result is None or [*raised.value.result.invalid.values()] == [{"people": 3}]
         assert "many" not in str(raised.value), "no output in a message"
     assert provider.request_count == 3
@@ -323,6 +323,26 @@ def test_inside_a_run_a_value_is_had_once(client: Client, provider: FaultyProvid
                 assert runnable.invoke(QUESTION) == City(**VALID)
                 assert last_of(list(runnable.stream(QUESTION))) == City(**VALID)
         assert provider.request_count == before + 3
+
+
+@pytest.mark.parametrize("way", [WAYS["invoked"], WAYS["astreamed"]])
+async def test_inside_a_run_a_refused_answer_that_is_wanted_raw_is_given_again(
+    way: Any, client: Client, provider: FaultyProvider
+) -> None:
+    """G6: the last answer, and that it does not fit; as it was told the first time."""
+    bare = client(provider, max_retries=0)
+    for method in METHODS:
+        answering(provider, method, "pydantic", CUT, WRONG)
+        before, journal, seen = provider.request_count, Journal.memory(), []
+        runnable = L0ChatModel(model=bare).with_structured_output(City, method=method, include_raw=True)
+        for mode in ("record", "resume", "replay"):
+            with l0_core.run("job", journal=journal, mode=mode):
+                made = await way(runnable)
+            assert isinstance(made["parsing_error"], l0_core.RefusedOutput)
+            seen.append((made["parsed"], made["raw"].text, made["raw"].tool_calls, made["raw"].usage_metadata))
+        assert seen == [seen[0]] * 3
+        assert provider.request_count == before + 3
+    await client.close(bare)
 
 
 def test_a_tree_of_itself_is_asked_for_as_by_the_bare_model(provider: FaultyProvider) -> None:

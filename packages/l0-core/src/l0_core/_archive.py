@@ -49,9 +49,7 @@ def export(
     whole = runs is None and sessions is None
     seen: set[bytes] = set()
     for run in pages(journal, "runs") if whole else _named(journal, "runs", runs or (), run_id):
-        yield from _stream(journal, run["id"], "run", run)
-        for step in pages(journal, "steps", run=run["id"]):
-            yield _row("steps", step)
+        yield from _run(journal, run)
         if not whole:
             for id_, session in sorted(_sessions_of(journal, run["id"]).items()):
                 if id_ not in seen:
@@ -139,20 +137,41 @@ def _sessions_of(journal: Journal, run: bytes) -> dict[bytes, dict[str, Any]]:
     return found
 
 
+def _run(journal: Journal, run: dict[str, Any]) -> Iterator[str]:
+    """Yield a run with its steps: those of the pieces it is made of, if it is, each with its piece's own stream."""
+    found = {step["id"]: step for step in list(pages(journal, "steps", run=run["id"]))[::-1]}
+    steps: dict[bytes, list[dict[str, Any]]] = {}
+    if journal.native.info(run["id"]) is not None:
+        steps[run["id"]] = []
+    for step in found.values():
+        outer, within = step, step.get("parent")
+        for _ in found:  # A journal that was tampered with may go in circles.
+            if within not in found:
+                break
+            outer = found[within]
+            within = outer.get("parent")
+        home = run["id"] if within is None or journal.native.info(within) is None else within
+        steps.setdefault(home, []).append(step)
+    for place, (home, inside) in enumerate(steps.items()):
+        yield from _stream(journal, home, "run", run, is_row=place == 0)
+        yield from (_row("steps", step) for step in inside)
+
+
 def _session(journal: Journal, session: dict[str, Any]) -> Iterator[str]:
     yield from _stream(journal, session["id"], "session", session)
     for attempt in journal.native.attempts(session["id"]):
         yield _row("attempts", attempt)
 
 
-def _stream(journal: Journal, id_: bytes, kind: str, row: dict[str, Any]) -> Iterator[str]:
-    """Yield a stream, its own row, and its records; the rows of what belongs to it follow."""
+def _stream(journal: Journal, id_: bytes, kind: str, row: dict[str, Any], *, is_row: bool = True) -> Iterator[str]:
+    """Yield a stream, the row it is found by, and its records; the rows of what belongs to it follow."""
     owners: dict[str, Any] = {name: row[name] for name in ("tenant", "user") if name in row}
     records = journal.load(id_, 0, _RECORDS)
     kept = [(name, state) for record in records for name, state, _ in record.contents]
     gone = sorted({name for name, state in kept if state != "full"})
     yield _line({"stream": id_.hex(), "kind": kind, **owners, "gone": gone})
-    yield _row(f"{kind}s", row)
+    if is_row:
+        yield _row(f"{kind}s", row)
     while records:
         for record in records:
             contents = [

@@ -260,7 +260,7 @@ class _Runner:
                             if watch.fired:
                                 watch.caught()
                             self._pull = None
-                            drive.failed(error, bytes_seen=True)
+                            drive.failed(error, bytes_seen=not pulling.is_unsent)
                             break
                         finally:
                             watch.reading = None
@@ -364,6 +364,7 @@ class _Runner:
         watch.reading = began = now()
         watch.arm()
         watch.pulling.active = True
+        watch.pulling.is_unsent = False
         try:
             source = step.target.open(step.attempt)
             if inspect.isawaitable(source):

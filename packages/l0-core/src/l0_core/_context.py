@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 
 
 class Pulling:
-    """Whether a session is waiting for its provider right now. Cheaper to move than a context variable."""
+    """Whether a session is waiting for its provider right now. Cheaper to move than a context variable.
 
-    __slots__ = ("active",)
+    Attributes:
+        active: Whether it is.
+        is_unsent: Whether the request has not gone out for certain: no provider can be behind what fails.
+    """
+
+    __slots__ = ("active", "is_unsent")
 
     def __init__(self, *, active: bool = False) -> None:
         self.active = active
+        self.is_unsent = False
 
 
 _pulling: ContextVar[Pulling | None] = ContextVar("l0_pulling", default=None)
@@ -33,6 +39,20 @@ def in_attempt() -> bool:
     """Return whether this code runs inside an attempt of a session: what is opened here is protected already."""
     pulling = _pulling.get()
     return pulling is not None and pulling.active
+
+
+def listening() -> None:
+    """Say of the attempt this code runs in that its client says `sent` when the request goes out."""
+    pulling = _pulling.get()
+    if pulling is not None:
+        pulling.is_unsent = True
+
+
+def sent() -> None:
+    """Say of the attempt this code runs in that its request goes out."""
+    pulling = _pulling.get()
+    if pulling is not None:
+        pulling.is_unsent = False
 
 
 _deadline: ContextVar[int | None] = ContextVar("l0_deadline", default=None)

@@ -7,11 +7,14 @@ under the name of what it belongs to.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from l0_core._context import Scope, nested, within
 from l0_core._journal import Journal, run_id
 from l0_core._run import Frame, Run, Taken
+
+OPEN: Final = "open"
+"""How something stands that has no end of its own: pieces are added to it."""
 
 
 class Piece(Run):
@@ -41,7 +44,7 @@ class Piece(Run):
         super().__init__(
             id_, journal, mode="auto", on_change="live", wait=0.0, limit=None, ask=None, tenant=tenant, user=user
         )
-        self._of = run_id(of)
+        self._of, self._of_name = run_id(of), of
         self._key = key
 
     @property
@@ -69,6 +72,11 @@ class Piece(Run):
     def row_id(self) -> bytes:
         """The run that its rows name."""
         return self._of
+
+    @property
+    def part_id(self) -> bytes:  # type: ignore[override]  # it is always one
+        """The stream its steps are in."""
+        return self._id
 
     def scope(self, step: bytes | None = None) -> Scope:
         """Return what sessions are written down under."""
@@ -102,4 +110,12 @@ class Piece(Run):
         return taken
 
     def _row(self, columns: dict[str, Any]) -> None:
-        """It has no row: what it is part of is a run to those who look."""
+        """Have what it is part of found, which is a run to those who look; it has no row of its own.
+
+        Where that is a run that somebody opened, its row is his.
+        """
+        if "started_at_ms" not in columns:  # It ends, or is done again.
+            return
+        rows, _ = self.journal.native.runs(id=self._of, limit=1)
+        if not rows:
+            self.journal.native.put_run(**{**columns, "id": self._of, "name": self._of_name, "status": OPEN})

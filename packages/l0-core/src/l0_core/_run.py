@@ -229,6 +229,9 @@ class Run:
         """The run that the rows of its steps name."""
         return self._id
 
+    part_id: bytes | None = None
+    """What its steps are nested in, where the run that their rows name is not the one whose stream they are in."""
+
     def scope(self, step: bytes | None = None) -> Scope:
         """Return what sessions are written down under."""
         return Scope(self.journal, self._id, step, self._user, self._lease)
@@ -542,6 +545,8 @@ class Taken:
         }
         if parent:
             columns["parent"] = _row_id(run, parent)
+        elif run.part_id is not None:
+            columns["parent"] = run.part_id
         if self.session:
             columns["session"] = bytes.fromhex(self.session)
         run.put("put_step", **columns)

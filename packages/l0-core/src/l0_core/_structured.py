@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 Cut = Literal["refuse", "accept"]
 Documents = Literal["longest", "first", "last", "all"]
-Reads = Literal["text", "calls"]
+Reads = Literal["text", "calls", "text_without_calls"]
 
 _ERRORS_MAX = 10
 """Errors a target is told of at a time."""
@@ -196,7 +196,7 @@ class Shape(Generic[T]):
             whole: Whether nothing is given to the consumer before it is valid.
             reasks: How often a target is told what to put right before the next one is tried.
             reads: What of an answer is read: its `text`, or the arguments of its `calls`, which are never given before
-                they are valid.
+                they are valid; or its text unless it makes calls, which an agent does before it answers.
             tool: The tool that is to be called, where calls are read; any, where nothing is said.
         """
         base = Policy.of(policy)  # type: ignore[arg-type]  # the engine's own copy is refused by name
@@ -237,6 +237,8 @@ class Validating(Generic[T]):
         try:
             if self._reads == "calls":
                 return self._of_calls(piece.calls)
+            if self._reads == "text_without_calls" and piece.calls:
+                return Reading()
             parsed = self._shape.parse(piece.text)
         except Misfit as misfit:
             return Reading(misfit.dissent, misfit.fields or [misfit.dissent.reason])

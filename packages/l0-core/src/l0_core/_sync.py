@@ -102,7 +102,8 @@ class _Runner:
         self._pull: Callable[[], Any] | None = None
         self._direct: Any = None
         self._context = copy_context()
-        self._context.run(enter, Pulling(active=True))
+        self._pulling = Pulling(active=True)
+        self._context.run(enter, self._pulling)
         self._closing = False
         self._nap: threading.Event | None = None
         self.begins = False
@@ -212,6 +213,7 @@ class _Runner:
     def _open(self, step: Open) -> None:
         self._close()
         drive = self._drive
+        self._pulling.is_unsent = False
         context = self._context.copy()  # one for each attempt: an abandoned one may still be in use
         if self._guarded:
             at_once, tells_opening = not self.begins or drive.attempt > 0, not drive.is_whole
@@ -396,7 +398,7 @@ class _Runner:
         self._close()
         if not isinstance(error, Exception):
             raise error
-        self._drive.failed(error, bytes_seen=bytes_seen)
+        self._drive.failed(error, bytes_seen=bytes_seen and not self._pulling.is_unsent)
 
     def _read_directly(self, pull: Callable[[], Any]) -> Generator[Any, None, None]:
         """Do what `_read` does without a thread: a blocked read blocks the consumer."""

@@ -19,7 +19,7 @@ from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Endpoint, secrets_of
 from l0_langchain._errors import MODEL_ERRORS, VALUE_ERRORS, UnfitOutput
 from l0_langchain._events import Events
-from l0_langchain._port import ChatChunks, ChatResults
+from l0_langchain._port import ChatChunks, ChatResults, Kept, KeptChunks, KeptResults
 from l0_langchain._protection import Protection
 from l0_langchain._request import messages_for
 from l0_langchain._task import TaskPiece, piece_of, task_here
@@ -53,7 +53,7 @@ class Call:
         self._is_inner = in_attempt()
         wanted = self._wanted = None if self._is_inner else protection.wanted
         self._events: Events | None = None
-        self._raw: list[Any] | None = [] if wanted is not None and protection.wants_raw else None
+        self._raw = Kept() if wanted is not None and protection.wants_raw else None
         """What the last attempt said, where the caller wants it though it does not fit."""
         self._unfit: UnfitOutput | None = None
         """Why it does not."""
@@ -200,9 +200,9 @@ class Call:
         first, *fallbacks = self._targets(opening, whole=whole)
         port: ChatChunks | ChatResults
         if whole:
-            port = self._results = ChatResults()
+            port = self._results = ChatResults() if self._raw is None else KeptResults(self._raw)
         else:
-            port = self._port = ChatChunks()
+            port = self._port = ChatChunks() if self._raw is None else KeptChunks(self._raw)
         with said.filed():
             return start(
                 first,
@@ -215,6 +215,7 @@ class Call:
                 errors=MODEL_ERRORS if self._wanted is None else VALUE_ERRORS,
                 journal=said.journal,
                 input=self._input,
+                **({} if is_async else {"stall_guard": said.stall_guard or "thread"}),
             )
 
     def _targets(self, opening: Callable[..., Any], *, whole: bool = False) -> Iterator[Target]:
@@ -222,7 +223,7 @@ class Call:
         said, secrets = self._protection, list(map(secrets_of, self._candidates_models()))
         names: set[str] = set()
         for place, candidate in enumerate(self._candidates):
-            known = Endpoint.of(candidate.model, self._keywords(place))
+            known = Endpoint.of(candidate.model, self._keywords(place), whole=whole)
             name = known.name if known.name not in names else f"{known.name}#{place}"
             names.add(name)
             yield Target(
@@ -319,7 +320,7 @@ class Call:
             keywords["run_manager"] = self._held(manager)
         result = twin._generate(messages, **keywords)
         if self._raw is not None:
-            self._raw[:] = [result]
+            self._raw.anew().append(result)
         yield result
 
     async def _aopen_result(
@@ -331,7 +332,7 @@ class Call:
             keywords["run_manager"] = self._aheld(manager)
         result = await twin._agenerate(messages, **keywords)
         if self._raw is not None:
-            self._raw[:] = [result]
+            self._raw.anew().append(result)
         yield result
 
     # Answers that are values ------------------------------------------------------------------------------------------
@@ -345,10 +346,10 @@ class Call:
                         wanted.completed(chunk.message, stream.result.text)
                     yield chunk
             except UnfitOutput as error:
-                if not self._raw or error.result is None:
+                if self._raw is None or not self._raw.said or error.result is None:
                     raise
                 self._unfit = error
-                yield from self._raw
+                yield from self._raw.said
                 yield self._port.final(self._metadata(error.result))
 
     async def _avalued(
@@ -361,19 +362,19 @@ class Call:
                         wanted.completed(chunk.message, stream.result.text)
                     yield chunk
             except UnfitOutput as error:
-                if not self._raw or error.result is None:
+                if self._raw is None or not self._raw.said or error.result is None:
                     raise
                 self._unfit = error
-                for chunk in self._raw:
+                for chunk in self._raw.said:
                     yield chunk
                 yield self._port.final(self._metadata(error.result))
 
     def _raw_of(self, error: UnfitOutput) -> ChatResult:
         """Return the last answer, marked as one that does not fit; raise where nobody wants it."""
-        if not self._raw or error.result is None:
+        if self._raw is None or not self._raw.said or error.result is None:
             raise error
         self._unfit = error
-        result: ChatResult = self._raw[0]
+        result: ChatResult = self._raw.said[0]
         for generation in result.generations:
             message = generation.message
             message.response_metadata = {**message.response_metadata, **self._metadata(error.result)}
@@ -443,19 +444,19 @@ class _Source:
         return next((frame.f_locals[name] for name in ("response", "stream") if name in frame.f_locals), None)
 
 
-def _kept(chunks: Iterator[ChatGenerationChunk], kept: list[Any]) -> Iterator[ChatGenerationChunk]:
+def _kept(chunks: Iterator[ChatGenerationChunk], kept: Kept) -> Iterator[ChatGenerationChunk]:
     """Yield an attempt's chunks, and keep them in the place of those of the attempt before."""
-    kept.clear()
+    keep = kept.anew().append
     for chunk in chunks:
-        kept.append(chunk)
+        keep(chunk)
         yield chunk
 
 
-async def _akept(chunks: AsyncIterator[ChatGenerationChunk], kept: list[Any]) -> AsyncIterator[ChatGenerationChunk]:
-    kept.clear()
+async def _akept(chunks: AsyncIterator[ChatGenerationChunk], kept: Kept) -> AsyncIterator[ChatGenerationChunk]:
+    keep = kept.anew().append
     async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", chunks)):
         async for chunk in chunks:
-            kept.append(chunk)
+            keep(chunk)
             yield chunk
 
 

@@ -50,8 +50,8 @@ class Candidate:
         return {**portable, **(fitting or {}), **self.bound}
 
     def with_tools(self, tools: Sequence[Any], options: Mapping[str, Any]) -> "Candidate":
-        """Return it with tools bound in its own format, as far as it takes tools at all."""
-        if not has_own(self.kind, "bind_tools"):
+        """Return it with tools bound in its own format, as far as there are any and it takes them at all."""
+        if not tools or not has_own(self.kind, "bind_tools"):
             return self
         accepted = inspect.signature(self.kind.bind_tools).parameters
         fitting = {

@@ -37,8 +37,14 @@ class Endpoint:
     context_window: int | None
 
     @classmethod
-    def of(cls, model: BaseChatModel, kwargs: Mapping[str, Any]) -> "Endpoint":
-        """Return what is known of the endpoint that `model`, called with `kwargs`, reaches."""
+    def of(cls, model: BaseChatModel, kwargs: Mapping[str, Any], *, whole: bool = False) -> "Endpoint":
+        """Return what is known of the endpoint that `model`, called with `kwargs`, reaches.
+
+        Args:
+            model: The model.
+            kwargs: What it is called with.
+            whole: Whether its answer comes in one piece.
+        """
         kinds = _kinds(type(model))
         profile: Mapping[str, Any] = model.profile or {}
         name, address = model_name(model, kwargs), _address(model)
@@ -48,7 +54,9 @@ class Endpoint:
         if "BaseChatOpenAI" in kinds:
             terminal, prefill = "finish_reason", _prefills("chat", address or "api.openai.com", name)
         elif "ChatAnthropic" in kinds:
-            terminal, reasons = "finish_reason", _thinks(model, kwargs)
+            # Told to leave out the usage, the client leaves out the event that says why a stream ends.
+            terminal = "finish_reason" if whole or _tells_usage(model, kwargs) else "end_of_stream"
+            reasons = _thinks(model, kwargs)
             prefill = _prefills("messages", address, name) if not reasons else False
         window = profile.get("max_input_tokens")
         return cls(
@@ -96,6 +104,11 @@ def _host(address: str) -> str:
 def _thinks(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
     thinking = kwargs.get("thinking") or getattr(model, "thinking", None)
     return isinstance(thinking, Mapping) and thinking.get("type") not in {None, "disabled"}
+
+
+def _tells_usage(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+    said = kwargs.get("stream_usage")
+    return bool(getattr(model, "stream_usage", True) if said is None else said)
 
 
 def _prefills(dialect: Dialect, address: str, name: str) -> bool | None:

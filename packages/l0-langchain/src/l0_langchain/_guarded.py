@@ -16,6 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import ToolMessage
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
@@ -24,7 +25,7 @@ from l0_core import Lifecycle, Target
 from l0_core._context import keyed
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled, policy_of
-from l0_langchain._protection import asked_for, portable
+from l0_langchain._protection import asked_for, filed, portable
 from l0_langchain._report import Found, ProtectionReport
 from l0_langchain._task import TaskPiece, piece_of, task_here
 from l0_langchain._twin import STATE, twin_of
@@ -116,6 +117,35 @@ class GuardedTool(Guarded):
         """See `BaseTool.arun`."""
         with _noting() as notes:
             return _told(await super().arun(*args, **kwargs), notes)  # type: ignore[misc]
+
+
+class GuardedRetriever(Guarded):
+    """Mixed into the class of a retriever, whose work the framework does not tell what the call's config says."""
+
+    __slots__ = ()
+
+    def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """See `BaseRetriever.invoke`."""
+        with _given(config):
+            return super().invoke(input, config, **kwargs)  # type: ignore[misc,no-any-return]
+
+    async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:
+        """See `BaseRetriever.ainvoke`."""
+        with _given(config):
+            return await super().ainvoke(input, config, **kwargs)  # type: ignore[misc,no-any-return]
+
+
+_config: ContextVar[RunnableConfig | None] = ContextVar("l0_retriever_config", default=None)
+"""What the retriever that runs was called with."""
+
+
+@contextmanager
+def _given(config: RunnableConfig | None) -> Iterator[None]:
+    token = _config.set(config)
+    try:
+        yield
+    finally:
+        _config.reset(token)
 
 
 def guarded(found: T, guard: Guard) -> T:
@@ -254,10 +284,13 @@ def _compose(kind: type) -> type:
         # A default calls the method it stands in for: guarded as well, it would be guarded twice.
         if getattr(kind, method) is not getattr(base, method):
             names[method] = _guarding(kind, base, method)
-    mixed = GuardedTool if base is BaseTool else Guarded
+    mixed = _MIXED.get(base, Guarded)
     # Python lays an object of a plain class out as the first base says: its own, if it is to change into this one.
     bases = (mixed, kind) if issubclass(kind, BaseModel) else (kind, mixed)
     return type(kind)(kind.__name__, bases, names)
+
+
+_MIXED: dict[type, type] = {BaseTool: GuardedTool, BaseRetriever: GuardedRetriever}
 
 
 def _guarding(kind: type, base: type, method: str) -> Callable[..., Any]:
@@ -265,8 +298,9 @@ def _guarding(kind: type, base: type, method: str) -> Callable[..., Any]:
     work = getattr(kind, method)
     is_async = _is_async(method)
 
-    def sources(self: Any, *args: Any, **kwargs: Any) -> tuple[list[Target], dict[str, Any]]:
-        guard = guard_of(self)
+    def sources(self: Any, *args: Any, **kwargs: Any) -> tuple[list[Target], dict[str, Any], dict[str, Any]]:
+        guard, asked = guard_of(self), asked_for(_config.get())
+        policy, tenant = asked.get("policy", guard.policy), asked.get("tenant", guard.tenant)
         own = Target(partial(work, _bare_twin(self, is_async=is_async), *args, **kwargs), name=name_of(self))
         others = [_alternative(other, base, method, args, kwargs) for other in guard.fallbacks]
         key = uuid.uuid4().hex
@@ -276,8 +310,8 @@ def _guarding(kind: type, base: type, method: str) -> Callable[..., Any]:
             for place, target in enumerate((own, *others))
         ]
         given = [args, {name: value for name, value in kwargs.items() if name not in _NOT_GIVEN}]
-        said = {"policy": guard.policy, "on": guard.on, "tenant": guard.tenant, "journal": guard.journal}
-        return targets, {**said, "input": given}
+        said = {"policy": policy, "on": guard.on, "tenant": tenant, "journal": guard.journal, "input": given}
+        return targets, said, {"run": asked.get("run"), "user": asked.get("user")}
 
     if is_async:
 
@@ -285,9 +319,9 @@ def _guarding(kind: type, base: type, method: str) -> Callable[..., Any]:
         async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
             if is_disabled():
                 return await work(self, *args, **kwargs)
-            (first, *others), options = sources(self, *args, **kwargs)
+            (first, *others), options, found_by = sources(self, *args, **kwargs)
             try:
-                return await _amade(first, others, options)
+                return await _amade(first, others, options, found_by)
             except _Carried as carried:
                 raise carried.error from carried.error.__cause__
 
@@ -297,42 +331,49 @@ def _guarding(kind: type, base: type, method: str) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if is_disabled():
             return work(self, *args, **kwargs)
-        (first, *others), options = sources(self, *args, **kwargs)
+        (first, *others), options, found_by = sources(self, *args, **kwargs)
         try:
-            return _made(first, others, options)
+            return _made(first, others, options, found_by)
         except _Carried as carried:
             raise carried.error from carried.error.__cause__
 
     return call
 
 
-def _made(first: Target, others: Sequence[Target], options: Mapping[str, Any]) -> Any:
+def _made(
+    first: Target, others: Sequence[Target], options: Mapping[str, Any], found_by: Mapping[str, str | None]
+) -> Any:
     """Return what a call returns; what it returned, where the task of a graph that it is made in is done again."""
-    piece = _piece(first, others, options)
+    piece = _piece(first, others, options, found_by)
     if piece is None:
-        return l0_core.call(first, fallbacks=others, **options)
+        with filed(options["journal"], **found_by):
+            return l0_core.call(first, fallbacks=others, **options)
     with piece.taken_up() as begun, begun.around():
         return l0_core.call(first, fallbacks=others, **options)
 
 
-async def _amade(first: Target, others: Sequence[Target], options: Mapping[str, Any]) -> Any:
-    piece = _piece(first, others, options)
+async def _amade(
+    first: Target, others: Sequence[Target], options: Mapping[str, Any], found_by: Mapping[str, str | None]
+) -> Any:
+    piece = _piece(first, others, options, found_by)
     if piece is None:
-        return await l0_core.acall(first, fallbacks=others, **options)
+        with filed(options["journal"], **found_by):
+            return await l0_core.acall(first, fallbacks=others, **options)
     async with piece.ataken_up() as begun:
         with begun.around():
             return await l0_core.acall(first, fallbacks=others, **options)
 
 
-def _piece(first: Target, others: Sequence[Target], options: Mapping[str, Any]) -> TaskPiece | None:
+def _piece(
+    first: Target, others: Sequence[Target], options: Mapping[str, Any], found_by: Mapping[str, str | None]
+) -> TaskPiece | None:
     """Return what this call is to the task of a graph that it is made in, if that can be done again."""
     task = task_here()
     if task is None:
         return None
     given = [[each.name for each in (first, *others)], options["input"]]
-    asked = asked_for(None)
-    found_by = {"of": asked.get("run"), "tenant": options["tenant"], "user": asked.get("user")}
-    return piece_of(task, options["journal"], first.name or "", given, key=l0_core.idempotency_key(), **found_by)
+    known = {"of": found_by["run"], "user": found_by["user"], "tenant": options["tenant"]}
+    return piece_of(task, options["journal"], first.name or "", given, key=l0_core.idempotency_key(), **known)
 
 
 def _is_async(method: str) -> bool:

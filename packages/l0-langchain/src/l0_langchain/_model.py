@@ -20,14 +20,15 @@ from langchain_core.runnables.configurable import RunnableConfigurableFields
 from l0_core import Lifecycle
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled
+from l0_core._sync import StallGuard
 from l0_langchain import _remembered  # noqa: F401 - what it registers is needed wherever models are
 from l0_langchain._call import Call, takes_manager
-from l0_langchain._candidate import candidates_of, has_own, leaf_of
+from l0_langchain._candidate import Candidate, candidates_of, has_own, leaf_of
 from l0_langchain._endpoint import Terminal, model_name
 from l0_langchain._protection import Protection, asked_for
 from l0_langchain._report import Found, ProtectionReport
 from l0_langchain._twin import put_state, state_of
-from l0_langchain._wanted import refusing, wanted_of, with_leaf
+from l0_langchain._wanted import refusing, wanted_of, wanted_of_agent, with_leaf
 
 ModelT = TypeVar("ModelT", bound="L0ChatModel")
 T = TypeVar("T")
@@ -66,6 +67,8 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         journal: Where its sessions are written down: a `Journal`, a file; that of `L0_JOURNAL` where nothing is said.
+        stall_guard: `thread` reads sync answers in a thread, so that a silent provider can be left; `off` reads
+            directly. `thread`, where nothing is said.
         prefill: Whether the endpoint goes on from an assistant's words, where that is not known or known wrongly.
         terminal: What ends an answer of the endpoint for certain, likewise.
         **wrapped: Fields of the model that are to have another value.
@@ -88,6 +91,7 @@ class L0ChatModel(BaseChatModel, metaclass=_Composing):
             on: Lifecycle | None = None,
             tenant: str | None = None,
             journal: JournalLike = None,
+            stall_guard: StallGuard | None = None,
             prefill: bool | None = None,
             terminal: Terminal | None = None,
             **wrapped: Any,
@@ -291,10 +295,7 @@ def _structuring(kind: type[BaseChatModel]) -> Callable[..., Runnable[LanguageMo
 
         def wanting(leaf: L0ChatModel) -> L0ChatModel:
             said = protection_of(leaf)
-            fallbacks = tuple(
-                each if each.format is not None or each.is_sibling_of(kind) else each.with_schema(schema)
-                for each in said.fallbacks
-            )
+            fallbacks = _asked_for(schema, said.fallbacks, kind)
             return _with(leaf, said.changed(schema=schema, wants_raw=wants_raw, fallbacks=fallbacks))
 
         made = _over(made, wanting)
@@ -431,10 +432,22 @@ def _with(model: ModelT, protection: Protection) -> ModelT:
 def _asked(model: ModelT, config: RunnableConfig | None, keywords: Mapping[str, Any]) -> ModelT:
     """Return the model as a call's config and keywords ask for it."""
     changes = asked_for(config)
-    wanted = wanted_of(keywords, protection_of(model).schema) if keywords else None
+    said = protection_of(model)
+    wanted = wanted_of(keywords, said.schema) if keywords else None
+    if wanted is None and keywords and said.answer is not None:
+        wanted = wanted_of_agent(keywords, said.answer)
+        if wanted is not None and wanted.is_whole:
+            changes["fallbacks"] = _asked_for(said.answer, said.fallbacks, wrapped_class(type(model)))
     if wanted is not None:
         changes["wanted"] = wanted
-    return _with(model, protection_of(model).changed(**changes)) if changes else model
+    return _with(model, said.changed(**changes)) if changes else model
+
+
+def _asked_for(schema: Any, fallbacks: Sequence[Candidate], kind: type[BaseChatModel]) -> tuple[Candidate, ...]:
+    """Return fallbacks such that those of another make than `kind` are asked for the schema in their own format."""
+    return tuple(
+        each if each.format is not None or each.is_sibling_of(kind) else each.with_schema(schema) for each in fallbacks
+    )
 
 
 def _revived(kind: type[BaseChatModel]) -> L0ChatModel:
@@ -451,6 +464,7 @@ def wrap(
     on: Lifecycle | None = None,
     tenant: str | None = None,
     journal: JournalLike = None,
+    stall_guard: StallGuard | None = None,
     prefill: bool | None = None,
     terminal: Terminal | None = None,
     **keywords: Any,
@@ -469,6 +483,7 @@ def wrap(
         on=on,
         tenant=tenant,
         journal=journal,
+        stall_guard=stall_guard,
         prefill=prefill,
         terminal=terminal,
     )

@@ -70,6 +70,8 @@ class ChatChunks:
         """Whether the consumer's content is a list of blocks."""
         self._last_text: Any = None
         """The index of the block of text that can still grow."""
+        self._ids: dict[Any, Any] = {}
+        """The ids of the blocks of text the consumer has, by index."""
         self._top = -1
         self._indices: dict[Any, Any] = {}
         self._calls: dict[Any, int] = {}
@@ -152,6 +154,8 @@ class ChatChunks:
                 self._reasoning.add(self._indices.get(index, index))
             if not self._altered:
                 self._pass(block.get("type"), index)
+                if block.get("type") in TEXT and block.get("id"):
+                    self._ids[index] = block["id"]
         if not self._altered:
             for fragment in getattr(message, "tool_call_chunks", ()):
                 self._pass("tool", fragment.get("index"))
@@ -292,6 +296,8 @@ class ChatChunks:
             fitted["index"] = self._text_index(block["index"]) if is_text else self._index(block["index"])
         if not is_text:
             self._last_text = None
+        elif fitted.get("id"):  # A block that goes on keeps its id: under two it would be two.
+            fitted["id"] = self._ids.setdefault(fitted.get("index"), fitted["id"])
         if block.get("type") in REASONING and "index" in fitted:
             self._reasoning.discard(block["index"])
             self._reasoning.add(fitted["index"])
@@ -457,6 +463,61 @@ class ChatResults:
     def final(self, metadata: Mapping[str, object]) -> None:
         """Keep the metadata, and return nothing: there is no further chunk."""
         self.metadata = metadata
+
+
+class Kept:
+    """What the last attempt said, for a caller who wants it though it is refused."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def anew(self) -> list[Any]:
+        """Return where another attempt's is to be put: one that was abandoned may still speak, and has its own."""
+        self.said = []
+        return self.said
+
+
+class KeptChunks(ChatChunks):
+    """Keeps what is read again of an attempt: whoever opened it then kept it itself."""
+
+    def __init__(self, kept: Kept | None = None) -> None:
+        super().__init__()
+        self._kept = kept or Kept()
+
+    def begin(self, attempt: Attempt) -> None:
+        """Get ready for the chunks of another attempt."""
+        self._kept.anew()
+        super().begin(attempt)
+
+    def decode(self, text: str) -> ChatGenerationChunk:
+        """Return the chunk that `encode` wrote."""
+        return self._keeping(super().decode(text))
+
+    def again(self, text: str, rest: str) -> ChatGenerationChunk:
+        """Return the last chunk that `decode` returned, with another text."""
+        return self._keeping(super().again(text, rest))
+
+    def _keeping(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
+        self._kept.said.append(chunk)
+        return chunk
+
+
+class KeptResults(ChatResults):
+    """Keeps what is read again of an attempt."""
+
+    def __init__(self, kept: Kept | None = None) -> None:
+        super().__init__()
+        self._kept = kept or Kept()
+
+    def begin(self, attempt: Attempt) -> None:  # noqa: ARG002 - as every port is told
+        """Get ready for the answer of another attempt."""
+        self._kept.anew()
+
+    def decode(self, text: str) -> ChatResult:
+        """Return the result that `encode` wrote."""
+        result = super().decode(text)
+        self._kept.said.append(result)
+        return result
 
 
 _APART = "\n\n"

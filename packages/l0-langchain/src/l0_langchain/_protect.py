@@ -12,6 +12,7 @@ from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 from l0_core import Lifecycle
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike
+from l0_core._sync import StallGuard
 from l0_langchain._candidate import candidates_of
 from l0_langchain._copying import copied
 from l0_langchain._guarded import (
@@ -51,6 +52,7 @@ def protect(
     on: Lifecycle | None = None,
     tenant: str | None = None,
     journal: JournalLike = None,
+    stall_guard: StallGuard | None = None,
     in_place: bool = False,
 ) -> T:
     """Return a copy of an object in which everything that reaches out of the process is protected.
@@ -69,6 +71,7 @@ def protect(
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         journal: Where everything is written down: a `Journal`, a file; that of `L0_JOURNAL` where nothing is said.
+        stall_guard: As for `L0ChatModel`: of the models.
         in_place: Protect what `x` holds itself, and so everywhere it is held: what a copy cannot reach is reached.
 
     Example:
@@ -82,7 +85,9 @@ def protect(
         said = _Said(Protection(), Guard(policy, tuple(fallbacks), on, tenant, journal).checked(type(x)))
     else:
         candidates = tuple(each for other in fallbacks for each in candidates_of(other, unwrapped))
-        protection = Protection().changed(policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal)
+        protection = Protection().changed(
+            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal, stall_guard=stall_guard
+        )
         said = _Said(protection, Guard(policy, (), on, tenant, journal))
     reach = reach_of(x)
     if in_place:

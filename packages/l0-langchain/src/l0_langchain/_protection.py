@@ -14,6 +14,7 @@ from l0_core._context import Scope, scope, within
 from l0_core._journal import JournalLike, run_id
 from l0_core._native import Policy as NativePolicy
 from l0_core._settings import PolicyLike, policy_of
+from l0_core._sync import StallGuard
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Terminal
 from l0_langchain._wanted import Wanted
@@ -33,12 +34,16 @@ class Protection:
     run: str | None = None
     """What its sessions are found under in the journal, where they are no steps of a run."""
     user: str | None = None
+    stall_guard: StallGuard | None = None
+    """Whether sync answers are read in a thread: they are, where nothing is said."""
     prefill: bool | None = None
     terminal: Terminal | None = None
     schema: Any = None
     """What its structured answers must be, as its caller said it."""
     wants_raw: bool | None = None
     """Whether its caller wants an answer that does not fit all the same."""
+    answer: Any = None
+    """What the last answer of the agent must be that it works for."""
     wanted: Wanted | None = None
     """What the answers of this call must be."""
     events: bool | None = None
@@ -81,17 +86,21 @@ class Protection:
 
     def filed(self) -> AbstractContextManager[None]:
         """Have a session that begins inside found under the run and the user that were said, if it is no step."""
-        journal = Journal.of(self.journal) if (self.run or self.user) and scope() is None else None
-        if journal is None:
-            return _ANYWHERE
-        run = run_id(self.run) if self.run is not None else None
-        return within(Scope(journal, run=run, user=self.user))
+        return filed(self.journal, self.run, self.user)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.said, "journal": portable(self.journal)}
+
+
+def filed(journal: JournalLike, run: str | None, user: str | None) -> AbstractContextManager[None]:
+    """Have a session that begins inside found under a run and a user, if it is no step of a run."""
+    found = Journal.of(journal) if (run or user) and scope() is None else None
+    if found is None:
+        return _ANYWHERE
+    return within(Scope(found, run=run_id(run) if run is not None else None, user=user))
 
 
 @lru_cache(maxsize=256)

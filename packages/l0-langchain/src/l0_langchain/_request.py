@@ -42,18 +42,36 @@ def _with_answer(messages: Sequence[BaseMessage], text: str) -> list[BaseMessage
 
 
 def _stripped(message: BaseMessage, *, is_stranger: bool) -> BaseMessage:
-    """Return the message without reasoning that was abandoned, and for strangers without any."""
+    """Return the message without reasoning that was abandoned, and for strangers without any.
+
+    What of it stays comes before the words it led to, also before those of them that another attempt had said: a
+    provider that signs its reasoning refuses an answer that begins with anything else.
+    """
     if not isinstance(message, AIMessage):
         return message
     told = message.response_metadata.get("l0")
-    abandoned: Any = told.get("abandoned", ()) if isinstance(told, dict) else ()
-    if not (abandoned or is_stranger) or isinstance(message.content, str):
+    told = told if isinstance(told, dict) else {}
+    abandoned: Any = told.get("abandoned", ())
+    if not (abandoned or is_stranger or told.get("continued")) or isinstance(message.content, str):
         return message
     kept = [
         block
         for block in message.content
-        if not isinstance(block, dict)
-        or block.get("type") not in REASONING
-        or not (is_stranger or block.get("index") in abandoned)
+        if not _is_reasoning(block) or not (is_stranger or block.get("index") in abandoned)  # type: ignore[union-attr]  # one is no string
     ]
-    return message if len(kept) == len(message.content) else message.model_copy(update={"content": kept})
+    if told.get("continued"):
+        kept = _reasoning_first(kept)
+    return message if kept == message.content else message.model_copy(update={"content": kept})
+
+
+def _is_reasoning(block: str | dict[Any, Any]) -> bool:
+    return isinstance(block, dict) and block.get("type") in REASONING
+
+
+def _reasoning_first(content: list[str | dict[Any, Any]]) -> list[str | dict[Any, Any]]:
+    """Return the content with the first reasoning in it before everything else."""
+    begins = next((place for place, block in enumerate(content) if _is_reasoning(block)), 0)
+    ends = begins
+    while ends < len(content) and _is_reasoning(content[ends]):
+        ends += 1
+    return [*content[begins:ends], *content[:begins], *content[ends:]]

@@ -1,10 +1,13 @@
 """The object an attempt is made on: the wrapped class, the wrapper's state, a client that does not retry by itself."""
 
 from functools import cache, cached_property
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
+
+from l0_core._context import listening, sent
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -16,7 +19,8 @@ _ASYNC_CLIENTS = ("root_async_client", "async_client", "_async_client")
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 _patient: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-"""A provider's client, and the same client with its own retries off. Both share the connections."""
+"""A provider's client, and the same client with its own retries off, which says when it sends. Both share the
+connections."""
 
 
 def put_state(made: BaseModel, state: dict[str, Any]) -> None:
@@ -62,6 +66,8 @@ def _without_retries(model: BaseModel, kind: type[BaseModel], *, is_async: bool)
         client = fields.get(name)
         if client is not None and (patient := _without(client)) is not client:
             changes[name] = patient
+    if changes:
+        listening()
     if "max_retries" in kind.model_fields and fields.get("max_retries"):
         changes["max_retries"] = 0
     return changes
@@ -80,19 +86,46 @@ def _without(client: Any) -> Any:
     except (KeyError, TypeError):
         pass
     patient = client
-    if _retries(client):
+    if _is_client(client):
         patient = client.with_options(max_retries=0)
-    elif _retries(owner := getattr(client, "_client", None)):
+        kind: Any = type(patient)
+        patient.__class__ = _telling(kind)
+    elif _is_client(owner := getattr(client, "_client", None)):
         patient = type(client)(_without(owner))
     if patient is not client:
         _patient[client] = patient
     return patient
 
 
-def _retries(client: Any) -> bool:
+def _is_client(client: Any) -> bool:
+    """Return whether something is the client of a generated SDK: they are alike, whoever's they are."""
     return (
-        type(getattr(client, "max_retries", None)) is int and client.max_retries > 0 and hasattr(client, "with_options")
+        type(getattr(client, "max_retries", None)) is int
+        and hasattr(client, "with_options")
+        and hasattr(client, "_prepare_request")
     )
+
+
+@cache
+def _telling(kind: Any) -> Any:
+    """Return a client's class such that it says when it sends, through the hook the SDKs keep for subclasses.
+
+    A class and not an attribute: a client that is made of this one says so, too. It has the name of the one it is made
+    from, which goes out with every request.
+    """
+    prepare = kind._prepare_request
+
+    def told(self: Any, request: Any) -> Any:
+        sent()
+        return prepare(self, request)
+
+    async def told_async(self: Any, request: Any) -> None:
+        sent()
+        await prepare(self, request)
+
+    names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    hook = told_async if iscoroutinefunction(prepare) else told
+    return type(kind)(kind.__name__, (kind,), {**names, "_prepare_request": hook})
 
 
 def _shorter(fields: dict[str, Any], tokens_shown: int) -> dict[str, int]:

@@ -6,13 +6,13 @@ itself, as the caller has it, stays with the model.
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableLambda, RunnableParallel
+from langchain_core.runnables import Runnable, RunnableAssign, RunnableBinding, RunnableConfig, RunnableParallel
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel
 
@@ -35,21 +35,19 @@ class Wanted:
         reads: Where of an answer the value is.
         tool: The tool that is to be called, where that is how it is given.
         made: The class of which the provider's own client makes objects, if it does.
+        is_whole: Whether nothing is shown before it is known to be valid, unless the policy says otherwise.
     """
 
     shape: Shape[Any]
     reads: Reads
     tool: str | None = None
     made: type[BaseModel] | None = None
+    is_whole: bool = True
 
     def policy(self, policy: Policy) -> Policy:
-        """Return a policy under which answers are of the shape.
-
-        Nothing is shown before it is known to be valid, unless the policy says itself how answers are delivered.
-        """
-        return self.shape.policy(
-            policy, whole="delivery" not in policy.model_fields_set, reads=self.reads, tool=self.tool
-        )
+        """Return a policy under which answers are of the shape; one that says how they are delivered is heeded."""
+        whole = self.is_whole and "delivery" not in policy.model_fields_set
+        return self.shape.policy(policy, whole=whole, reads=self.reads, tool=self.tool)
 
     def keywords(self, keywords: dict[str, Any]) -> dict[str, Any]:
         """Return a call's keywords such that the provider's client does not judge the answer: its text is needed."""
@@ -85,6 +83,23 @@ def wanted_of(keywords: Mapping[str, Any], schema: Any) -> Wanted | None:
         return None
     made = keywords.get("response_format")
     return Wanted(shape, "text", made=made if _is_model(made) else None)
+
+
+_NATIVE = ("response_format", "output_config", "output_format")
+"""Where a call says in the words of its provider what the answer is to be."""
+
+
+def wanted_of_agent(keywords: Mapping[str, Any], schema: Any) -> Wanted | None:
+    """Return what the answers of an agent's call must be; nothing, where its provider is not asked for it.
+
+    While it has tools, an answer may be words on the way to a call, which are not kept back.
+
+    Args:
+        keywords: Those of the call.
+        schema: What the agent's last answer is to be.
+    """
+    shape = _shape(schema) if any(keywords.get(name) for name in _NATIVE) else None
+    return None if shape is None else Wanted(shape, "text_without_calls", is_whole=not keywords.get("tools"))
 
 
 def _shape(schema: Any) -> Shape[Any] | None:
@@ -137,22 +152,51 @@ def with_leaf(bound: Any, changed: Callable[[Any], Any], is_leaf: Callable[[Any]
     return bound
 
 
+class _Refusing(RunnableAssign):
+    """What parses beside the raw answer: of one that was refused nothing is parsed, whichever way it is asked.
+
+    It raises before it gives anything: so the fallback that tells what was raised also tells it where the framework
+    streams, which takes no fallback once something was given.
+    """
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        return RunnableAssign.lc_id()
+
+    def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        _check(input)
+        return super().invoke(input, config, **kwargs)
+
+    async def ainvoke(
+        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        _check(input)
+        return await super().ainvoke(input, config, **kwargs)
+
+    def stream(
+        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[dict[str, Any]]:
+        _check(input)
+        return super().stream(input, config, **kwargs)
+
+    async def astream(
+        self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[dict[str, Any]]:
+        _check(input)
+        async for part in super().astream(input, config, **kwargs):
+            yield part
+
+
 def refusing(made: Any) -> Any:
     """Return what `include_raw` made, in which a refused answer is a parsing error and never a value."""
     parses = made.last.runnable  # A parser that falls back to telling what it raised.
-    parsed = parses.mapper.steps__["parsed"]
-    raw = RunnableLambda(_raw)
-    raw._repr = repr(parsed.first)
-    mapper = parses.mapper.model_copy(
-        update={"steps__": {**parses.mapper.steps__, "parsed": parsed.model_copy(update={"first": raw})}}
-    )
-    last = made.last.model_copy(update={"runnable": parses.model_copy(update={"mapper": mapper})})
+    last = made.last.model_copy(update={"runnable": _Refusing(mapper=parses.mapper)})
     return made.model_copy(update={"last": last})
 
 
-def _raw(given: Mapping[str, Any]) -> BaseMessage:
+def _check(given: Mapping[str, Any]) -> None:
+    """Raise what a parser would, where no answer fitted."""
     message = given["raw"]
     told = message.response_metadata.get("l0") if isinstance(message, AIMessage) else None
     if isinstance(told, Mapping) and told.get(REFUSED):
         raise UnfitOutput(f"no answer fits the schema (session {told.get('session_id')}); `raw` is the last one")
-    return cast("BaseMessage", message)

@@ -20,6 +20,7 @@ from langchain.agents.middleware.types import (
     ModelResponse,
     PrivateStateAttr,
 )
+from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import Runnable
@@ -27,6 +28,7 @@ from langchain_core.tools import BaseTool  # noqa: TC002 - no cycle to break
 from langgraph.channels.untracked_value import UntrackedValue
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
+from pydantic import BaseModel
 
 import l0_core
 from l0_core import Lifecycle
@@ -34,6 +36,7 @@ from l0_core._clock import SECOND, clock
 from l0_core._context import keyed
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled
+from l0_core._sync import StallGuard
 from l0_langchain._candidate import candidates_of
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._guarded import Guard, Guarded, guarded
@@ -68,6 +71,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         on: Listeners.
         tenant: Whose budgets and breakers it counts against.
         journal: Where models and tools are written down; that of `L0_JOURNAL` where nothing is said.
+        stall_guard: As for `L0ChatModel`.
         deadline: Seconds from the first model call of an invocation; what is left of them bounds every call.
         model_calls_max: Model calls of one invocation.
         tool_calls_max: Tool calls of one invocation: a round of calls that would exceed it is not begun.
@@ -93,6 +97,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         on: Lifecycle | None = None,
         tenant: str | None = None,
         journal: JournalLike = None,
+        stall_guard: StallGuard | None = None,
         deadline: float | None = None,
         model_calls_max: int | None = None,
         tool_calls_max: int | None = None,
@@ -102,7 +107,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         super().__init__()
         candidates = tuple(each for other in fallbacks for each in candidates_of(other, unwrapped))
         self._protection = Protection().changed(
-            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal
+            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal, stall_guard=stall_guard
         )
         self._guard = Guard(policy=policy, on=on, tenant=tenant, journal=journal)
         self._deadline = deadline
@@ -110,6 +115,7 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         self._tool_calls_max = tool_calls_max
         self._repeats_max = repeats_max
         self._tools: dict[int, tuple[BaseTool, BaseTool]] = {}
+        self._asked: tuple[Any, Any] = (None, None)
 
     # Models ----------------------------------------------------------------------------------------------------------
 
@@ -140,7 +146,22 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         if not isinstance(model, BaseChatModel):  # One that is made anew for each call.
             return request
         said = protection_of(model) if isinstance(model, L0ChatModel) else Protection()
-        return request.override(model=composed(model, said.changed(**self._protection.said)))
+        asked = {**self._protection.said, "answer": self._answer(request.response_format)}
+        return request.override(model=composed(model, said.changed(**asked)))
+
+    def _answer(self, asked: Any) -> Any:
+        """Return what the agent's last answer is to be, where its provider may be asked for it in its own words."""
+        if asked is None or isinstance(asked, ToolStrategy):
+            return None
+        known = self._asked
+        if known[0] is not asked:  # An agent asks for the same one each time.
+            strategy = (
+                asked if isinstance(asked, ProviderStrategy) else ProviderStrategy(getattr(asked, "schema", asked))
+            )
+            spec = strategy.schema_spec
+            is_model = isinstance(spec.schema, type) and issubclass(spec.schema, BaseModel)
+            known = self._asked = asked, spec.schema if is_model else spec.json_schema
+        return known[1]
 
     # Tools -----------------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,8 @@ def kind_of(journal: Journal, name: str) -> tuple[str, bytes]:
         info = journal.native.info(key)
         if info is not None and info[0] in {"run", "session"}:
             return info[0], key
+        if row_of(journal, "runs", key) is not None:  # What is made of pieces has no records of its own.
+            return "run", key
     raise JournalError(f"there is no run and no session {name} in this journal", reason="missing")
 
 
