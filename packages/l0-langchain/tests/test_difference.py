@@ -405,7 +405,9 @@ async def callbacks(model: BaseChatModel, _: FaultyProvider) -> Any:
             pass
 
     await run()
-    model.batch([QUESTION, QUESTION], {"callbacks": [counts[4]]})
+    model.batch(
+        [QUESTION, QUESTION], {"callbacks": [counts[4]], "max_concurrency": 1}
+    )  # One after the other: in order.
     return [count.told for count in counts]
 
 
