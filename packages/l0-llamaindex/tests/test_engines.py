@@ -68,9 +68,9 @@ class Observed:
     "name", [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.matrix) for name in sorted(SCENARIOS)]
 )
 def test_an_engine_does_not_notice(name: str, settings: Any) -> None:
-    bare = Scripted(responder=said)
+    bare = Scripted(responder=said, lists_calls=True)
     expected = Observed(name, bare, bare)
-    inner = Scripted(responder=said)
+    inner = Scripted(responder=said, lists_calls=True)
     got = Observed(name, L0LLM(llm=inner), inner)
     assert bare.asked
     assert got.result == expected.result

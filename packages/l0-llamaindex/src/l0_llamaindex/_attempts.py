@@ -24,7 +24,7 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags
 from l0_core import Attempt, Target, Unsent
 from l0_llamaindex import _known
 from l0_llamaindex._port import ChatPort, CompletionPort
-from l0_llamaindex._shape import Wanted, wanted_by, wanted_of
+from l0_llamaindex._shape import Growing, Wanted, shown_value, wanted_by, wanted_of
 from l0_llamaindex._twin import Sent, Twins
 
 Family = Literal["chat", "complete", "tools"]
@@ -109,10 +109,12 @@ class Question:
     announced: bool = False
     port: Port = field(init=False)
     wanted: Wanted | None = field(init=False)
+    growing: Growing | None = field(init=False)
 
     def __post_init__(self, caller: FrameType | None) -> None:
         family = self.entry.family
         self.wanted = wanted_of(self._given.get("tools") or ()) if family == "tools" else wanted_by(caller)
+        self.growing = shown_value() if self.wanted is not None and self.entry.streams else None
         self.port = (CompletionPort if family == "complete" else ChatPort)(whole=not self.entry.streams)
 
     @property

@@ -281,6 +281,11 @@ class ChatPort(_Port):
         message = ChatMessage(role=MessageRole.ASSISTANT, content="")
         return ChatResponse(message=message, delta="", additional_kwargs={"l0": {"reset": True}})
 
+    def corrected(self, last: ChatResponse, text: str) -> ChatResponse:
+        """Return a chunk to come after the last: nothing is new in it, and its snapshot is another text."""
+        message = last.message.model_copy(update={"blocks": [TextBlock(text=text)]})
+        return last.model_copy(update={"message": message, "delta": ""})
+
     def encode(self, chunk: ChatResponse) -> str:
         """Return the chunk as JSON. Of a growing text its length is told: the pieces have the rest."""
         told = chunk.model_dump(mode="json", serialize_as_any=True, exclude={"message": {"blocks"}})
@@ -425,6 +430,10 @@ class CompletionPort(_Port):
     def reset(self) -> CompletionResponse:
         """What a consumer that opted in to it is given when it is to discard what it has."""
         return CompletionResponse(text="", delta="", additional_kwargs={"l0": {"reset": True}})
+
+    def corrected(self, last: CompletionResponse, text: str) -> CompletionResponse:
+        """Return a chunk to come after the last: nothing is new in it, and its snapshot is another text."""
+        return last.model_copy(update={"text": text, "delta": ""})
 
     def encode(self, chunk: CompletionResponse) -> str:
         """Return the chunk as JSON. Of a growing text its length is told: the pieces have the rest."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from llama_index.core.output_parsers import PydanticOutputParser
 from llama_index.core.program import LLMTextCompletionProgram
@@ -17,8 +17,9 @@ from llama_index.core.program.function_program import get_function_tool
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
+from l0_core import Result
 from l0_core._settings import PolicyLike
-from l0_core._structured import Shape, shape_of
+from l0_core._structured import Shape, Validating, shape_of
 
 
 class Wanted(NamedTuple):
@@ -34,12 +35,54 @@ class Wanted(NamedTuple):
     reads: Literal["text", "calls"] = "text"
     tool: str | None = None
 
-    def policy(self, policy: PolicyLike, *, whole: bool) -> PolicyLike:
+    def policy(self, policy: PolicyLike, *, whole: bool, replaces: bool) -> PolicyLike:
         """Return a policy that accepts nothing else."""
-        return self.shape.policy(policy, whole=whole, reads=self.reads, tool=self.tool)
+        return self.shape.policy(policy, whole=whole, reads=self.reads, tool=self.tool, replaces=replaces)
+
+    def value_of(self, result: Result) -> Any:
+        """Return what the answer of a session that ended well says."""
+        return Validating(self.shape, self.reads, self.tool).value_of(result)
+
+    def json_of(self, result: Result) -> str:
+        """Return the JSON of that value, where it is in a text."""
+        return self.shape.parse(result.text).json
+
+
+class Streamed(Protocol):
+    """A stream of a session."""
+
+    @property
+    def result(self) -> Result:
+        """How it went."""
+        ...
+
+
+class Growing:
+    """A value that is predicted part by part. Each part stands for those before it, so that any can be taken back.
+
+    LlamaIndex makes the parts of what is streamed, as far as it can: it reads no JSON that has to be put right, and
+    once it has a part with more fields it keeps that.
+    """
+
+    def __init__(self, output_cls: Any) -> None:
+        self.wanted = _of(output_cls)
+        self._asked: tuple[Wanted, Streamed] | None = None
+
+    def follow(self, wanted: Wanted, stream: Streamed) -> None:
+        """Note which session the value is made of."""
+        self._asked = wanted, stream
+
+    def missing(self, last: object) -> Any:
+        """Return the value, where it is not the part given last; `None` where it is, or where nothing was checked."""
+        if self._asked is None:
+            return None
+        wanted, stream = self._asked
+        value = wanted.value_of(stream.result)
+        return None if type(last) is type(value) and last == value else value
 
 
 _wanted: ContextVar[Wanted | None] = ContextVar("l0_llamaindex_wanted", default=None)
+_growing: ContextVar[Growing | None] = ContextVar("l0_llamaindex_growing", default=None)
 
 
 @contextmanager
@@ -49,10 +92,24 @@ def wanting(output_cls: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(
-            ValueError
-        ):  # A stream that is given up may be closed in another context, which is left as it is.
-            _wanted.reset(token)
+        _wanted.reset(token)
+
+
+@contextmanager
+def showing(value: Growing) -> Iterator[None]:
+    """Let the answers asked for inside be what a value is made of that is shown as it grows."""
+    tokens = _wanted.set(value.wanted), _growing.set(value)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # One that is given up may be closed in another context, which is left as it is.
+            _wanted.reset(tokens[0])
+            _growing.reset(tokens[1])
+
+
+def shown_value() -> Growing | None:
+    """Return the value that is shown of what is asked for here."""
+    return _growing.get()
 
 
 def wanted_of(tools: Sequence[Any]) -> Wanted | None:
