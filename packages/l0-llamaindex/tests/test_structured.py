@@ -9,10 +9,9 @@ from asking_llm import QUESTION as MESSAGES
 from asking_llm import Way, listening
 from engines import QUESTION, TEMPLATE, City, index
 from llama_index.core import PromptTemplate
-from llama_index.core.output_parsers import PydanticOutputParser
 from llama_index.core.program import FunctionCallingProgram, LLMTextCompletionProgram
 from llama_index.core.program.function_program import get_function_tool
-from llama_index.core.types import PydanticProgramMode
+from llama_index.core.types import BaseOutputParser, PydanticProgramMode
 from providers import ANTHROPIC_OLDER_MODEL, client
 from scripted_llm import Reply, Scripted
 
@@ -149,13 +148,41 @@ def test_what_it_would_take_is_taken(way: Way, kind: str) -> None:
         assert len(inner.asked) == 1
 
 
-def test_a_parser_of_ones_own_is_left_alone(way: Way) -> None:
-    class Parser(PydanticOutputParser[City]):
-        def parse(self, text: str) -> City:
-            return City(name=text, inhabitants=1)
+class Lines(BaseOutputParser):
+    """Reads a city off two lines."""
 
-    inner = Scripted("Paris", is_function_calling=False)
-    assert by_text(way, L0LLM(llm=inner), output_parser=Parser(City)) == City(name="Paris", inhabitants=1)
+    def parse(self, output: str) -> Any:
+        name, inhabitants = output.splitlines()
+        return City(name=name, inhabitants=int(inhabitants))
+
+
+class Broken(BaseOutputParser):
+    """Has a mistake of its own."""
+
+    def parse(self, output: str) -> Any:
+        raise RuntimeError("no database")
+
+
+@pytest.mark.parametrize("kind", OF_TEXT)
+@pytest.mark.parametrize("bad", ["Paris", "Paris\nmany", "Paris\n2100000\n!"])
+def test_what_a_parser_of_ones_own_refuses_is_asked_for_again(way: Way, kind: str, bad: str) -> None:
+    good = "Paris\n2100000"
+    inner = OF_TEXT[kind](bad, good)
+    with listening() as (_, spans):
+        assert by_text(way, L0LLM(llm=inner), output_parser=Lines()) == PARIS
+    assert len(inner.asked) == 2
+    assert sum(name.startswith("Lines.parse") for name, _ in spans.tree) == 1, "as many as without L0"
+    with pytest.raises(l0_core.RefusedOutput):
+        by_text(way, L0LLM(llm=OF_TEXT[kind](bad)), output_parser=Lines())
+    with pytest.raises(ValueError):  # noqa: PT011 - of several classes
+        by_text(way, OF_TEXT[kind](bad), output_parser=Lines())
+
+
+def test_a_mistake_in_a_parser_is_its_own(way: Way) -> None:
+    """G4: no other answer would help."""
+    inner = of_text("Paris")
+    with pytest.raises(RuntimeError, match="no database"):
+        by_text(way, L0LLM(llm=inner), output_parser=Broken())
     assert len(inner.asked) == 1
 
 

@@ -8,18 +8,23 @@ methods that predict something structured by a way of their own, what L0 says th
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from hashlib import sha256
+from inspect import unwrap
 from types import FrameType
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from llama_index.core.output_parsers import PydanticOutputParser
+from llama_index.core.output_parsers.base import OutputParserException
 from llama_index.core.program import LLMTextCompletionProgram
 from llama_index.core.program.function_program import get_function_tool
 from llama_index.core.tools import FunctionTool
+from llama_index.core.types import BaseOutputParser
 from pydantic import BaseModel
 
 from l0_core import Result
+from l0_core._check import Dissent
 from l0_core._settings import PolicyLike
-from l0_core._structured import Shape, Validating, shape_of
+from l0_core._structured import Misfit, Parsed, Shape, Validating, shape_of
 
 
 class Wanted(NamedTuple):
@@ -132,20 +137,50 @@ def wanted_by(caller: FrameType | None) -> Wanted | None:
     """
     if caller is not None and caller.f_code in _PROGRAMS:
         program = caller.f_locals["self"]
-        parser = program._output_parser  # noqa: SLF001 - it has no other name
-        return _of(parser.output_cls) if type(parser) is PydanticOutputParser else None
+        parser, output_cls = program._output_parser, program.output_cls  # noqa: SLF001 - it has no other name
+        if type(parser) is PydanticOutputParser:
+            return _of(parser.output_cls)
+        return None if caller.f_code in _STREAMING_PROGRAMS else Wanted(_ByParser(parser, output_cls))
     return _wanted.get()
 
 
-_PROGRAMS: Final = frozenset(
-    method.__code__
-    for method in (
-        LLMTextCompletionProgram.__call__,
-        LLMTextCompletionProgram.acall,
-        LLMTextCompletionProgram.stream_call,
-        LLMTextCompletionProgram.astream_call,
-    )
+_STREAMING_PROGRAMS: Final = frozenset(
+    method.__code__ for method in (LLMTextCompletionProgram.stream_call, LLMTextCompletionProgram.astream_call)
 )
+"""Those that do not ask their parser."""
+_PROGRAMS: Final = _STREAMING_PROGRAMS | {
+    LLMTextCompletionProgram.__call__.__code__,
+    LLMTextCompletionProgram.acall.__code__,
+}
+
+
+class _ByParser(Shape[Any]):
+    """What a parser of the program's own makes of an answer: it is asked here, and then by the program as ever."""
+
+    def __init__(self, parser: BaseOutputParser, output_cls: type[BaseModel]) -> None:
+        super().__init__(output_cls)
+        self.version = sha256(f"{self.version} {type(parser).__qualname__}".encode()).hexdigest()[:16]
+        self._parse = unwrap(parser.parse)  # without its span: what is asked here is no step of the program
+        self._output_cls = output_cls
+
+    def parse(self, text: str) -> Parsed:
+        """Return what the parser makes of an answer.
+
+        Raises:
+            Misfit: It makes nothing of it, or something else.
+        """
+        try:
+            value = self._parse(text)
+        except _UNPARSED as error:
+            raise Misfit([], Dissent("not what its parser takes", [str(error) or type(error).__name__])) from None
+        if not isinstance(value, self._output_cls):
+            wrong = f"it reads as a {type(value).__name__}, and a {self._output_cls.__name__} was asked for"
+            raise Misfit([], Dissent("not of its class", [wrong]))
+        return Parsed(value, (), text)
+
+
+_UNPARSED = (ValueError, TypeError, LookupError, AttributeError, AssertionError, OutputParserException)
+"""What parsers raise at what they cannot read. Anything else is a mistake in the parser."""
 
 
 def _of(output_cls: Any) -> Wanted | None:
