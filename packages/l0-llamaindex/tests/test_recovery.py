@@ -138,14 +138,15 @@ def test_thinking_before_a_seam_is_one_block(way: Way, at: int) -> None:
     assert blocks[0].content == "Let me think of it."
 
 
-@pytest.mark.parametrize("at", range(1, 20))
-def test_a_call_comes_whole_and_once(way: Way, at: int) -> None:
+@pytest.mark.parametrize("text", ["I look it up.", ""])
+@pytest.mark.parametrize("at", range(1, 16))
+def test_a_call_comes_whole_and_once(way: Way, at: int, text: str) -> None:
     """G2: wherever the answer broke off, no chunk shows arguments that are not the whole."""
-    reply = Reply("I look it up.", calls=(("weather", ARGS), ("weather", '{"city": "Rome"}')), finish="tool_calls")
+    reply = Reply(text, calls=(("weather", ARGS), ("weather", '{"city": "Rome"}')), finish="tool_calls")
     first = Reply(reply.text, calls=reply.calls, finish=reply.finish, fails=(at, ConnectionResetError()))
     seen = way(L0LLM(llm=Scripted(first, reply)), "stream_chat", QUESTION)
     assert seen.error is None
-    assert seen.text == seen.snapshot == "I look it up."
+    assert seen.text == seen.snapshot == text
     last = [block for block in seen.chunks[-1].message.blocks if isinstance(block, ToolCallBlock)]
     assert [(call.tool_name, call.tool_kwargs) for call in last] == list(reply.calls)
     assert [type(block) for block in seen.chunks[-1].message.blocks] == [TextBlock, ToolCallBlock, ToolCallBlock]

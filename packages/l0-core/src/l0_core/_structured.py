@@ -199,8 +199,8 @@ class Shape(Generic[T]):
             reads: What of an answer is read: its `text`, or the arguments of its `calls`, which are never given before
                 they are valid.
             tool: The tool that is to be called, where calls are read; any, where nothing is said.
-            replaces: Whether each value that the consumer makes of the text takes the place of the one before: so it has
-                opted in to the rung `reset`.
+            replaces: Whether each value that the consumer makes of the text takes the place of the one before: so it
+                has opted in to the rung `reset`.
         """
         base = Policy.of(policy)  # type: ignore[arg-type]  # the engine's own copy is refused by name
         key = (id(base), whole, reasks, reads, tool, replaces)

@@ -440,14 +440,26 @@ def _method(entry: Entry, kind: type[LLM]) -> Callable[..., Any]:
     signature = inspect.signature(original)
 
     def called(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
-        signature.bind(self, *args, **kwargs)
+        if not _binds(signature, self, args, kwargs):
+            return getattr(self._l0.inner, entry.name)(*args, **kwargs)
         return self._l0.ask(Question(entry, args, kwargs, sys._getframe(1)))  # noqa: SLF001 - it is the documented way
 
     async def awaited(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
-        signature.bind(self, *args, **kwargs)
+        if not _binds(signature, self, args, kwargs):
+            return await getattr(self._l0.inner, entry.name)(*args, **kwargs)
         return await self._l0.ask(Question(entry, args, kwargs, sys._getframe(1)))  # noqa: SLF001 - as above
 
     return _in_place_of(original, awaited if entry.awaits else called, kind)
+
+
+def _binds(signature: inspect.Signature, *given: Any) -> bool:
+    """Return whether a method can be called so: if not, its own has its own words for it."""
+    llm, args, kwargs = given
+    try:
+        signature.bind(llm, *args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 def _in_place_of(original: Any, method: Any, kind: type[LLM]) -> Callable[..., Any]:

@@ -330,10 +330,12 @@ class ChatPort(_Port):
         """Return the blocks with the text shown so far as one of them: two would read as two lines."""
         calls = 0
         place: int | None = None
+        has_text = bool(self._shown)
         joined: list[ContentBlock] = []
         for block in blocks:
             if isinstance(block, TextBlock):
                 place = len(joined) if place is None else place
+                has_text = True  # Even of nothing: an integration that has it says something else without it.
                 continue
             fitted: ContentBlock = block
             if isinstance(block, ToolCallBlock):
@@ -347,7 +349,7 @@ class ChatPort(_Port):
                 fitted = block.model_copy(update=changes) if changes else block
                 calls += 1
             joined.append(fitted)
-        if self._shown:
+        if has_text:
             joined.insert(len(joined) if place is None else place, TextBlock(text=self._shown))
         return joined
 

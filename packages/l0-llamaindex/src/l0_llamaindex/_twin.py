@@ -2,7 +2,7 @@
 
 Retries under retries multiply: twelve requests for one failing call, most of them after the engine has given up on the
 target. A twin is of the same class and has the state of the wrapped LLM as it is when the attempt begins; its client is
-a copy of the wrapped one's without retries, on the same connections.
+a copy of the wrapped one's without retries, on the same connections: an async one's on those of its loop.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,6 +10,8 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from pydantic import BaseModel
+
+from l0_core._connections import connections_here
 
 
 class Sent:
@@ -55,7 +57,8 @@ class Twins:
         if not clients and not _retries(inner):
             return inner
         for name, client in clients.items():
-            private[name] = _listening(client.with_options(max_retries=0), sent)
+            options = {"http_client": connections_here(client)} if awaits else {}
+            private[name] = _listening(client.with_options(max_retries=0, **options), sent)
         self._last = private, dict(private)
         return _like(inner, {"max_retries": 0, **fields}, private)
 
