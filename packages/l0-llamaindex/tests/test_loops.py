@@ -9,7 +9,7 @@ from engines import QUESTION, index
 from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.openai import OpenAI, OpenAIResponses
 from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
-from providers import ANTHROPIC_MODEL
+from providers import ANTHROPIC_MODEL, client
 
 from l0_core.testing import FaultyProvider
 from l0_llamaindex import L0LLM
@@ -66,3 +66,13 @@ def test_an_engine_with_loops_of_its_own_asks_once() -> None:
         engine = index().as_query_engine(llm=llm, response_mode="tree_summarize", use_async=True, similarity_top_k=3)
         assert [str(engine.query(QUESTION)) for _ in range(LOOPS)] == ["It is Paris."] * LOOPS
         assert provider.request_count == LOOPS
+
+
+@pytest.mark.parametrize("ask", [answer, stream])
+def test_connections_that_the_caller_keeps_count_against_nobody(ask: Callable[[Any], Any]) -> None:
+    """What the bare client's own retries heal is healed here, and no breaker opens."""
+    with FaultyProvider() as provider:
+        provider.reply("It is Paris.")
+        with client("openai", provider) as inner:
+            llm = L0LLM(llm=inner)
+            assert [asyncio.run(ask(llm)).text for _ in range(2 * LOOPS)] == ["It is Paris."] * 2 * LOOPS
