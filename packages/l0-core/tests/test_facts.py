@@ -403,7 +403,7 @@ def met_another_loop() -> NoReturn:
         async with asyncio.timeout(0):
             await lock.acquire()
 
-    asyncio.run(lock.acquire())  # type: ignore[arg-type]  # it is a coroutine
+    asyncio.run(lock.acquire())
     with suppress(TimeoutError):
         asyncio.run(wait())
     asyncio.run(wait())
