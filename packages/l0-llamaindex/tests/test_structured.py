@@ -418,6 +418,28 @@ def test_responses_that_are_parsed_by_the_client_are_asked_for_again(way: Way, f
             predicted(way, L0LLM(llm=inner))
 
 
+@pytest.mark.parametrize("name", ["anthropic", "openai_responses"])
+@pytest.mark.parametrize("output_cls", [int, list[int], dict])
+def test_what_is_no_model_is_taken_or_refused_as_it_is_bare(way: Way, name: str, output_cls: Any) -> None:
+    """G7: by the client, in its words."""
+
+    async def main(llm: Any) -> Any:
+        return await llm.astructured_predict(output_cls, TEMPLATE, country="France")
+
+    seen = []
+    for wrap in (lambda llm: llm, lambda llm: L0LLM(llm=llm)):
+        with FaultyProvider() as provider, client(name, provider) as inner:
+            provider.reply({int: "1", dict: '{"a": 1}'}.get(output_cls, "[1]"))
+            llm: Any = wrap(inner)
+            try:
+                sync = way.name == "sync"
+                got = llm.structured_predict(output_cls, TEMPLATE, country="x") if sync else asyncio.run(main(llm))
+                seen.append((repr(got), provider.request_count))
+            except TypeError as error:
+                seen.append((str(error), provider.request_count))
+    assert seen[0] == seen[1]
+
+
 OWN_WAYS: dict[str, Any] = {
     "structured_predict": predicted,
     "stream_structured_predict": lambda way, llm: City(**growing(way, llm)[-1][1]),

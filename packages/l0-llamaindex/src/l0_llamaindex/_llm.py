@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from llama_index.core.llms import LLM
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
+from pydantic import BaseModel
 
 import l0_core
 from l0_core import Lifecycle
 from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_llamaindex import _known
-from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
+from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question, unsent
 from l0_llamaindex._events import Announcing
 from l0_llamaindex._journal import journal_of
 from l0_llamaindex._pool import members_of, pool_of, spelled_out
@@ -100,18 +101,29 @@ class Protection:
 
     def predict(self, name: str, output_cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Have something predicted structured, as a whole, where the LLM does so by a way of its own."""
-        awaits = name.startswith("a")
-        l0_core.remember(output_cls)
+        awaits, streams = name.startswith("a"), "stream" in name
+        if isinstance(output_cls, type) and issubclass(output_cls, BaseModel):
+            l0_core.remember(output_cls)
+
+        def asked(candidate: Candidate, sent: Sent) -> Any:
+            twin = candidate.twins.twin({}, sent, awaits=awaits)
+            return getattr(twin, name)(output_cls, *args, **kwargs)
 
         def attempt(candidate: Candidate) -> Any:
-            twin = candidate.twins.twin({}, Sent(), awaits=awaits)
-            ask = partial(getattr(twin, name), output_cls, *args, **kwargs)
-            if "stream" not in name:
-                return ask()
-            return _all_async(ask) if awaits else list(ask())
+            sent = Sent()
+            with unsent(sent):
+                predicted = asked(candidate, sent)
+                return list(predicted) if streams else predicted
 
+        async def attempt_async(candidate: Candidate) -> Any:
+            sent = Sent()
+            with unsent(sent):
+                predicted = await asked(candidate, sent)
+                return [part async for part in predicted] if streams else predicted
+
+        attempts = attempt_async if awaits else attempt
         first, *others = (
-            l0_core.Target(partial(attempt, each), name=_known.name_of(each.llm)) for each in self.candidates
+            l0_core.Target(partial(attempts, each), name=_known.name_of(each.llm)) for each in self.candidates
         )
         call = l0_core.acall if awaits else l0_core.call
         return call(
@@ -150,10 +162,6 @@ async def _put_right_async(wanted: Wanted, port: Any, stream: l0_core.AsyncStrea
             yield chunk
     if stream.result.repaired:
         yield port.corrected(chunk, wanted.json_of(stream.result))
-
-
-async def _all_async(ask: Callable[[], Any]) -> list[Any]:
-    return [part async for part in await ask()]
 
 
 def _valid(first: l0_core.Target, options: dict[str, Any]) -> Any:
