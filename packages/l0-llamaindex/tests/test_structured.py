@@ -9,6 +9,7 @@ from asking_llm import QUESTION as MESSAGES
 from asking_llm import Way, listening
 from engines import QUESTION, TEMPLATE, City, index
 from llama_index.core import PromptTemplate
+from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.program import FunctionCallingProgram, LLMTextCompletionProgram
 from llama_index.core.program.function_program import get_function_tool
 from llama_index.core.types import BaseOutputParser, PydanticProgramMode
@@ -17,7 +18,7 @@ from scripted_llm import Reply, Scripted
 
 import l0_core
 from l0_core.testing import FaultyProvider, faults
-from l0_llamaindex import L0LLM
+from l0_llamaindex import L0LLM, protect
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -104,6 +105,38 @@ def test_a_structured_llm_and_a_query_engine_are_too(way: Way) -> None:
     assert way(structured, "chat", MESSAGES).chunks[0].raw == PARIS
     engine = index().as_query_engine(llm=L0LLM(llm=of_calls(WRONG, VALID)), output_cls=City)
     assert engine.query(QUESTION).response == PARIS  # type: ignore[union-attr]
+
+
+HOLDS: dict[str, Any] = {
+    "inside": lambda inner: L0LLM(llm=inner).as_structured_llm(City),
+    "around": lambda inner: L0LLM(llm=inner.as_structured_llm(City)),
+    "protected": lambda inner: protect([inner.as_structured_llm(City)])[0],
+}
+
+
+@pytest.mark.parametrize("held", HOLDS)
+@pytest.mark.parametrize("method", ["chat", "stream_chat"])
+def test_a_structured_llm_is_protected_where_it_asks(way: Way, method: str, held: str) -> None:
+    """G3, G4: the client's own retries are off, and what is wrong with an answer is said."""
+    with FaultyProvider() as provider:
+        provider.reply("", tool_calls=[("City", json.loads(WRONG))])
+        provider.reply("", tool_calls=[("City", json.loads(VALID))], when=lambda request: len(request.messages) > 1)
+        with client("openai_like", provider) as inner:
+            structured = HOLDS[held](inner)
+            seen = way(structured, method, MESSAGES)
+            assert seen.error is None
+            assert seen.chunks[-1].raw == PARIS
+            assert provider.request_count == 2
+            provider.script(faults.status(code=503))
+            assert isinstance(way(structured, method, MESSAGES).error, l0_core.ExhaustedError)
+            assert provider.request_count <= 2 + 7
+
+
+def test_what_a_structured_llm_holds_can_be_changed(way: Way) -> None:
+    structured: Any = L0LLM(llm=StructuredLLM(llm=of_calls("{}"), output_cls=City))
+    structured.llm = other = of_calls(WRONG, VALID)
+    assert way(structured, "chat", MESSAGES).chunks[0].raw == PARIS
+    assert len(other.asked) == 2
 
 
 def test_text_programs_are_too(way: Way) -> None:

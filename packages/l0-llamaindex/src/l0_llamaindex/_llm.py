@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from llama_index.core.llms import LLM
+from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
 from pydantic import BaseModel
 
@@ -30,7 +31,7 @@ from l0_llamaindex._events import Announcing
 from l0_llamaindex._journal import journal_of
 from l0_llamaindex._pool import members_of, pool_of, spelled_out
 from l0_llamaindex._shape import Growing, Streamed, Wanted, showing, wanting
-from l0_llamaindex._twin import Sent
+from l0_llamaindex._twin import Sent, like
 
 if TYPE_CHECKING:
     from llama_index.core.base.llms.types import LLMMetadata
@@ -55,6 +56,8 @@ class Protection:
     is_mixed: bool = field(init=False, repr=False, compare=False)
     """Whether an answer may be of another make than the wrapped LLM's."""
     _options: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _held: "L0LLM | None" = field(default=None, init=False, repr=False, compare=False)
+    """What a structured LLM holds, protected."""
 
     def __post_init__(self) -> None:
         candidates = tuple(map(Candidate, (*members_of(self.inner), *self.fallbacks)))
@@ -83,6 +86,8 @@ class Protection:
         question.announced = isinstance(self.on, Announcing)
         if not question.is_asked:
             return getattr(self.inner, entry.name)(*question.args, **question.kwargs)
+        if isinstance(self.inner, StructuredLLM):
+            return getattr(self._over_protected(self.inner), entry.name)(*question.args, **question.kwargs)
         first, *others = question.targets(self.candidates)
         options = {**self._options, "fallbacks": others, "port": question.port, "input": question.input}
         if question.wanted is not None:
@@ -129,6 +134,15 @@ class Protection:
         return call(
             first, fallbacks=others, input={"ask": name.removeprefix("a"), "args": args, **kwargs}, **self._options
         )
+
+    def _over_protected(self, structured: StructuredLLM) -> StructuredLLM:
+        """Return a structured LLM as it is now, over a protected one: what asks the provider is what it holds."""
+        held = unwrap(structured.llm)
+        if self._held is None or self._held._l0.inner is not held:  # noqa: SLF001 - it is ours
+            fallbacks = tuple(_asked_by(each) for each in self.fallbacks)
+            object.__setattr__(self, "_held", wrap(replace(self, inner=held, fallbacks=fallbacks)))
+        over: StructuredLLM = like(structured, {"llm": self._held}, {})
+        return over
 
     async def _stream_async(self, question: Question, first: l0_core.Target, options: dict[str, Any]) -> Any:
         stream = await l0_core.astream(first, **options).begin()
@@ -272,6 +286,11 @@ def _wrapped(
             raise TypeError(f"{what} must be an LLM of LlamaIndex, not {type(given).__name__}")
     inner = pool_of(list(map(unwrap, members)))
     return wrap(Protection(inner, tuple(map(unwrap, fallbacks)), policy, on, tenant, stall_guard, journal))
+
+
+def _asked_by(llm: LLM) -> LLM:
+    """Return what asks a provider: of a structured LLM what it holds."""
+    return unwrap(llm.llm) if isinstance(llm, StructuredLLM) else llm
 
 
 def unwrap(llm: LLM) -> LLM:

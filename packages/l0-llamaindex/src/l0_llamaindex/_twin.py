@@ -60,7 +60,7 @@ class Twins:
             options = {"http_client": connections_here(client)} if awaits else {}
             private[name] = _listening(client.with_options(max_retries=0, **options), sent)
         self._last = private, dict(private)
-        return _like(inner, {"max_retries": 0, **fields}, private)
+        return like(inner, {"max_retries": 0, **fields}, private)
 
     def _follow(self) -> None:
         """Give the wrapped LLM what the last attempt has changed of its state, such as the id of a response."""
@@ -73,7 +73,7 @@ class Twins:
     def _make(self, name: str, maker: str) -> Any:
         """Have a client made as the class makes it; `None` where that fails: the attempt will say why."""
         inner = self.inner
-        maiden = _like(inner, {"max_retries": 0}, dict(inner.__pydantic_private__ or {}))
+        maiden = like(inner, {"max_retries": 0}, dict(inner.__pydantic_private__ or {}))
         try:
             client = getattr(maiden, maker)()
         except Exception:  # noqa: BLE001 - it is raised again where the caller can see it
@@ -109,8 +109,14 @@ def _is_client(value: object, *, awaits: bool) -> bool:
     return prepare is not None and hasattr(value, "with_options") and iscoroutinefunction(prepare) == awaits
 
 
-def _like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
-    """Return an object of the same class with the same state but for `fields`, without running any `__init__`."""
+def like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
+    """Return an object of the same class with the same state but for `fields`, without running any `__init__`.
+
+    Args:
+        inner: The object whose state it is.
+        fields: What differs; names that are no fields of the class are passed over.
+        private: Its private attributes.
+    """
     twin: Any = object.__new__(type(inner))
     known = type(inner).model_fields
     state = {**inner.__dict__, **{name: value for name, value in fields.items() if name in known}}
