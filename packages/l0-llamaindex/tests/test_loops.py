@@ -68,6 +68,8 @@ def test_an_engine_with_loops_of_its_own_asks_once() -> None:
         assert provider.request_count == LOOPS
 
 
+# Closing them is the caller's business, and no loop is left to do it in.
+@pytest.mark.filterwarnings("ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ask", [answer, stream])
 def test_connections_that_the_caller_keeps_count_against_nobody(ask: Callable[[Any], Any]) -> None:
     """What the bare client's own retries heal is healed here, and no breaker opens."""
