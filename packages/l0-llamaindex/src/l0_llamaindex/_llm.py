@@ -30,7 +30,7 @@ from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Qu
 from l0_llamaindex._events import Announcing
 from l0_llamaindex._journal import journal_of
 from l0_llamaindex._pool import members_of, pool_of, spelled_out
-from l0_llamaindex._shape import Growing, Streamed, Wanted, showing, wanting
+from l0_llamaindex._shape import Growing, Wanted, showing, wanting
 from l0_llamaindex._twin import Sent, like
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Protection:
         return aiter(stream) if wanted is None else _put_right_async(wanted, question.port, stream)
 
 
-def _wanted_of_text(question: Question, stream: Streamed) -> Wanted | None:
+def _wanted_of_text(question: Question, stream: l0_core.Stream[Any] | l0_core.AsyncStream[Any]) -> Wanted | None:
     """Return what a text must be that is given before it is known to be; where a value is made of it, say of what."""
     wanted = None if passes_through() else question.wanted
     if wanted is None or question.growing is None:
@@ -397,7 +397,7 @@ def _growing(name: str, kind: type[LLM]) -> Callable[..., Any]:
 
 def _parts(value: Growing, parts: Generator[Any, None, None]) -> Iterator[Any]:
     """Yield the parts of a value, and the value. The LLM is asked for the first part, and from then on no more."""
-    with closing(parts):
+    with closing(value), closing(parts):
         with showing(value):
             last = next(parts, _NOTHING)
         if last is _NOTHING:
@@ -405,13 +405,13 @@ def _parts(value: Growing, parts: Generator[Any, None, None]) -> Iterator[Any]:
         yield last
         for last in parts:
             yield last
-    missing = value.missing(last)
-    if missing is not None:
-        yield missing
+        missing = value.missing(last)
+        if missing is not None:
+            yield missing
 
 
 async def _parts_async(value: Growing, parts: AsyncGenerator[Any, None]) -> AsyncIterator[Any]:
-    async with aclosing(parts):
+    async with aclosing(value), aclosing(parts):
         with showing(value):
             last = await anext(parts, _NOTHING)
         if last is _NOTHING:
@@ -419,9 +419,9 @@ async def _parts_async(value: Growing, parts: AsyncGenerator[Any, None]) -> Asyn
         yield last
         async for last in parts:
             yield last
-    missing = value.missing(last)
-    if missing is not None:
-        yield missing
+        missing = value.missing(last)
+        if missing is not None:
+            yield missing
 
 
 def _each(values: Sequence[Any]) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from hashlib import sha256
 from inspect import unwrap
 from types import FrameType
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple
 
 from llama_index.core.output_parsers import PydanticOutputParser
 from llama_index.core.output_parsers.base import OutputParserException
@@ -21,7 +21,7 @@ from llama_index.core.tools import FunctionTool
 from llama_index.core.types import BaseOutputParser
 from pydantic import BaseModel
 
-from l0_core import Result
+from l0_core import AsyncStream, Result, Stream
 from l0_core._check import Dissent
 from l0_core._settings import PolicyLike
 from l0_core._structured import Misfit, Parsed, Shape, Validating, shape_of
@@ -53,15 +53,6 @@ class Wanted(NamedTuple):
         return self.shape.parse(result.text).json
 
 
-class Streamed(Protocol):
-    """A stream of a session."""
-
-    @property
-    def result(self) -> Result:
-        """How it went."""
-        ...
-
-
 class Growing:
     """A value that is predicted part by part. Each part stands for those before it, so that any can be taken back.
 
@@ -71,9 +62,9 @@ class Growing:
 
     def __init__(self, output_cls: Any) -> None:
         self.wanted = _of(output_cls)
-        self._asked: tuple[Wanted, Streamed] | None = None
+        self._asked: tuple[Wanted, Stream[Any] | AsyncStream[Any]] | None = None
 
-    def follow(self, wanted: Wanted, stream: Streamed) -> None:
+    def follow(self, wanted: Wanted, stream: Stream[Any] | AsyncStream[Any]) -> None:
         """Note which session the value is made of."""
         self._asked = wanted, stream
 
@@ -84,6 +75,18 @@ class Growing:
         wanted, stream = self._asked
         value = wanted.value_of(stream.result)
         return None if type(last) is type(value) and last == value else value
+
+    def close(self) -> None:
+        """Stop, if it is not over: LlamaIndex leaves what it no longer reads to the collector."""
+        asked, self._asked = self._asked, None
+        if asked is not None and isinstance(asked[1], Stream):
+            asked[1].close()
+
+    async def aclose(self) -> None:
+        """Stop, if it is not over."""
+        asked, self._asked = self._asked, None
+        if asked is not None and isinstance(asked[1], AsyncStream):
+            await asked[1].aclose()
 
 
 _wanted: ContextVar[Wanted | None] = ContextVar("l0_llamaindex_wanted", default=None)

@@ -15,14 +15,16 @@ from l0_core._connections import connections_here
 
 
 class Sent:
-    """Whether an attempt has sent its request."""
+    """Whether an attempt has sent its request, and what it is answered by."""
 
-    __slots__ = ("done", "told")
+    __slots__ = ("done", "response", "told")
 
     def __init__(self) -> None:
         self.told = False
         """Whether the client would have said so."""
         self.done = False
+        self.response: Any = None
+        """The HTTP response, where the client lets it be seen."""
 
     @property
     def nothing(self) -> bool:
@@ -128,7 +130,11 @@ def like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
 
 
 def _listening(client: Any, sent: Sent) -> Any:
-    """Have a client say when it sends, through the hook that the SDKs keep for their subclasses."""
+    """Have a client say when it sends, through the hook that the SDKs keep for their subclasses, and what comes back.
+
+    An async stream is closed by whoever has it. A sync one is read in a thread, and what blocks there can only be ended
+    by way of the response, which a generator keeps to itself.
+    """
     prepare: Callable[[Any], Any] = client._prepare_request  # noqa: SLF001 - the hook
     sent.told = True
 
@@ -147,4 +153,12 @@ def _listening(client: Any, sent: Sent) -> Any:
             prepare(request)
 
         client._prepare_request = prepare_sync  # noqa: SLF001 - the hook
+        process: Callable[..., Any] | None = getattr(client, "_process_response", None)
+        if process is not None:
+
+            def process_sync(**given: Any) -> Any:
+                sent.response = given.get("response")
+                return process(**given)
+
+            client._process_response = process_sync  # noqa: SLF001 - it makes of the response what is iterated
     return client
