@@ -177,6 +177,9 @@ const PHRASES: &[(&str, Says)] = &[
     ("content filtering policy", Says::Refused),
 ];
 
+/// The code that a driver gives a connection of an event loop that has ended: its own word, and no provider's.
+const ENDED_LOOP: &str = "ended_loop";
+
 /// Bytes of a message that are looked at.
 const MESSAGE_BYTES_MAX: usize = 4_096;
 
@@ -207,6 +210,13 @@ impl Facts {
         let (then, now) = (httpdate::parse_http_date(text).ok()?, self.date.as_deref()?);
         let now = httpdate::parse_http_date(now.trim()).ok()?;
         Some(then.duration_since(now).unwrap_or_default())
+    }
+
+    /// Whether the client fell over a connection of its own from an event loop that has ended: about the target that
+    /// says nothing.
+    #[must_use]
+    pub fn is_of_an_ended_loop(&self) -> bool {
+        self.code.as_deref() == Some(ENDED_LOOP)
     }
 
     /// Whether the fault is that the prompt does not fit the model's context.
@@ -276,6 +286,7 @@ impl Facts {
             }
             "content_filter" | "content_policy_violation" | "refusal" => Some(FaultClass::Refused),
             "context_length_exceeded" | "context_window_exceeded" => Some(FaultClass::Request),
+            ENDED_LOOP => Some(FaultClass::Network),
             _ => None,
         })
     }
@@ -512,6 +523,7 @@ mod tests {
                 facts(&["openai.APIConnectionError", "httpx.ConnectError", "ssl.SSLCertVerificationError"]),
                 FaultClass::Auth,
             ),
+            (Facts { code: Some("ended_loop".to_owned()), ..facts(&["RuntimeError"]) }, FaultClass::Network),
             (facts(&["ValueError"]).with_message("No generation chunks were returned"), FaultClass::Empty),
             (facts(&["mine.Odd"]).with_message("Overloaded, sorry"), FaultClass::Overload),
             (facts(&["mine.Odd"]).with_message("the unoverloadedness"), FaultClass::Internal),

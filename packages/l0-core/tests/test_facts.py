@@ -7,6 +7,7 @@ import ssl
 import traceback
 import urllib.error
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any, NoReturn
@@ -386,6 +387,43 @@ def test_a_network_error_is_one_whoever_raised_it() -> None:
 
     assert facts_of(raised(fail))["own_code"]
     assert judged(raised(fail)) == "network"
+
+
+def met_an_ended_loop() -> NoReturn:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    loop.call_soon(print)
+    raise AssertionError
+
+
+def met_another_loop() -> NoReturn:
+    lock = asyncio.Lock()
+
+    async def wait() -> None:
+        async with asyncio.timeout(0):
+            await lock.acquire()
+
+    asyncio.run(lock.acquire())
+    with suppress(TimeoutError):
+        asyncio.run(wait())
+    asyncio.run(wait())
+    raise AssertionError
+
+
+@pytest.mark.parametrize("fail", [met_an_ended_loop, met_another_loop])
+def test_a_connection_of_another_loop_is_told_by_where_it_was_noticed(fail: Callable[[], NoReturn]) -> None:
+    wrapped = httpx.ConnectError("")
+    wrapped.__cause__ = raised(fail)
+    for error in (wrapped, raised(fail)):
+        assert facts_of(error)["code"] == "ended_loop"
+        assert judged(error, bytes_seen=False) == "network"
+
+
+def test_the_words_alone_tell_nothing() -> None:
+    def fail() -> NoReturn:
+        raise RuntimeError("Event loop is closed")
+
+    assert "code" not in facts_of(raised(fail))
 
 
 def test_before_any_input_and_output_it_is_the_programs_own() -> None:

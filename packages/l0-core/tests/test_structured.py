@@ -441,6 +441,18 @@ def test_a_text_is_put_right_on_its_way(drive: Driver) -> None:
     assert shown.text == text
 
 
+def test_a_text_whose_values_replace_each_other_is_asked_for_again(drive: Driver) -> None:
+    """G1: the consumer has opted in, and is told where the answer begins anew."""
+    wrong, right = '{"name": "lamp"}', '{"name": "lamp", "price": 12.5}'
+    policy = shape_of(Item).policy(whole=False, replaces=True)
+    run = drive(says(wrong, right), policy=policy)
+    assert run.result is not None
+    assert (run.result.text, run.result.resets, run.result.reasks) == (right, 1, 1)
+    assert run.chunks.count(l0_core.RESET) == 1
+    assert shape_of(Item).policy(policy, whole=False, replaces=True).continuation == policy.continuation
+    assert isinstance(drive(says(wrong, right), policy=shape_of(Item).policy(whole=False)).error, l0_core.RefusedOutput)
+
+
 # Written down --------------------------------------------------------------------------------------------------------
 
 

@@ -20,8 +20,10 @@ from l0_core.testing import FaultyProvider
 # class of the SDK that has become a union of classes and cannot be called: what it made was a dict. And it names a
 # temperature, which the SDK no longer takes, to all models but those in a list.
 ANTHROPIC_MODEL = "claude-sonnet-4-5"
+ANTHROPIC_OLDER_MODEL = "claude-3-7-sonnet-latest"
+"""One that answers in no given schema."""
 vars(anthropic_utils)["MessageParam"] = vars(anthropic_utils)["BetaMessageParam"] = dict
-vars(anthropic_base)["ANTHROPIC_NO_TEMP_MODELS"] += (ANTHROPIC_MODEL,)
+vars(anthropic_base)["ANTHROPIC_NO_TEMP_MODELS"] += (ANTHROPIC_MODEL, ANTHROPIC_OLDER_MODEL)
 
 CLIENTS = ["openai", "openai_like", "anthropic"]
 

@@ -67,6 +67,8 @@ class Scripted(FunctionCallingLLM):
     is_function_calling: bool = True
     is_chat: bool = True
     temperature: float = 0.5
+    lists_calls: bool = False
+    """Whether a message's extras list its calls as well, of which LlamaIndex makes values as they grow."""
     _replies: list[Reply] = PrivateAttr(default_factory=list)
     _responder: Responder | None = PrivateAttr(default=None)
     _asked: list[Ask] = PrivateAttr(default_factory=list)
@@ -100,6 +102,13 @@ class Scripted(FunctionCallingLLM):
             return self._responder(prompt, kwargs)
         return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
+    def _listed(self, answer: Iterator[ChatResponse]) -> Iterator[ChatResponse]:
+        for chunk in answer:
+            calls = [block for block in chunk.message.blocks if isinstance(block, ToolCallBlock)]
+            if self.lists_calls and calls:
+                chunk.message.additional_kwargs["tool_calls"] = [{"id": call.tool_call_id} for call in calls]
+            yield chunk
+
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         return whole(self._next("chat", messages, kwargs))
@@ -111,14 +120,14 @@ class Scripted(FunctionCallingLLM):
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         def gen() -> ChatResponseGen:
-            yield from chunks(self._next("stream_chat", messages, kwargs))
+            yield from self._listed(chunks(self._next("stream_chat", messages, kwargs)))
 
         return gen()
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         async def gen() -> AsyncGenerator[ChatResponse, None]:
-            for chunk in chunks(self._next("astream_chat", messages, kwargs)):
+            for chunk in self._listed(chunks(self._next("astream_chat", messages, kwargs))):
                 yield chunk
 
         return gen()

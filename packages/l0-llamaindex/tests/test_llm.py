@@ -4,7 +4,7 @@ import asyncio
 import copy
 import inspect
 import pickle
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 import pytest
@@ -184,6 +184,24 @@ def test_mistakes_in_the_call_are_raised_at_call_time(method: str) -> None:
     with pytest.raises((TypeError, ValueError)):
         asyncio.run(getattr(llm, "a" + method)())
     assert llm.asked == []
+
+
+def test_they_are_said_in_the_words_of_the_wrapped_class() -> None:
+    inner: Any = Scripted("Paris.")
+    calls: list[Callable[[Any], Any]] = [
+        lambda llm: llm.chat_with_tools(),
+        lambda llm: llm.stream_chat_with_tools(),
+        lambda llm: asyncio.run(llm.achat_with_tools(user_msg="x")),
+        lambda llm: llm.chat([], []),
+    ]
+    for call in calls:
+        said = []
+        for llm in (inner, L0LLM(llm=inner)):
+            with pytest.raises(TypeError) as caught:
+                call(llm)
+            said.append(str(caught.value))
+        assert said[0] == said[1]
+    assert inner.asked == []
 
 
 def test_a_mistake_found_when_a_stream_is_made_is_raised_then() -> None:

@@ -260,7 +260,11 @@ impl Session {
             self.ladder.forgive();
         } else {
             let retry_after = retry_after.map(|wait| u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
-            let outcome = AttemptOutcome::Failure { class, throttled, retry_after };
+            let outcome = if facts.is_of_an_ended_loop() {
+                AttemptOutcome::Stopped
+            } else {
+                AttemptOutcome::Failure { class, throttled, retry_after }
+            };
             self.put(Output::Report { target: live.target, outcome });
         }
         if live.reasoning_shown {

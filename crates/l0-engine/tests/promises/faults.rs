@@ -63,6 +63,19 @@ fn a_fault_leads_where_its_row_says() {
     }
 }
 
+/// G4. A connection left over from an event loop that has ended is no fault of the target: it is asked again, and its
+/// breaker hears nothing of it.
+#[test]
+fn a_connection_of_an_ended_loop_counts_against_nobody() {
+    let mut rig = two(Policy::default());
+    rig.fails(Facts { code: Some("ended_loop".to_owned()), ..raised("APIConnectionError") });
+    let fault = rig.last_fault();
+    assert_eq!((fault.class, fault.code.as_deref()), (FaultClass::Network, Some("ended_loop")));
+    assert_eq!(rig.reports, [(TargetId(0), AttemptOutcome::Stopped)]);
+    rig.waits_out();
+    assert_eq!(rig.opening().target, TargetId(0));
+}
+
 /// G4. What arrives and is not acceptable is asked for `attempts` times on a target.
 #[test]
 fn malformed_arguments_use_up_the_attempts_of_a_target() {

@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import PurePath
+from types import FrameType
 from typing import Any, Final, Literal
 
 Stage = Literal["call", "open", "read"]
@@ -27,6 +28,9 @@ _CODE: Final = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
 
 _UNTELLING: Final = {object, BaseException, Exception, BaseExceptionGroup, ExceptionGroup}
 _OURS: Final = {"l0_core", "l0_langchain", "l0_llamaindex"}
+_LOOPS: Final = {"asyncio", "uvloop"}
+_LOOP_IS_ANOTHER: Final = {"_check_closed", "_get_loop"}
+"""Where an event loop refuses to go on because it has ended, and a lock because it is another loop's."""
 _INSTALLED: Final = {"site-packages", "dist-packages"}
 _LIBRARY: Final = tuple(
     f"{path}/" for name in ("stdlib", "platstdlib") if (path := sysconfig.get_paths().get(name, "").rstrip("/"))
@@ -120,16 +124,38 @@ def _message(link: BaseException) -> str:
 # Whose code ----------------------------------------------------------------------------------------------------------
 
 
-def _is_own_code(exception: BaseException) -> bool:
-    """Whether the frame it was raised in belongs to the caller's program: not to Python, a package, or L0."""
+def _is_of_an_ended_loop(link: BaseException) -> bool:
+    """Whether a connection was met that was opened in an event loop which has ended, or in another: only asyncio knows.
+
+    A client that outlives its loop fails so, and nothing can be told from it about who it talks to.
+    """
+    if type(link) is not RuntimeError:
+        return False
+    frame = _innermost(link)
+    if frame is None:
+        return False
+    module, name = frame.f_globals.get("__name__"), frame.f_code.co_name.rpartition(".")[2]
+    root = module.partition(".")[0] if isinstance(module, str) else ""
+    return root in _LOOPS and name in _LOOP_IS_ANOTHER
+
+
+def _innermost(exception: BaseException) -> FrameType | None:
+    """Return the frame that an exception was raised in."""
     trace = exception.__traceback__
     if trace is None:
-        return False
+        return None
     for _ in range(_FRAMES_MAX):
         if trace.tb_next is None:
             break
         trace = trace.tb_next
-    frame = trace.tb_frame
+    return trace.tb_frame
+
+
+def _is_own_code(exception: BaseException) -> bool:
+    """Whether the frame it was raised in belongs to the caller's program: not to Python, a package, or L0."""
+    frame = _innermost(exception)
+    if frame is None:
+        return False
     module = frame.f_globals.get("__name__")
     root = module.partition(".")[0] if isinstance(module, str) else ""
     return root not in _OURS and not is_installed(frame.f_code.co_filename)
@@ -157,6 +183,7 @@ def _told(link: BaseException) -> Iterator[tuple[str, object]]:
     for name in ("status_code", "status"):
         yield "status", _status(_get(response, name))
     yield "status", _status(_item(meta, "HTTPStatusCode"))
+    yield "code", "ended_loop" if _is_of_an_ended_loop(link) else None
     yield "code", _code(_get(link, "code"))
     yield "code", _code(_get(link, "error_code"))
     for inner in (body, _item(response, "Error")):

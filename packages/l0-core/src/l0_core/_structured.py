@@ -188,6 +188,7 @@ class Shape(Generic[T]):
         reasks: int = 2,
         reads: Reads = "text",
         tool: str | None = None,
+        replaces: bool = False,
     ) -> Policy:
         """Return a policy whose sessions accept answers of this shape only: the same one each time.
 
@@ -198,9 +199,11 @@ class Shape(Generic[T]):
             reads: What of an answer is read: its `text`, or the arguments of its `calls`, which are never given before
                 they are valid; or its text unless it makes calls, which an agent does before it answers.
             tool: The tool that is to be called, where calls are read; any, where nothing is said.
+            replaces: Whether each value that the consumer makes of the text takes the place of the one before: so it
+                has opted in to the rung `reset`.
         """
         base = Policy.of(policy)  # type: ignore[arg-type]  # the engine's own copy is refused by name
-        key = (id(base), whole, reasks, reads, tool)
+        key = (id(base), whole, reasks, reads, tool, replaces)
         known = self._policies.get(key)
         if known is None:
             check: dict[str, Any] = {"version": self._version_for(tool), "on": "whole", "retries": reasks}
@@ -211,6 +214,9 @@ class Shape(Generic[T]):
             update: dict[str, Any] = {"guards": (*base.guards, guard)}
             if whole or reads == "calls":
                 update["delivery"] = "whole"
+            rungs = base.continuation.rungs
+            if replaces and "reset" not in rungs:
+                update["continuation"] = base.continuation.model_copy(update={"rungs": (*rungs, "reset")})
             if len(self._policies) >= _POLICIES_MAX:
                 self._policies.clear()
             # The policy is remembered as well, so that nothing else can come to have its id.

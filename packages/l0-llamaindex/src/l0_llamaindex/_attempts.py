@@ -5,7 +5,7 @@ engine wants asked; tools are handed to each LLM as tools, so that a fallback pr
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import InitVar, dataclass, field
 from itertools import count
@@ -24,7 +24,7 @@ from llama_index_instrumentation.dispatcher import active_instrument_tags
 from l0_core import Attempt, Target, Unsent
 from l0_llamaindex import _known
 from l0_llamaindex._port import ChatPort, CompletionPort
-from l0_llamaindex._shape import Wanted, wanted_by, wanted_of
+from l0_llamaindex._shape import Growing, Wanted, shown_value, wanted_by, wanted_of
 from l0_llamaindex._twin import Sent, Twins
 
 Family = Literal["chat", "complete", "tools"]
@@ -109,10 +109,12 @@ class Question:
     announced: bool = False
     port: Port = field(init=False)
     wanted: Wanted | None = field(init=False)
+    growing: Growing | None = field(init=False)
 
     def __post_init__(self, caller: FrameType | None) -> None:
         family = self.entry.family
         self.wanted = wanted_of(self._given.get("tools") or ()) if family == "tools" else wanted_by(caller)
+        self.growing = shown_value() if self.wanted is not None and self.entry.streams else None
         self.port = (CompletionPort if family == "complete" else ChatPort)(whole=not self.entry.streams)
 
     @property
@@ -196,11 +198,11 @@ class Question:
             ask, args, keywords = self._asked_of(twin, attempt, foreign=foreign)
             return ask, args, keywords, sent
 
-        def stream(attempt: Attempt) -> Iterator[Any]:
+        def stream(attempt: Attempt) -> Iterable[Any]:
             ask, args, keywords, sent = asked(attempt)
             with self._tagged(attempt), unsent(sent):
                 chunks = ask(*args, **keywords)
-            return _watched(chunks, sent) if sent.told else chunks
+            return _Answer(chunks, sent) if sent.told else chunks
 
         async def stream_async(attempt: Attempt) -> AsyncIterator[Any]:
             ask, args, keywords, sent = asked(attempt)
@@ -369,9 +371,23 @@ def unsent(sent: Sent) -> Iterator[None]:
         raise
 
 
-def _watched(chunks: Iterator[Any], sent: Sent) -> Iterator[Any]:
-    with unsent(sent):
-        yield from chunks
+class _Answer:
+    """Chunks, and the response they are read from: who stops reading in another thread can hang up by it."""
+
+    def __init__(self, chunks: Generator[Any, None, None], sent: Sent) -> None:
+        self._chunks = chunks
+        self._sent = sent
+
+    @property
+    def response(self) -> Any:
+        return self._sent.response
+
+    def __iter__(self) -> Iterator[Any]:
+        with unsent(self._sent):
+            yield from self._chunks
+
+    def close(self) -> None:
+        self._chunks.close()
 
 
 async def _watched_async(chunks: Any, sent: Sent) -> AsyncIterator[Any]:

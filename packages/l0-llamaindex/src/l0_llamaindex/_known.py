@@ -3,6 +3,7 @@
 Known by name and not by import: an integration that is not installed is not needed.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -35,15 +36,38 @@ _PREFILLS: Mapping[str, Sequence[str]] = {
 }
 
 
-# Classes whose structured predictions go to the provider by a way of their own, and not through `chat`.
-_PREDICTING = frozenset(
-    {"llama_index.llms.anthropic.base.Anthropic", "llama_index.llms.openai.responses.OpenAIResponses"}
-)
+# Classes whose structured predictions go to the provider by a way of their own, and not through `chat`; and whether
+# those that stream do.
+_PREDICTING: Mapping[str, bool] = {
+    "llama_index.llms.anthropic.base.Anthropic": True,
+    "llama_index.llms.openai.responses.OpenAIResponses": False,
+}
+_CAN_PREDICT = "is_anthropic_structured_output_supported"
+_CANNOT_PREDICT = frozenset({"AnthropicVertex", "AnthropicBedrock"})
 
 
-def predicts_by_itself(llm: LLM) -> bool:
-    """Return whether what is predicted structured is asked for by a way of its own."""
-    return not _PREDICTING.isdisjoint(class_names(llm))
+def predicts_by_itself(llm: LLM, *, streams: bool) -> bool:
+    """Return whether what is predicted structured is asked for by a way of its own.
+
+    Args:
+        llm: The LLM.
+        streams: Whether it is shown as it grows.
+    """
+    for kind in type(llm).__mro__:
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        if name in _PREDICTING:
+            return (_PREDICTING[name] or not streams) and _can_predict(llm, kind)
+    return False
+
+
+def _can_predict(llm: LLM, kind: type) -> bool:
+    """Return whether an LLM takes its class's own way, where the class asks that of its model and its endpoint."""
+    is_supported = getattr(sys.modules.get(kind.__module__), _CAN_PREDICT, None)
+    if is_supported is None:
+        return True
+    client = getattr(llm, "_client", None)
+    elsewhere = any(base.__name__ in _CANNOT_PREDICT for base in type(client).__mro__)
+    return not elsewhere and bool(is_supported(getattr(llm, "model", "")))
 
 
 def class_names(llm: LLM) -> list[str]:

@@ -11,25 +11,27 @@ every attempt reports its own events and spans, as it would have without L0, and
 import copy
 import inspect
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from llama_index.core.llms import LLM
+from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index_instrumentation.dispatcher import DISPATCHER_SPAN_DECORATED_ATTR
+from pydantic import BaseModel
 
 import l0_core
 from l0_core import Lifecycle
-from l0_core._settings import PolicyLike, policy_of
+from l0_core._settings import PolicyLike, passes_through, policy_of
 from l0_llamaindex import _known
-from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question
+from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question, unsent
 from l0_llamaindex._events import Announcing
 from l0_llamaindex._journal import journal_of
 from l0_llamaindex._pool import members_of, pool_of, spelled_out
-from l0_llamaindex._shape import wanting
-from l0_llamaindex._twin import Sent
+from l0_llamaindex._shape import Growing, Wanted, showing, wanting
+from l0_llamaindex._twin import Sent, like
 
 if TYPE_CHECKING:
     from llama_index.core.base.llms.types import LLMMetadata
@@ -54,6 +56,8 @@ class Protection:
     is_mixed: bool = field(init=False, repr=False, compare=False)
     """Whether an answer may be of another make than the wrapped LLM's."""
     _options: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _held: "L0LLM | None" = field(default=None, init=False, repr=False, compare=False)
+    """What a structured LLM holds, protected."""
 
     def __post_init__(self) -> None:
         candidates = tuple(map(Candidate, (*members_of(self.inner), *self.fallbacks)))
@@ -82,37 +86,96 @@ class Protection:
         question.announced = isinstance(self.on, Announcing)
         if not question.is_asked:
             return getattr(self.inner, entry.name)(*question.args, **question.kwargs)
+        if isinstance(self.inner, StructuredLLM):
+            return getattr(self._over_protected(self.inner), entry.name)(*question.args, **question.kwargs)
         first, *others = question.targets(self.candidates)
         options = {**self._options, "fallbacks": others, "port": question.port, "input": question.input}
         if question.wanted is not None:
-            options["policy"] = question.wanted.policy(self.policy, whole=not entry.streams)
-            if not entry.streams:
+            streams = entry.streams
+            replaces = question.growing is not None
+            options["policy"] = question.wanted.policy(self.policy, whole=not streams, replaces=replaces)
+            if not streams:
                 return (_valid_async if entry.awaits else _valid)(first, options)
         if entry.awaits:
-            return self._stream_async(first, options) if entry.streams else l0_core.acall(first, **options)
+            return self._stream_async(question, first, options) if entry.streams else l0_core.acall(first, **options)
         if entry.streams:
-            return iter(l0_core.stream(first, stall_guard=self.stall_guard, **options).begin())
+            stream = l0_core.stream(first, stall_guard=self.stall_guard, **options).begin()
+            wanted = _wanted_of_text(question, stream)
+            return iter(stream) if wanted is None else _put_right(wanted, question.port, stream)
         return l0_core.call(first, **options)
 
     def predict(self, name: str, output_cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Have something predicted structured, as a whole, where the LLM does so by a way of its own."""
-        awaits = name.startswith("a")
-        l0_core.remember(output_cls)
+        awaits, streams = name.startswith("a"), "stream" in name
+        if isinstance(output_cls, type) and issubclass(output_cls, BaseModel):
+            l0_core.remember(output_cls)
 
-        def attempt(candidate: Candidate) -> Any:
-            twin = candidate.twins.twin({}, Sent(), awaits=awaits)
+        def asked(candidate: Candidate, sent: Sent) -> Any:
+            twin = candidate.twins.twin({}, sent, awaits=awaits)
             return getattr(twin, name)(output_cls, *args, **kwargs)
 
+        def attempt(candidate: Candidate) -> Any:
+            sent = Sent()
+            with unsent(sent):
+                predicted = asked(candidate, sent)
+                return list(predicted) if streams else predicted
+
+        async def attempt_async(candidate: Candidate) -> Any:
+            sent = Sent()
+            with unsent(sent):
+                predicted = await asked(candidate, sent)
+                return [part async for part in predicted] if streams else predicted
+
+        attempts = attempt_async if awaits else attempt
         first, *others = (
-            l0_core.Target(partial(attempt, each), name=_known.name_of(each.llm)) for each in self.candidates
+            l0_core.Target(partial(attempts, each), name=_known.name_of(each.llm)) for each in self.candidates
         )
         call = l0_core.acall if awaits else l0_core.call
         return call(
-            first, fallbacks=others, input={"ask": "structured_predict", "args": args, **kwargs}, **self._options
+            first, fallbacks=others, input={"ask": name.removeprefix("a"), "args": args, **kwargs}, **self._options
         )
 
-    async def _stream_async(self, first: l0_core.Target, options: dict[str, Any]) -> Any:
-        return aiter(await l0_core.astream(first, **options).begin())
+    def _over_protected(self, structured: StructuredLLM) -> StructuredLLM:
+        """Return a structured LLM as it is now, over a protected one: what asks the provider is what it holds."""
+        held = unwrap(structured.llm)
+        if self._held is None or self._held._l0.inner is not held:  # noqa: SLF001 - it is ours
+            fallbacks = tuple(_asked_by(each) for each in self.fallbacks)
+            object.__setattr__(self, "_held", wrap(replace(self, inner=held, fallbacks=fallbacks)))
+        over: StructuredLLM = like(structured, {"llm": self._held}, {})
+        return over
+
+    async def _stream_async(self, question: Question, first: l0_core.Target, options: dict[str, Any]) -> Any:
+        stream = await l0_core.astream(first, **options).begin()
+        wanted = _wanted_of_text(question, stream)
+        return aiter(stream) if wanted is None else _put_right_async(wanted, question.port, stream)
+
+
+def _wanted_of_text(question: Question, stream: l0_core.Stream[Any] | l0_core.AsyncStream[Any]) -> Wanted | None:
+    """Return what a text must be that is given before it is known to be; where a value is made of it, say of what."""
+    wanted = None if passes_through() else question.wanted
+    if wanted is None or question.growing is None:
+        return wanted if wanted is not None and wanted.reads == "text" else None
+    question.growing.follow(wanted, stream)
+    return None
+
+
+def _put_right(wanted: Wanted, port: Any, stream: l0_core.Stream[Any]) -> Iterator[Any]:
+    """Yield a text, and once more its end where that had to be put right: who reads the snapshot finds JSON in it."""
+    chunk = None
+    with closing(iter(stream)) as chunks:  # type: ignore[type-var]  # they are a generator
+        for chunk in chunks:
+            yield chunk
+    if stream.result.repaired:
+        yield port.corrected(chunk, wanted.json_of(stream.result))
+
+
+async def _put_right_async(wanted: Wanted, port: Any, stream: l0_core.AsyncStream[Any]) -> AsyncIterator[Any]:
+    chunk = None
+    async with aclosing(aiter(stream)) as chunks:  # type: ignore[type-var]  # they are a generator
+        async for chunk in chunks:
+            yield chunk
+    if stream.result.repaired:
+        yield port.corrected(chunk, wanted.json_of(stream.result))
 
 
 def _valid(first: l0_core.Target, options: dict[str, Any]) -> Any:
@@ -225,6 +288,11 @@ def _wrapped(
     return wrap(Protection(inner, tuple(map(unwrap, fallbacks)), policy, on, tenant, stall_guard, journal))
 
 
+def _asked_by(llm: LLM) -> LLM:
+    """Return what asks a provider: of a structured LLM what it holds."""
+    return unwrap(llm.llm) if isinstance(llm, StructuredLLM) else llm
+
+
 def unwrap(llm: LLM) -> LLM:
     """Return the LLM without protection."""
     return llm._l0.inner if isinstance(llm, L0LLM) else llm  # noqa: SLF001 - it is ours
@@ -267,7 +335,8 @@ def _made_view_class(kind: type[LLM]) -> type[LLM]:
         "__deepcopy__": _deepcopy,
         "__reduce_ex__": _reduce_ex,
         **{entry.name: _method(entry, kind) for entry in entries},
-        **{name: _predicting(name, kind) for name in _PREDICT if hasattr(kind, name)},
+        **{name: _predicting(name, kind) for name in _PREDICT},
+        **{name: _growing(name, kind) for name in _GROW},
         **({_SELECTS: _selecting(kind)} if hasattr(kind, _SELECTS) else {}),
     }
     meta = _Meta if issubclass(_Meta, type(kind)) else type("_Meta", (_Meta, type(kind)), {})
@@ -276,6 +345,8 @@ def _made_view_class(kind: type[LLM]) -> type[LLM]:
 
 
 _PREDICT = tuple(f"{a}{streams}structured_predict" for a in ("", "a") for streams in ("", "stream_"))
+_GROW = ("_structured_stream_call", "_structured_astream_call")
+"""What `stream_structured_predict` and its async twin make the parts of a value with, and then report them."""
 
 
 def _predicting(name: str, kind: type[LLM]) -> Callable[..., Any]:
@@ -283,49 +354,83 @@ def _predicting(name: str, kind: type[LLM]) -> Callable[..., Any]:
     original = getattr(kind, name)
 
     def predict(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if _known.predicts_by_itself(self._l0.inner):
+        if _known.predicts_by_itself(self._l0.inner, streams=False):
             return self._l0.predict(name, output_cls, args, kwargs)
         with wanting(output_cls):
             return original(self, output_cls, *args, **kwargs)
 
     async def predict_async(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if _known.predicts_by_itself(self._l0.inner):
+        if _known.predicts_by_itself(self._l0.inner, streams=False):
             return await self._l0.predict(name, output_cls, args, kwargs)
         with wanting(output_cls):
             return await original(self, output_cls, *args, **kwargs)
 
     def stream(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
-        return _first_wanting(output_cls, original(self, output_cls, *args, **kwargs))
+        if _known.predicts_by_itself(self._l0.inner, streams=True):
+            return _each(self._l0.predict(name, output_cls, args, kwargs))
+        return original(self, output_cls, *args, **kwargs)
 
     async def stream_async(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
-        return _first_wanting_async(output_cls, await original(self, output_cls, *args, **kwargs))
+        if _known.predicts_by_itself(self._l0.inner, streams=True):
+            return _each_async(await self._l0.predict(name, output_cls, args, kwargs))
+        return await original(self, output_cls, *args, **kwargs)
 
     methods: dict[str, Any] = dict(zip(_PREDICT, (predict, stream, predict_async, stream_async), strict=True))
-    method = methods[name]
-    method.__name__, method.__qualname__ = name, f"{kind.__qualname__}.{name}"
-    method.__module__, method.__doc__ = kind.__module__, original.__doc__
-    method.__signature__ = inspect.signature(original)
-    setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)  # The one it calls makes the span.
-    return cast("Callable[..., Any]", method)
+    return _in_place_of(original, methods[name], kind)
 
 
-def _first_wanting(output_cls: Any, values: Iterator[Any]) -> Iterator[Any]:
-    """Yield what is predicted. The LLM is asked for the first value, and from then on no more."""
-    with wanting(output_cls):
-        first = next(values, _NOTHING)
-    if first is not _NOTHING:
-        yield first
-        yield from values
+def _growing(name: str, kind: type[LLM]) -> Callable[..., Any]:
+    """Return the method of a wrapped class that makes the parts of a value: the last is the value."""
+    original = getattr(kind, name)
+
+    def grow(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return _parts(Growing(output_cls), original(self, output_cls, *args, **kwargs))
+
+    async def grow_async(self: L0LLM, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        value = Growing(output_cls)
+        with showing(value):  # Some ask here, and some when the first part is asked for.
+            parts = await original(self, output_cls, *args, **kwargs)
+        return _parts_async(value, parts)
+
+    return _in_place_of(original, grow if name == _GROW[0] else grow_async, kind)
 
 
-async def _first_wanting_async(output_cls: Any, values: AsyncGenerator[Any, None]) -> AsyncIterator[Any]:
-    async with aclosing(values):
-        with wanting(output_cls):
-            first = await anext(values, _NOTHING)
-        if first is not _NOTHING:
-            yield first
-            async for value in values:
-                yield value
+def _parts(value: Growing, parts: Generator[Any, None, None]) -> Iterator[Any]:
+    """Yield the parts of a value, and the value. The LLM is asked for the first part, and from then on no more."""
+    with closing(value), closing(parts):
+        with showing(value):
+            last = next(parts, _NOTHING)
+        if last is _NOTHING:
+            return
+        yield last
+        for last in parts:
+            yield last
+        missing = value.missing(last)
+        if missing is not None:
+            yield missing
+
+
+async def _parts_async(value: Growing, parts: AsyncGenerator[Any, None]) -> AsyncIterator[Any]:
+    async with aclosing(value), aclosing(parts):
+        with showing(value):
+            last = await anext(parts, _NOTHING)
+        if last is _NOTHING:
+            return
+        yield last
+        async for last in parts:
+            yield last
+        missing = value.missing(last)
+        if missing is not None:
+            yield missing
+
+
+def _each(values: Sequence[Any]) -> Iterator[Any]:
+    yield from values
+
+
+async def _each_async(values: Sequence[Any]) -> AsyncIterator[Any]:
+    for value in values:
+        yield value
 
 
 _NOTHING = object()
@@ -339,10 +444,7 @@ def _selecting(kind: type[LLM]) -> Callable[..., Any]:
     def select(self: L0LLM, response: Any, *args: Any, **kwargs: Any) -> Any:
         return original(self, spelled_out(response) if self._l0.is_mixed else response, *args, **kwargs)
 
-    select.__name__, select.__qualname__ = _SELECTS, f"{kind.__qualname__}.{_SELECTS}"
-    select.__module__, select.__doc__ = kind.__module__, original.__doc__
-    select.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
-    return select
+    return _in_place_of(original, select, kind)
 
 
 def _copy(self: L0LLM) -> LLM:
@@ -365,18 +467,37 @@ def _method(entry: Entry, kind: type[LLM]) -> Callable[..., Any]:
     signature = inspect.signature(original)
 
     def called(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
-        signature.bind(self, *args, **kwargs)
+        if not _binds(signature, self, args, kwargs):
+            return getattr(self._l0.inner, entry.name)(*args, **kwargs)
         return self._l0.ask(Question(entry, args, kwargs, sys._getframe(1)))  # noqa: SLF001 - it is the documented way
 
     async def awaited(self: L0LLM, *args: Any, **kwargs: Any) -> Any:
-        signature.bind(self, *args, **kwargs)
+        if not _binds(signature, self, args, kwargs):
+            return await getattr(self._l0.inner, entry.name)(*args, **kwargs)
         return await self._l0.ask(Question(entry, args, kwargs, sys._getframe(1)))  # noqa: SLF001 - as above
 
-    method: Any = awaited if entry.awaits else called
-    method.__name__, method.__qualname__ = entry.name, f"{kind.__qualname__}.{entry.name}"
+    return _in_place_of(original, awaited if entry.awaits else called, kind)
+
+
+def _binds(signature: inspect.Signature, *given: Any) -> bool:
+    """Return whether a method can be called so: if not, its own has its own words for it."""
+    llm, args, kwargs = given
+    try:
+        signature.bind(llm, *args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def _in_place_of(original: Any, method: Any, kind: type[LLM]) -> Callable[..., Any]:
+    """Return a method that looks like the wrapped class's own.
+
+    The one it calls makes the span. `__wrapped__` must not be set: with it callbacks take the method for one that
+    reports already.
+    """
+    name = original.__name__
+    method.__name__, method.__qualname__ = name, f"{kind.__qualname__}.{name}"
     method.__module__, method.__doc__ = kind.__module__, original.__doc__
-    method.__signature__ = signature
-    # The attempt's own method makes the span. `__wrapped__` must not be set: with it callbacks take the method for one
-    # that reports already.
+    method.__signature__ = inspect.signature(original)
     setattr(method, DISPATCHER_SPAN_DECORATED_ATTR, True)
     return cast("Callable[..., Any]", method)

@@ -327,6 +327,11 @@ class ChatPort(_Port):
         message = ChatMessage(role=MessageRole.ASSISTANT, content="")
         return ChatResponse(message=message, delta="", additional_kwargs={"l0": {"reset": True}})
 
+    def corrected(self, last: ChatResponse, text: str) -> ChatResponse:
+        """Return a chunk to come after the last: nothing is new in it, and its snapshot is another text."""
+        message = last.message.model_copy(update={"blocks": [TextBlock(text=text)]})
+        return last.model_copy(update={"message": message, "delta": ""})
+
     def encode(self, chunk: ChatResponse) -> str:
         """Return the chunk as JSON. Of a growing text its length is told: the pieces have the rest."""
         told = chunk.model_dump(mode="json", serialize_as_any=True, exclude={"message": {"blocks"}})
@@ -390,10 +395,12 @@ class ChatPort(_Port):
         """Return the blocks with the text shown so far as one of them: two would read as two lines."""
         calls = 0
         place: int | None = None
+        has_text = bool(self._shown)
         joined: list[ContentBlock] = []
         for block in blocks:
             if isinstance(block, TextBlock):
                 place = len(joined) if place is None else place
+                has_text = True  # Even of nothing: an integration that has it says something else without it.
                 continue
             fitted: ContentBlock = block
             if isinstance(block, ToolCallBlock):
@@ -407,7 +414,7 @@ class ChatPort(_Port):
                 fitted = block.model_copy(update=changes) if changes else block
                 calls += 1
             joined.append(fitted)
-        if self._shown:
+        if has_text:
             joined.insert(len(joined) if place is None else place, TextBlock(text=self._shown))
         return joined
 
@@ -490,6 +497,10 @@ class CompletionPort(_Port):
     def reset(self) -> CompletionResponse:
         """What a consumer that opted in to it is given when it is to discard what it has."""
         return CompletionResponse(text="", delta="", additional_kwargs={"l0": {"reset": True}})
+
+    def corrected(self, last: CompletionResponse, text: str) -> CompletionResponse:
+        """Return a chunk to come after the last: nothing is new in it, and its snapshot is another text."""
+        return last.model_copy(update={"text": text, "delta": ""})
 
     def encode(self, chunk: CompletionResponse) -> str:
         """Return the chunk as JSON. Of a growing text its length is told: the pieces have the rest."""

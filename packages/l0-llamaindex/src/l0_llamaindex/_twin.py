@@ -2,7 +2,7 @@
 
 Retries under retries multiply: twelve requests for one failing call, most of them after the engine has given up on the
 target. A twin is of the same class and has the state of the wrapped LLM as it is when the attempt begins; its client is
-a copy of the wrapped one's without retries, on the same connections.
+a copy of the wrapped one's without retries, on the same connections: an async one's on those of its loop.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,16 +11,20 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from l0_core._connections import connections_here
+
 
 class Sent:
-    """Whether an attempt has sent its request."""
+    """Whether an attempt has sent its request, and what it is answered by."""
 
-    __slots__ = ("done", "told")
+    __slots__ = ("done", "response", "told")
 
     def __init__(self) -> None:
         self.told = False
         """Whether the client would have said so."""
         self.done = False
+        self.response: Any = None
+        """The HTTP response, where the client lets it be seen."""
 
     @property
     def nothing(self) -> bool:
@@ -55,9 +59,10 @@ class Twins:
         if not clients and not _retries(inner):
             return inner
         for name, client in clients.items():
-            private[name] = _listening(client.with_options(max_retries=0), sent)
+            options = {"http_client": connections_here(client)} if awaits else {}
+            private[name] = _listening(client.with_options(max_retries=0, **options), sent)
         self._last = private, dict(private)
-        return _like(inner, {"max_retries": 0, **fields}, private)
+        return like(inner, {"max_retries": 0, **fields}, private)
 
     def _follow(self) -> None:
         """Give the wrapped LLM what the last attempt has changed of its state, such as the id of a response."""
@@ -70,7 +75,7 @@ class Twins:
     def _make(self, name: str, maker: str) -> Any:
         """Have a client made as the class makes it; `None` where that fails: the attempt will say why."""
         inner = self.inner
-        maiden = _like(inner, {"max_retries": 0}, dict(inner.__pydantic_private__ or {}))
+        maiden = like(inner, {"max_retries": 0}, dict(inner.__pydantic_private__ or {}))
         try:
             client = getattr(maiden, maker)()
         except Exception:  # noqa: BLE001 - it is raised again where the caller can see it
@@ -106,8 +111,14 @@ def _is_client(value: object, *, awaits: bool) -> bool:
     return prepare is not None and hasattr(value, "with_options") and iscoroutinefunction(prepare) == awaits
 
 
-def _like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
-    """Return an object of the same class with the same state but for `fields`, without running any `__init__`."""
+def like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
+    """Return an object of the same class with the same state but for `fields`, without running any `__init__`.
+
+    Args:
+        inner: The object whose state it is.
+        fields: What differs; names that are no fields of the class are passed over.
+        private: Its private attributes.
+    """
     twin: Any = object.__new__(type(inner))
     known = type(inner).model_fields
     state = {**inner.__dict__, **{name: value for name, value in fields.items() if name in known}}
@@ -119,7 +130,11 @@ def _like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any
 
 
 def _listening(client: Any, sent: Sent) -> Any:
-    """Have a client say when it sends, through the hook that the SDKs keep for their subclasses."""
+    """Have a client say when it sends, through the hook that the SDKs keep for their subclasses, and what comes back.
+
+    An async stream is closed by whoever has it. A sync one is read in a thread, and what blocks there can only be ended
+    by way of the response, which a generator keeps to itself.
+    """
     prepare: Callable[[Any], Any] = client._prepare_request  # noqa: SLF001 - the hook
     sent.told = True
 
@@ -138,4 +153,12 @@ def _listening(client: Any, sent: Sent) -> Any:
             prepare(request)
 
         client._prepare_request = prepare_sync  # noqa: SLF001 - the hook
+        process: Callable[..., Any] | None = getattr(client, "_process_response", None)
+        if process is not None:
+
+            def process_sync(**given: Any) -> Any:
+                sent.response = given.get("response")
+                return process(**given)
+
+            client._process_response = process_sync  # noqa: SLF001 - it makes of the response what is iterated
     return client
