@@ -36,7 +36,7 @@ def connections_here(client: Any) -> Any:
     One that the caller made is used as it is: nobody else knows how it was meant. So is one whose connections somebody
     else put there, or that is instrumented.
     """
-    http = getattr(client, "_client", None)
+    http: Any = getattr(client, "_client", None)
     if type(http).__name__ not in _NOBODYS or http.is_closed:
         return http
     loop = asyncio.get_running_loop()
