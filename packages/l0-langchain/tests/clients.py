@@ -28,5 +28,8 @@ class Client:
 
     async def close(self, model: BaseChatModel) -> None:
         """Close the connections that were awaited, in the loop that opened them; the client itself is shared."""
-        client: Any = model.root_async_client if isinstance(model, ChatOpenAI) else model._async_client  # type: ignore[attr-defined]
-        await client._client._transport.aclose()
+        await self.sdk(model)._client._transport.aclose()
+
+    def sdk(self, model: BaseChatModel) -> Any:
+        """Return the SDK's client that a model awaits."""
+        return model.root_async_client if isinstance(model, ChatOpenAI) else model._async_client  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """The object an attempt is made on: the wrapped class, the wrapper's state, a client that does not retry by itself."""
 
+import asyncio
 from functools import cache, cached_property
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar
@@ -7,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
+from l0_core._connections import connections_here
 from l0_core._context import listening, sent
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -18,9 +20,11 @@ _CLIENTS = ("root_client", "client", "_client")
 _ASYNC_CLIENTS = ("root_async_client", "async_client", "_async_client")
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
-_patient: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-"""A provider's client, and the same client with its own retries off, which says when it sends. Both share the
-connections."""
+_Loop = asyncio.AbstractEventLoop | None
+
+_patient: WeakKeyDictionary[Any, dict[_Loop, Any]] = WeakKeyDictionary()
+"""A provider's client, and for each loop the same client with its own retries off, which says when it sends. Sync ones
+share the connections; async ones have those of their loop."""
 
 
 def put_state(made: BaseModel, state: dict[str, Any]) -> None:
@@ -62,9 +66,10 @@ def _without_retries(model: BaseModel, kind: type[BaseModel], *, is_async: bool)
     for name in _made_on_first_use(kind, names):
         if name not in fields:
             getattr(model, name)  # On the wrapper, which keeps it.
+    loop = asyncio.get_running_loop() if is_async else None
     for name in names:
         client = fields.get(name)
-        if client is not None and (patient := _without(client)) is not client:
+        if client is not None and (patient := _without(client, loop)) is not client:
             changes[name] = patient
     if changes:
         listening()
@@ -79,21 +84,29 @@ def _made_on_first_use(kind: type[BaseModel], names: tuple[str, ...]) -> tuple[s
     return tuple(name for name in names if isinstance(getattr(kind, name, None), cached_property))
 
 
-def _without(client: Any) -> Any:
+def _without(client: Any, loop: _Loop) -> Any:
     """Return a provider's client, or one of its resources, with retries off; whatever else it is, as it is."""
-    try:
-        return _patient[client]
-    except (KeyError, TypeError):
-        pass
-    patient = client
-    if _is_client(client):
-        patient = client.with_options(max_retries=0)
-        kind: Any = type(patient)
-        patient.__class__ = _telling(kind)
-    elif _is_client(owner := getattr(client, "_client", None)):
-        patient = type(client)(_without(owner))
-    if patient is not client:
-        _patient[client] = patient
+    below = getattr(client, "_client", None)
+    if is_client := _is_client(client):
+        below = below if loop is None else connections_here(client)
+    elif _is_client(below):
+        below = _without(below, loop)
+    else:
+        return client
+    made = _patient.setdefault(client, {})
+    patient = made.get(loop)
+    if patient is None or patient._client is not below:
+        for other in [other for other in list(made) if other is not None and other.is_closed()]:
+            made.pop(other, None)
+        patient = made[loop] = _patient_on(below, client) if is_client else type(client)(below)
+    return patient
+
+
+def _patient_on(http: Any, client: Any) -> Any:
+    """Return a provider's client on an HTTP client, which is mostly its own."""
+    patient = client.with_options(max_retries=0, **({} if http is client._client else {"http_client": http}))
+    kind: Any = type(patient)
+    patient.__class__ = _telling(kind)
     return patient
 
 
