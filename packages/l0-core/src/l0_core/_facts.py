@@ -82,6 +82,8 @@ def _chain(exception: BaseException) -> Iterator[BaseException]:
 def _first_hand(chain: list[BaseException]) -> list[BaseException]:
     """Leave out LiteLLM's exceptions where what they were raised from has a status: it makes 400 of 408 and 409."""
     others = [link for link in chain if type(link).__module__.partition(".")[0] != "litellm"]
+    if len(others) == len(chain):
+        return chain
     has_status = any(name == "status" and value is not None for link in others for name, value in _told(link))
     return others if has_status else chain
 
