@@ -42,11 +42,11 @@ def completion(delta: str, snapshot: str, raw: Any) -> CompletionResponse:
 
 @st.composite
 def streams(draw: st.DrawFn, make: Any) -> list[Response]:
-    """Snapshots grow, lag behind, or are the last piece alone; what they were made of is there, or not."""
+    """Snapshots grow, lag behind, are the last piece alone, or other words; what they were made of is there, or not."""
     grown, chunks = "", list[Response]()
     for number in range(draw(st.integers(0, 10))):
         piece = draw(st.sampled_from(["token ", "é", "", "ab"]))
-        snapshot = draw(st.sampled_from([grown + piece, grown + piece, grown, piece]))
+        snapshot = draw(st.sampled_from([grown + piece, grown + piece, grown, piece, "~" * len(grown + piece)]))
         raw = draw(st.sampled_from([None, "plain", "plain", "padded", "unlike"]))
         text = "other" if raw == "unlike" else piece
         chunks.append(make(piece, snapshot, raw and origin(text, number, odd=raw == "padded")))
