@@ -136,9 +136,8 @@ def _is_of_an_ended_loop(link: BaseException) -> bool:
     frame = _innermost(link)
     if frame is None:
         return False
-    module, name = frame.f_globals.get("__name__"), frame.f_code.co_name.rpartition(".")[2]
-    root = module.partition(".")[0] if isinstance(module, str) else ""
-    return root in _LOOPS and name in _LOOP_IS_ANOTHER
+    name = frame.f_code.co_name.rpartition(".")[2]  # Compiled code has its whole name there.
+    return _package(frame) in _LOOPS and name in _LOOP_IS_ANOTHER
 
 
 def _innermost(exception: BaseException) -> FrameType | None:
@@ -158,9 +157,13 @@ def _is_own_code(exception: BaseException) -> bool:
     frame = _innermost(exception)
     if frame is None:
         return False
+    return _package(frame) not in _OURS and not is_installed(frame.f_code.co_filename)
+
+
+def _package(frame: FrameType) -> str:
+    """Return the name of the package whose code a frame runs."""
     module = frame.f_globals.get("__name__")
-    root = module.partition(".")[0] if isinstance(module, str) else ""
-    return root not in _OURS and not is_installed(frame.f_code.co_filename)
+    return module.partition(".")[0] if isinstance(module, str) else ""
 
 
 @lru_cache(maxsize=1_024)
