@@ -67,7 +67,7 @@ class _ValuePort:
 
 def _function(fn: Any) -> Callable[..., Any]:
     """Return what is called, whose annotation names the classes of its results."""
-    return fn.open if isinstance(fn, Target) else fn  # type: ignore[no-any-return]
+    return fn.open if isinstance(fn, Target) else fn
 
 
 def _port(port: ChunkPort[Any] | None, fn: Any) -> ChunkPort[Any]:
