@@ -74,7 +74,7 @@ def passed_on(chunks: list[ChatGenerationChunk]) -> Iterator[tuple[ChatGeneratio
         read.message.response_metadata["seen"] = True
 
 
-MESSAGES_OF_A_STREAM = st.fixed_dictionaries(
+FIELDS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "content": st.sampled_from(["token ", "", "\ud83c", "é"]),
         "id": st.sampled_from(["run-1", "run-1", "run-2"]),
@@ -86,7 +86,8 @@ MESSAGES_OF_A_STREAM = st.fixed_dictionaries(
         "tool_calls": st.sampled_from([[], [], [{"name": "f", "args": {}, "id": "1", "type": "tool_call"}]]),
     },
     optional={"mood": st.just("good")},
-).map(lambda said: AIMessageChunk(**said))
+)
+MESSAGES_OF_A_STREAM = FIELDS.map(lambda said: AIMessageChunk(**said))
 
 
 @given(st.lists(st.builds(ChatGenerationChunk, message=MESSAGES_OF_A_STREAM), max_size=12))
