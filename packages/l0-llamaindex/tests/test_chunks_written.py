@@ -85,12 +85,13 @@ def test_of_most_chunks_little_is_written(port: Any, make: Any, *, odd: bool | N
 def test_what_was_given_may_be_changed() -> None:
     """A chunk that was written is its consumer's: what is read afterwards is as it was sent all the same."""
     writer, reader = ChatPort(), ChatPort()
+    first: Any
     first, second = chat("a", "a", origin("a", 1, odd=False)), chat("b", "ab", origin("b", 2, odd=False))
     reader.decode(writer.encode(first))
     first.raw.model, first.message.role = "another", MessageRole.TOOL
     rest = writer.rest(second)
     assert rest is not None
-    read = reader.again("b", rest)
+    read: Any = reader.again("b", rest)
     assert said(read) == said(second)
     read.raw["model"] = "another"
     assert said(reader.again("c", "")) == said(chat("c", "abc", origin("c", 3, odd=False)))
