@@ -367,11 +367,12 @@ class Drive:
             return None
         from l0_core._recording import AGAIN
 
-        rest_of: Callable[[Any], str | None]
-        if self._fixed_port:
-            rest_of = getattr(self.port, "rest", _everything)  # of a `RepeatingPort`
-        else:
-            rest_of = lambda chunk: getattr(self._port_of(chunk), "rest", _everything)(chunk)  # noqa: E731 - as it is above
+        def of_its_port(chunk: Any) -> str | None:
+            said: str | None = getattr(self._port_of(chunk), "rest", _everything)(chunk)
+            return said
+
+        # The rest is that of a `RepeatingPort`, whose method is looked up once where it is the same for all chunks.
+        rest_of = getattr(self.port, "rest", _everything) if self._fixed_port else of_its_port
 
         def encoded(chunk: Any, text: str) -> bytes | None:
             rest = rest_of(chunk) if text.isascii() or _is_sound(text) else None
