@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from time import monotonic, sleep
 
 import pytest
@@ -12,6 +13,7 @@ from driving import policy
 
 import l0_core
 from l0_core import _async, _clock, _reader
+from l0_core._drive import Open
 
 QUICK = {"text": 0.05, "first": 0.05, "open": 0.05, "call": 0.05}
 
@@ -56,6 +58,22 @@ def test_each_clock_is_its_own(clock: str) -> None:
     assert [(fault.fault, fault.code) for fault in stream.result.faults] == [("stall", clock)]
     assert monotonic() - started < 10
     release.set()
+
+
+def test_a_consumer_that_waits_is_told_that_its_stream_is_open() -> None:
+    """From then on another clock runs: that of the opening must not go on until there is a chunk."""
+    told = threading.Event()
+
+    def source(_: l0_core.Attempt) -> Iterator[str]:
+        told.wait(20)
+        yield "late"
+
+    attempt = l0_core.Attempt("late", 0, "fresh", "", "", "", "", 0, 60.0, "key")
+    reader = _reader.Reader(Open(l0_core.Target(source), attempt), _clock.RealClock(), copy_context())
+    reader.wait(40, opened=False)
+    assert reader.opened
+    assert not reader.items
+    told.set()
 
 
 def test_a_stall_after_a_pause_of_the_reader_is_seen() -> None:

@@ -42,11 +42,11 @@ def completion(delta: str, snapshot: str, raw: Any) -> CompletionResponse:
 
 @st.composite
 def streams(draw: st.DrawFn, make: Any) -> list[Response]:
-    """Snapshots grow, lag behind, or are the last piece alone; what they were made of is there, or not."""
+    """Snapshots grow, lag behind, are the last piece alone, or other words; what they were made of is there, or not."""
     grown, chunks = "", list[Response]()
     for number in range(draw(st.integers(0, 10))):
         piece = draw(st.sampled_from(["token ", "é", "", "ab"]))
-        snapshot = draw(st.sampled_from([grown + piece, grown + piece, grown, piece]))
+        snapshot = draw(st.sampled_from([grown + piece, grown + piece, grown, piece, "~" * len(grown + piece)]))
         raw = draw(st.sampled_from([None, "plain", "plain", "padded", "unlike"]))
         text = "other" if raw == "unlike" else piece
         chunks.append(make(piece, snapshot, raw and origin(text, number, odd=raw == "padded")))
@@ -85,12 +85,13 @@ def test_of_most_chunks_little_is_written(port: Any, make: Any, *, odd: bool | N
 def test_what_was_given_may_be_changed() -> None:
     """A chunk that was written is its consumer's: what is read afterwards is as it was sent all the same."""
     writer, reader = ChatPort(), ChatPort()
+    first: Any
     first, second = chat("a", "a", origin("a", 1, odd=False)), chat("b", "ab", origin("b", 2, odd=False))
     reader.decode(writer.encode(first))
     first.raw.model, first.message.role = "another", MessageRole.TOOL
     rest = writer.rest(second)
     assert rest is not None
-    read = reader.again("b", rest)
+    read: Any = reader.again("b", rest)
     assert said(read) == said(second)
     read.raw["model"] = "another"
     assert said(reader.again("c", "")) == said(chat("c", "abc", origin("c", 3, odd=False)))

@@ -65,8 +65,14 @@ class _ValuePort:
         return None
 
 
-def _port(fn: Any) -> _ValuePort:
-    return _ValuePort(fn.open if isinstance(fn, Target) else fn)
+def _function(fn: Any) -> Callable[..., Any]:
+    """Return what is called, whose annotation names the classes of its results."""
+    return fn.open if isinstance(fn, Target) else fn
+
+
+def _port(port: ChunkPort[Any] | None, fn: Any) -> ChunkPort[Any]:
+    """Return the port the caller gave, or one that passes values whole."""
+    return _ValuePort(_function(fn)) if port is None else port
 
 
 def _targets(
@@ -147,7 +153,7 @@ def call(
         return open_
 
     sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
-    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _port(fn), errors=errors, input=input)
+    options = _Options(streamed=False, on=on, tenant=tenant, port=_port(port, fn), errors=errors, input=input)
     frame = frame_here()
     if frame is None or port is not None:
         (value,) = Stream[Any](drive_of(sources, rules, **options, journal=journal))
@@ -186,7 +192,7 @@ async def acall(
         return open_
 
     sources, rules = _targets([fn, *fallbacks], wrap), policy_of(policy)
-    options = _Options(streamed=False, on=on, tenant=tenant, port=port or _port(fn), errors=errors, input=input)
+    options = _Options(streamed=False, on=on, tenant=tenant, port=_port(port, fn), errors=errors, input=input)
     frame = frame_here()
     if frame is None or port is not None:
         (value,) = [value async for value in AsyncStream[Any](drive_of(sources, rules, **options, journal=journal))]
@@ -207,4 +213,4 @@ def _step(frame: "Frame", name: str, fn: Any, given: object) -> "tuple[Taken, Re
     from l0_core._keys import form_of
 
     taken = frame.run.take(frame, name, form_of(given), kind="function", side_effect=True)
-    return taken, Results(name, fn.open if isinstance(fn, Target) else fn)
+    return taken, Results(name, _function(fn))

@@ -82,6 +82,8 @@ def _chain(exception: BaseException) -> Iterator[BaseException]:
 def _first_hand(chain: list[BaseException]) -> list[BaseException]:
     """Leave out LiteLLM's exceptions where what they were raised from has a status: it makes 400 of 408 and 409."""
     others = [link for link in chain if type(link).__module__.partition(".")[0] != "litellm"]
+    if len(others) == len(chain):
+        return chain
     has_status = any(name == "status" and value is not None for link in others for name, value in _told(link))
     return others if has_status else chain
 
@@ -134,9 +136,8 @@ def _is_of_an_ended_loop(link: BaseException) -> bool:
     frame = _innermost(link)
     if frame is None:
         return False
-    module, name = frame.f_globals.get("__name__"), frame.f_code.co_name.rpartition(".")[2]
-    root = module.partition(".")[0] if isinstance(module, str) else ""
-    return root in _LOOPS and name in _LOOP_IS_ANOTHER
+    name = frame.f_code.co_name.rpartition(".")[2]  # Compiled code has its whole name there.
+    return _package(frame) in _LOOPS and name in _LOOP_IS_ANOTHER
 
 
 def _innermost(exception: BaseException) -> FrameType | None:
@@ -156,9 +157,13 @@ def _is_own_code(exception: BaseException) -> bool:
     frame = _innermost(exception)
     if frame is None:
         return False
+    return _package(frame) not in _OURS and not is_installed(frame.f_code.co_filename)
+
+
+def _package(frame: FrameType) -> str:
+    """Return the name of the package whose code a frame runs."""
     module = frame.f_globals.get("__name__")
-    root = module.partition(".")[0] if isinstance(module, str) else ""
-    return root not in _OURS and not is_installed(frame.f_code.co_filename)
+    return module.partition(".")[0] if isinstance(module, str) else ""
 
 
 @lru_cache(maxsize=1_024)

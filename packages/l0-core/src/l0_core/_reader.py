@@ -142,7 +142,8 @@ class Reader:
     def wait(self, seconds: float, *, opened: bool) -> None:
         """Return when there is a chunk, when there will be none, or after `seconds`.
 
-        Also when `interrupt` is called, and when the stream has been opened, if the caller does not know that yet.
+        Also when `interrupt` is called, and when the stream has been opened, if that matters and the caller does not
+        know it yet.
         """
         self._waiting = True
         if not self.items and not self.over and (self.opened == opened or not self._tells_opening):

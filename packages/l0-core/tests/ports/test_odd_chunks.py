@@ -13,6 +13,7 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import BaseModel, ConfigDict
 from wire import chat_body, chat_stream, events, messages_body, messages_stream, responses_body, responses_stream, sent
 
+import l0_core
 from l0_core import Facts, LogProb, Opaque, ToolFragment, Usage
 from l0_core._port import MaskingPort
 from l0_core.ports.chat import ChatPort
@@ -189,6 +190,19 @@ def test_the_last_chunk_carries_the_metadata() -> None:
     assert final.choices[0].delta.content is None
     assert final.choices[0].finish_reason is None
     assert port.facts(final) == Facts()
+
+
+def test_what_pads_every_chunk_is_given_again() -> None:
+    """G6: also of a chunk that is written as little but its text."""
+    texts = [
+        chunk for number in range(5) for chunk in chat_chunks(delta(content=f"{number} "), obfuscation="x" * number)
+    ]
+    chunks = [*texts, *chat_chunks({**delta(), "finish_reason": "stop"})]
+    journal = l0_core.Journal.memory()
+    stream = l0_core.stream(lambda _: iter(chunks), journal=journal, stall_guard="off")
+    given = list(stream)
+    assert given[: len(chunks)] == chunks
+    assert list(l0_core.replay_stream(journal, stream.result.session_id)) == given
 
 
 # Messages -----------------------------------------------------------------------------------------------------------

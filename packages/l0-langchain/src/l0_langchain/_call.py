@@ -124,7 +124,7 @@ class Call:
         try:
             (result,) = stream
         except UnfitOutput as error:
-            return self._raw_of(error)
+            return self._refused(error)
         if manager is not None:
             for token, chunk, keywords in self._tokens.told:
                 manager.on_llm_new_token(token, chunk=chunk, **keywords)
@@ -151,7 +151,7 @@ class Call:
         try:
             (result,) = [result async for result in stream]
         except UnfitOutput as error:
-            return self._raw_of(error)
+            return self._refused(error)
         if manager is not None:
             for token, chunk, keywords in self._tokens.told:
                 await manager.on_llm_new_token(token, chunk=chunk, **keywords)
@@ -346,11 +346,9 @@ class Call:
                         wanted.completed(chunk.message, stream.result.text)
                     yield chunk
             except UnfitOutput as error:
-                if self._raw is None or not self._raw.said or error.result is None:
-                    raise
-                self._unfit = error
-                yield from self._raw.said
-                yield self._port.final(self._metadata(error.result))
+                said, metadata = self._raw_of(error)
+                yield from said
+                yield self._port.final(metadata)
 
     async def _avalued(
         self, stream: AsyncStream[ChatGenerationChunk], wanted: Wanted
@@ -362,27 +360,26 @@ class Call:
                         wanted.completed(chunk.message, stream.result.text)
                     yield chunk
             except UnfitOutput as error:
-                if self._raw is None or not self._raw.said or error.result is None:
-                    raise
-                self._unfit = error
-                for chunk in self._raw.said:
+                said, metadata = self._raw_of(error)
+                for chunk in said:
                     yield chunk
-                yield self._port.final(self._metadata(error.result))
+                yield self._port.final(metadata)
 
-    def _raw_of(self, error: UnfitOutput) -> ChatResult:
+    def _refused(self, error: UnfitOutput) -> ChatResult:
         """Return the last answer, marked as one that does not fit; raise where nobody wants it."""
+        said, metadata = self._raw_of(error)
+        result: ChatResult = said[0]
+        for generation in result.generations:
+            message = generation.message
+            message.response_metadata = {**message.response_metadata, **metadata}
+        return result
+
+    def _raw_of(self, error: UnfitOutput) -> tuple[list[Any], dict[str, object]]:
+        """Return what the last attempt said, and the metadata that say it does not fit; raise where nobody wants it."""
         if self._raw is None or not self._raw.said or error.result is None:
             raise error
         self._unfit = error
-        result: ChatResult = self._raw.said[0]
-        for generation in result.generations:
-            message = generation.message
-            message.response_metadata = {**message.response_metadata, **self._metadata(error.result)}
-        return result
-
-    @staticmethod
-    def _metadata(how: l0_core.Result) -> dict[str, object]:
-        return {"l0": {**how.metadata(), REFUSED: True}}
+        return self._raw.said, {"l0": {**error.result.metadata(), REFUSED: True}}
 
     # Telling ---------------------------------------------------------------------------------------------------------
 

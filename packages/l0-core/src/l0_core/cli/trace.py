@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,7 @@ from l0_core._journal import Journal
 from l0_core.cli.opening import DEFAULT, JournalPath, say, told
 
 WATCHERS: dict[str, Callable[[Any], object]] = {
-    "l0_langchain": lambda package: (
-        package.L0CallbackHandler
-    ),  # Known to the framework, it watches where L0_TRACE says.
+    "l0_langchain": attrgetter("L0CallbackHandler"),  # Known to the framework, it watches where L0_TRACE says.
     "l0_llamaindex": lambda package: package.L0EventHandler().listen(),
 }
 """The packages that can watch a framework's programs, and how each is set to it."""
