@@ -103,7 +103,7 @@ class _Runner:
         self._direct: Any = None
         self._context = copy_context()
         self._pulling = Pulling(active=True)
-        self._context.run(enter, self._pulling)
+        """Of the attempt that was opened last: one that was abandoned may still be sending."""
         self._closing = False
         self._nap: threading.Event | None = None
         self.begins = False
@@ -213,8 +213,9 @@ class _Runner:
     def _open(self, step: Open) -> None:
         self._close()
         drive = self._drive
-        self._pulling.is_unsent = False
+        self._pulling = Pulling(active=True)
         context = self._context.copy()  # one for each attempt: an abandoned one may still be in use
+        context.run(enter, self._pulling)
         if self._guarded:
             at_once, tells_opening = not self.begins or drive.attempt > 0, not drive.is_whole
             self._reader = Reader(step, drive.clock, context, at_once=at_once, tells_opening=tells_opening)
