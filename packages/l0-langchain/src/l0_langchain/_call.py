@@ -386,21 +386,25 @@ class Call:
     def _telling(
         self, chunks: Iterator[ChatGenerationChunk], manager: CallbackManagerForLLMRun
     ) -> Iterator[ChatGenerationChunk]:
+        tokens = self._tokens
         with closing(cast("Generator[ChatGenerationChunk]", chunks)):
             for chunk in chunks:
-                told = self._tokens.of(chunk, is_final="l0" in chunk.message.response_metadata)
-                if told is not None:
-                    manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
+                if tokens.tells:
+                    told = tokens.of(chunk, is_final="l0" in chunk.message.response_metadata)
+                    if told is not None:
+                        manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
                 yield chunk
 
     async def _atelling(
         self, chunks: AsyncIterator[ChatGenerationChunk], manager: AsyncCallbackManagerForLLMRun
     ) -> AsyncIterator[ChatGenerationChunk]:
+        tokens = self._tokens
         async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", chunks)):
             async for chunk in chunks:
-                told = self._tokens.of(chunk, is_final="l0" in chunk.message.response_metadata)
-                if told is not None:
-                    await manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
+                if tokens.tells:
+                    told = tokens.of(chunk, is_final="l0" in chunk.message.response_metadata)
+                    if told is not None:
+                        await manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
                 yield chunk
 
 

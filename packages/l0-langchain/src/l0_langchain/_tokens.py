@@ -24,7 +24,8 @@ class Tokens:
 
     def __init__(self) -> None:
         self.told: list[Told] = []
-        self._tells = False
+        self.tells = False
+        """Whether the model tells of its tokens at all."""
 
     def begin(self) -> None:
         """Forget what an attempt told that failed."""
@@ -32,7 +33,7 @@ class Tokens:
 
     def tell(self, token: Any, chunk: Any, keywords: dict[str, Any]) -> None:
         """Keep a token."""
-        self._tells = True
+        self.tells = True
         self.told.append(Told(token, chunk, keywords))
 
     def of(self, chunk: ChatGenerationChunk, *, is_final: bool) -> Told | None:
@@ -41,7 +42,7 @@ class Tokens:
             if told.chunk is chunk:
                 del self.told[: place + 1]
                 return told
-        if self._tells and not is_final and isinstance(chunk.message.content, str):
+        if self.tells and not is_final and isinstance(chunk.message.content, str):
             return Told(chunk.text, chunk, {})  # It was cut to fit: the model told of it as it came.
         return None
 
