@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from asking_llm import listening
@@ -37,6 +37,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, Te
 from llama_index.core.selectors import LLMSingleSelector, PydanticSingleSelector
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
+from llama_index.core.workflow.resource import Resource
 from pydantic import PrivateAttr
 from scripted_llm import Reply, Scripted
 
@@ -67,6 +68,30 @@ class Flow(Workflow):
     @step
     async def answer(self, ev: StartEvent) -> StopEvent:
         return StopEvent(result=await self.models["answers"][0].apredict(TEMPLATE, country=ev.get("country")))
+
+
+def given(llm: LLM) -> Workflow:
+    """A workflow whose steps are given what they ask: made once, made each time, and made of what was made."""
+
+    def made() -> LLM:
+        return llm
+
+    def engine(llm: Annotated[LLM, Resource(made)]) -> RetrieverQueryEngine:
+        return RetrieverQueryEngine.from_args(index().as_retriever(), llm=llm)
+
+    class Given(Workflow):
+        @step
+        async def answer(
+            self,
+            ev: StartEvent,
+            once: Annotated[LLM, Resource(made)],
+            anew: Annotated[LLM, Resource(made, cache=False)],
+            documents: Annotated[Any, Resource(engine)],
+        ) -> StopEvent:
+            answers = [await each.apredict(TEMPLATE, country=ev.get("country")) for each in (once, anew)]
+            return StopEvent(result=f"{answers} {await documents.aquery(QUESTION)}")
+
+    return Given(timeout=20)
 
 
 class Plain:
@@ -270,6 +295,7 @@ SHAPES = {
     "react agent": Shape(lambda llm: ReActAgent(tools=[WEATHER], llm=llm), run, ("llm llm", "tool tools[0]")),
     "agents with a handoff": Shape(agents, run, ("llm agents['host'].llm", "tool agents['forecaster'].tools[0]")),
     "workflow": Shape(Flow, flow, ("llm models['answers'][0]",)),
+    "workflow whose steps are given": Shape(given, flow, ("llm answer(once)", "llm answer(anew)")),
     "object of the program": Shape(Plain, lambda plain: plain.ask(), ("llm _ask.func.__self__",)),
     "tool that closes over an engine": Shape(
         of_closure,
@@ -359,6 +385,29 @@ def test_what_cannot_be_changed_is_said() -> None:
     assert all("(global ENGINE)" in each.where and each.why for each in report.out_of_reach)
     assert not protections(ENGINE)
     assert "out of reach  llm" in str(report)
+
+
+class Names(Workflow):
+    """A workflow whose step names a global."""
+
+    @step
+    async def answer(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=str(await ENGINE.aquery(str(ev))))
+
+
+def test_what_the_steps_of_a_workflow_name_is_said() -> None:
+    around = Scripted("x")
+
+    class Encloses(Workflow):
+        @step
+        async def answer(self, ev: StartEvent) -> StopEvent:
+            return StopEvent(result=str(await around.acomplete(str(ev))))
+
+    report: Any = protect(Names()).l0_report  # type: ignore[attr-defined]
+    assert {each.what for each in report} == {"llm", "embedding", "retriever"}
+    assert all(each.state == "out of reach" and "(global ENGINE)" in each.where for each in report)
+    (found,) = protect(Encloses()).l0_report  # type: ignore[attr-defined]
+    assert (found.state, found.where) == ("out of reach", "(around).()")
 
 
 def test_nothing_is_found_and_that_is_said_too() -> None:

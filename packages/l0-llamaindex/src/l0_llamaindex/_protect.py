@@ -1,8 +1,8 @@
 """`protect`: what is built already, made reliable."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -12,6 +12,7 @@ from llama_index.core.llms import LLM
 from llama_index.core.settings import Settings
 from llama_index.core.tools import BaseTool
 from workflows import Workflow
+from workflows.resource import ResourceManager
 
 from l0_core import Lifecycle
 from l0_core._settings import PolicyLike
@@ -19,6 +20,7 @@ from l0_llamaindex._guarded import Guard, Guarded, bare_of, guarded
 from l0_llamaindex._llm import L0LLM, Protection, StallGuard, unwrap, wrap
 from l0_llamaindex._reach import Reach, Step, shell_of
 from l0_llamaindex._report import Found, ProtectionReport, What
+from l0_llamaindex._resources import Given, Protecting, given_to, manager_of, plain, protecting
 from l0_llamaindex._sub_questions import Loud, drops_errors, loud, quiet
 from l0_llamaindex._tool import Once, changes_its_workflow, name_of
 
@@ -29,6 +31,7 @@ T = TypeVar("T")
 
 _KINDS: dict[What, type] = {"llm": LLM, "retriever": BaseRetriever, "embedding": BaseEmbedding, "tool": BaseTool}
 _ONCE = "in a run it is called once"
+_GIVEN = "when the step is given it"
 _OF_A_WORKFLOW = "no recorded result changes the workflow it is handed: make an l0_core.step of what it must do once"
 _OBJECTS = frozenset({"object_map", "_object_map"})
 """What a retriever's nodes stand for: asked after it has found them."""
@@ -48,6 +51,12 @@ class _Wanted:
     def of(self, kind: type) -> tuple[Any, ...]:
         """Return the fallbacks of a kind, without protection of their own."""
         return tuple(_bare(each) for each in self.fallbacks if isinstance(each, kind))
+
+    def whole(self, made: Any) -> Any:
+        """Return something as `protect` returns it; itself, if there is nothing to protect in it."""
+        if all(_what(step.found) is None and not given_to(step.found) for step in Reach(made).steps.values()):
+            return made
+        return protect(made, **{each.name: getattr(self, each.name) for each in fields(self)})
 
 
 def protect(
@@ -109,6 +118,12 @@ def protect(
     report += _beyond(reach)
     if in_place:
         _refuse(found, becomes)
+    for step in reach.steps.values():
+        given = given_to(step.found)
+        if given:
+            manager = manager_of(step.found)
+            becomes[id(manager)] = protecting(manager, wanted.whole, in_place=in_place)
+            report += _reported(step, given)
     held = reach.between(becomes)
     becomes |= {
         id(step.found): loud for step in reach.steps.values() if drops_errors(step.found) and id(step.found) in held
@@ -128,6 +143,11 @@ def unprotect(found: T, *, in_place: bool = False) -> T:
     }
     if in_place:
         _refuse(found, becomes)
+    becomes |= {
+        id(step.found): plain(step.found, in_place=in_place)
+        for step in reach.steps.values()
+        if isinstance(step.found, Protecting) and isinstance(step.found, ResourceManager)
+    }
     becomes |= {id(step.found): quiet for step in reach.steps.values() if isinstance(step.found, Loud)}
     result = reach.rebuilt(becomes, in_place=in_place)
     if result is not found or in_place:
@@ -143,7 +163,19 @@ def _refuse(found: object, becomes: Mapping[int, object]) -> None:
 
 
 def _what(found: object) -> What | None:
-    return next((what for what, kind in _KINDS.items() if isinstance(found, kind)), None)
+    return _what_of(type(found))
+
+
+def _what_of(kind: type) -> What | None:
+    return next((what for what, base in _KINDS.items() if issubclass(kind, base)), None)
+
+
+def _reported(workflow: Step, given: Sequence[Given]) -> Iterator[Found]:
+    """Yield what the steps of a workflow say they are given."""
+    for each in given:
+        what = _what_of(each.kind)
+        if what is not None:
+            yield Found(what, each.kind.__name__, _joined(workflow, each), "protected", _GIVEN)
 
 
 def _name(found: object) -> str:
@@ -221,7 +253,7 @@ def _always(answer: Any) -> Callable[[Any], Any]:
 
 
 def _beyond(reach: Reach) -> list[Found]:
-    """Return what would be used and cannot be changed: globals that functions name."""
+    """Return what would be used and cannot be changed: globals that functions and methods name."""
     found: list[Found] = []
     seen: set[int] = set()
     for start in reach.beyond:
@@ -231,13 +263,13 @@ def _beyond(reach: Reach) -> list[Found]:
                 continue
             seen.add(id(step.found))
             where = _joined(start, step)
-            why = "a function names it as a global: protect what the global is"
+            why = "code names it, and no object holds it: protect it where it is"
             found.append(Found(what, _name(step.found), where, "out of reach", why))
     return found
 
 
-def _joined(start: Step, step: Step) -> str:
-    return f"{start.where}.{step.where}" if step.where else start.where
+def _joined(start: Step, step: Step | Given) -> str:
+    return ".".join(filter(None, (start.where, step.where)))
 
 
 def _noted(result: Any, found: T, report: ProtectionReport, *, in_place: bool) -> T:

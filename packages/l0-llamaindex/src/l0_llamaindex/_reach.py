@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dis import get_instructions
-from functools import partial
+from functools import cache, partial
+from inspect import unwrap
 from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -236,6 +237,18 @@ def ways(holder: Any) -> Iterator[Way]:
                 yield Way("()", holder.cell_contents)
         case _:
             yield from (Way(name, child) for name, child in _held(holder))
+            yield from _named(type(holder))
+
+
+def _named(kind: type) -> Iterator[Way]:
+    """Yield what the methods of the program's classes use that no object of theirs holds: nobody may change it."""
+    for base in filter(_is_of_the_program, kind.__mro__):
+        for method in list(vars(base).values()):
+            function = unwrap(getattr(method, "__func__", method))
+            if isinstance(function, FunctionType):
+                cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+                yield from (Way(f"({name})", cell, fixed=True) for name, cell in cells)
+                yield from _globals_of(function)
 
 
 def _held(holder: Any) -> Iterator[tuple[str, Any]]:
@@ -294,17 +307,22 @@ def _used(function: FunctionType) -> Iterator[Way]:
     yield Way("__kwdefaults__", function.__kwdefaults__)
     yield from (Way(name, child) for name, child in vars(function).items())
     if _is_of_the_program(function):
-        known = function.__globals__
-        yield from (Way(f"(global {name})", known[name], fixed=True) for name in _globals(function.__code__) & {*known})
+        yield from _globals_of(function)
 
 
-def _globals(code: CodeType) -> set[str]:
+def _globals_of(function: FunctionType) -> Iterator[Way]:
+    known = function.__globals__
+    yield from (Way(f"(global {name})", known[name], fixed=True) for name in _globals(function.__code__) & {*known})
+
+
+@cache
+def _globals(code: CodeType) -> frozenset[str]:
     """Return the names of globals that code loads; attributes of the same name are something else."""
     names = {step.argval for step in get_instructions(code) if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             names |= _globals(constant)
-    return names
+    return frozenset(names)
 
 
 def _is_of_the_program(found: Any) -> bool:
