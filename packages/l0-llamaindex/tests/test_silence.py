@@ -154,6 +154,51 @@ def test_no_sub_question_is_left_out(way: Way, *, use_async: bool, in_place: boo
         assert type(bare) is SubQuestionQueryEngine
 
 
+FEW = l0_core.Policy(retry=l0_core.Retry(attempts=2, max_retries=1))
+AGENTS_WITH_A_CLASS: dict[str, Callable[[Any], Any]] = {
+    "agent": lambda llm: FunctionAgent(tools=[WEATHER], llm=llm, output_cls=City),
+    "workflow": lambda llm: AgentWorkflow(agents=[FunctionAgent(tools=[WEATHER], llm=llm)], output_cls=City),
+    "agent of a workflow": lambda llm: AgentWorkflow(agents=[AGENTS_WITH_A_CLASS["agent"](llm)]),
+}
+
+
+def failing_structured(failures: int) -> Scripted:
+    """An LLM that has no answer of a class, so many times."""
+    left = iter(range(failures))
+
+    def respond(prompt: str, kwargs: dict[str, Any]) -> Reply:
+        if "according to the provided schema" not in prompt:
+            return Reply("It is sunny.")
+        return Reply(fails=(0, ConnectionResetError())) if next(left, None) is not None else said(prompt, kwargs)
+
+    return Scripted(responder=respond)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("name", AGENTS_WITH_A_CLASS)
+def test_no_agent_leaves_out_its_structured_answer(name: str, *, in_place: bool) -> None:
+    """Bare, it warns and answers with none."""
+
+    def asked(agent: Any) -> Any:
+        async def main() -> Any:
+            return (await agent.run(user_msg=QUESTION)).structured_response
+
+        return asyncio.run(main())
+
+    build = AGENTS_WITH_A_CLASS[name]
+    with pytest.warns(UserWarning, match="problem with the generation"):
+        assert asked(build(failing_structured(100))) is None
+    bare = build(failing_structured(100))
+    agent = protect(bare, policy=FEW, in_place=in_place)
+    with pytest.raises(l0_core.ExhaustedError):
+        asked(agent)
+    assert isinstance(agent, type(build(Scripted("x"))))
+    with pytest.warns(UserWarning, match="problem with the generation"):
+        assert asked(unprotect(agent, in_place=in_place)) is None
+    healed = protect(build(failing_structured(1)), policy=FEW)
+    assert asked(healed) == asked(build(failing_structured(0)))
+
+
 def test_bare_they_do() -> None:
     """What the test above is worth."""
     for failure in ("no JSON", "no type", "nothing"):

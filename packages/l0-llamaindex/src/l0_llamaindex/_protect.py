@@ -18,10 +18,10 @@ from l0_core import Lifecycle
 from l0_core._settings import PolicyLike
 from l0_llamaindex._guarded import Guard, Guarded, bare_of, guarded
 from l0_llamaindex._llm import L0LLM, Protection, StallGuard, unwrap, wrap
+from l0_llamaindex._loud import Loud, drops_errors, loud, quiet
 from l0_llamaindex._reach import Reach, Step, shell_of
 from l0_llamaindex._report import Found, ProtectionReport, What
 from l0_llamaindex._resources import Given, Protecting, given_to, manager_of, plain, protecting
-from l0_llamaindex._sub_questions import Loud, drops_errors, loud, quiet
 from l0_llamaindex._tool import Once, changes_its_workflow, name_of
 
 if TYPE_CHECKING:
