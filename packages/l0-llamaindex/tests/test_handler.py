@@ -9,6 +9,8 @@ import pytest
 from asking_llm import QUESTION as MESSAGES
 from asking_llm import listening
 from engines import QUESTION, SCENARIOS, index, said
+from llama_index.core.chat_engine.types import StreamingAgentChatResponse
+from llama_index.core.instrumentation import get_dispatcher
 from scripted_llm import Reply, Scripted
 
 import l0_core
@@ -21,6 +23,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 NAMES = [
     "query engine, compact",
+    "streaming query engine, compact",
+    "streaming query engine, compact, async",
+    "structured llm",
     "function agent",
     "sub-questions",
     "chat engine, simple, streaming",
@@ -75,6 +80,22 @@ def test_a_stream_ends_when_its_last_chunk_has_come() -> None:
     (run,) = journal.runs()
     assert run["status"] == "finished"
     assert "The capital is Paris." in contents(journal, run["id"])
+
+
+def test_an_answer_that_is_still_coming_is_its_readers() -> None:
+    """G7: asked for their text, some read the stream they hold."""
+
+    @get_dispatcher(__name__).span
+    def answer() -> StreamingAgentChatResponse:
+        made = StreamingAgentChatResponse()
+        for text in ("It is ", "Paris."):
+            made.put_in_queue(text)
+        made.is_done = True  # Its thread was quick.
+        return made
+
+    with L0EventHandler(journal=l0_core.Journal.memory()):
+        response = answer()
+    assert [response.queue.get_nowait() for _ in range(response.queue.qsize())] == ["It is ", "Paris."]
 
 
 def test_what_fails_or_is_left_is_written_down_as_that() -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("l0")
 
 TEXT_CHARS_MAX: Final = 100_000
-"""Of a result that has no form of its own, its text is kept, up to this."""
+"""Of a result that cannot be read back, what can be seen of it is kept, up to this."""
 
 _KINDS: Final = (
     (LLM, "model"),
@@ -326,10 +326,13 @@ def _is_told_of(id_: str) -> bool:
 
 
 def _written(taken: Taken, result: Any) -> str:
-    """Return a result as the journal keeps it: whole where it has a form, else its class and its text."""
+    """Return a result as the journal keeps it: whole where it can be read back, else its class and what can be seen.
+
+    It is not asked for its text: some read the stream they hold for that, which is their reader's.
+    """
     try:
         return Results(taken.key.name).encode(result)
     except StepNotSerializable:
         kind = type(result)
-        text = "" if isinstance(result, GeneratorType | AsyncGeneratorType) else str(result)[:TEXT_CHARS_MAX]
+        text = json.dumps(form_of(result), ensure_ascii=False)[:TEXT_CHARS_MAX]
         return json.dumps({"class": f"{kind.__module__}.{kind.__qualname__}", "text": text})
