@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning",
     "ignore::workflows.context.state_store.UnserializableKeyWarning",
 )
-NAMES = [
+SAMPLE = [
     "query engine, compact",
     "streaming query engine, compact",
     "streaming query engine, compact, async",
@@ -31,6 +31,7 @@ NAMES = [
     "chat engine, simple, streaming",
     "agents with a handoff",
 ]
+assert {*SAMPLE} <= {*SCENARIOS}
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +48,13 @@ def tree(journal: l0_core.Journal) -> Counter[tuple[str, str | None]]:
     return Counter((row["name"], named(row.get("parent"))) for row in steps.values())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_everything_that_happens_is_a_step_under_the_one_around_it(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.matrix) for name in SCENARIOS]
+)
+def test_everything_that_happens_is_a_step_under_the_one_around_it(name: str, settings: Any) -> None:
     """The same tree that LlamaIndex's own spans are; and what runs is not changed."""
-    expected = SCENARIOS[name](Scripted(responder=said))
+    settings.llm = Scripted(responder=said)
+    expected = SCENARIOS[name](settings.llm)
     journal = l0_core.Journal.memory()
     with listening() as (_, spans), L0EventHandler(journal=journal):
         assert repr(SCENARIOS[name](Scripted(responder=said))) == repr(expected)
