@@ -5,6 +5,7 @@ import copy
 import json
 import pickle
 from collections.abc import Callable, Iterator
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -187,18 +188,21 @@ def falling_back(first: Any, second: Any) -> Any:
     return L0LLM(llm=first, fallbacks=[second])
 
 
+# The integration sends the word of another endpoint for a tool that is due, and wonders when it comes back.
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 @pytest.mark.parametrize("made", [pooled, falling_back])
-@pytest.mark.parametrize("streaming", [True, False])
-@pytest.mark.parametrize("order", [("openai", "anthropic"), ("anthropic", "openai")], ids=" then ".join)
+@pytest.mark.parametrize(("streaming", "chosen"), [(True, None), (False, "weather")])
+@pytest.mark.parametrize("order", list(permutations(["openai", "anthropic", "openai_responses"], 2)), ids=" then ".join)
 def test_an_agent_reads_the_calls_of_whoever_made_them(
     order: tuple[str, str],
     made: Callable[[Any, Any], Any],
     closed: FaultyProvider,
     provider: FaultyProvider,
+    chosen: str | None,
     *,
     streaming: bool,
 ) -> None:
-    """G2: each of the two has its own form for a call, and its own way to read one."""
+    """G2: each of them has its own form for a call, its own way to read one, and its own word for one that is due."""
     provider.conversation(Turn.of("", tool_calls=[("weather", {"city": "Paris, France"})]), Turn.of("It is sunny."))
     ran: list[str] = []
 
@@ -207,8 +211,13 @@ def test_an_agent_reads_the_calls_of_whoever_made_them(
         ran.append(city)
         return "sunny"
 
+    def wind() -> str:
+        """Tell the wind."""
+        return "none"
+
     async def main(llm: Any) -> tuple[str, str]:
-        agent: Any = FunctionAgent(tools=[FunctionTool.from_defaults(weather)], llm=llm, streaming=streaming)
+        tools = [FunctionTool.from_defaults(tool) for tool in (weather, wind)]
+        agent: Any = FunctionAgent(tools=tools, llm=llm, streaming=streaming, initial_tool_choice=chosen)
         handler = agent.run(user_msg=QUESTION)
         streamed = "".join([event.delta async for event in handler.stream_events() if isinstance(event, AgentStream)])
         return streamed, str(await handler)
@@ -220,6 +229,11 @@ def test_an_agent_reads_the_calls_of_whoever_made_them(
     assert ran == ["Paris, France"]
     assert closed.request_count
     assert provider.request_count == 2
+    if chosen:
+        assert "auto" not in json.dumps(provider.requests[0].body["tool_choice"])
+    with client(order[0], provider) as first, client(order[1], closed) as second:
+        asyncio.run(main(made(first, second)))
+    assert ran == ["Paris, France"] * 2, "what the first calls is read as ever"
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["a schema", "tools"])

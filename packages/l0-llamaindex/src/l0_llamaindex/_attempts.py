@@ -173,14 +173,17 @@ class Question:
         """The keywords that can be said to an LLM of another make: those in nobody's words yet, and what is known."""
         if self.entry.family == "tools":  # They are handed over as tools.
             choice = self.kwargs.get("tool_choice")
-            known = choice is None or (isinstance(choice, str) and choice in _CHOICES)
+            known = choice is None or choice in [*_CHOICES, *map(_name_of, self._given.get("tools") or ())]
             return {"tools", "tool_choice"} if known else {"tools"}
         return {"response_format"} if self.wanted is not None else set()
 
     def _translate(self, kwargs: dict[str, Any]) -> str:
         """Take out of the keywords what an LLM of another make is not given; return what it is told in its place."""
         if self.entry.family == "tools":
-            if _CHOICES.get(kwargs.pop("tool_choice", None) or "auto"):
+            choice = kwargs.pop("tool_choice", None) or "auto"
+            if choice not in _CHOICES:  # It is the name of one of them, which nobody else has a word for.
+                kwargs["tools"] = [tool for tool in kwargs["tools"] if _name_of(tool) == choice]
+            if _CHOICES.get(choice, True):
                 kwargs["tool_required"] = True
             return ""
         if self.wanted is None or kwargs.pop("response_format", None) is None:
@@ -342,6 +345,11 @@ def _less(holder: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
     return (
         {"max_tokens": max(1, limit - attempt.tokens_shown)} if attempt.tokens_shown and isinstance(limit, int) else {}
     )
+
+
+def _name_of(tool: Any) -> str | None:
+    name: str | None = tool.metadata.name
+    return name
 
 
 def _copied(value: Any) -> Any:

@@ -29,7 +29,7 @@ from l0_llamaindex import _known
 from l0_llamaindex._attempts import PRIMITIVES, WITH_TOOLS, Candidate, Entry, Question, unsent
 from l0_llamaindex._events import Announcing
 from l0_llamaindex._journal import journal_of
-from l0_llamaindex._pool import members_of, pool_of, spelled_out
+from l0_llamaindex._pool import calls_in, members_of, pool_of
 from l0_llamaindex._shape import Growing, Wanted, showing, wanting
 from l0_llamaindex._twin import Sent, like
 
@@ -441,8 +441,10 @@ def _selecting(kind: type[LLM]) -> Callable[..., Any]:
     """Return the method of a wrapped class that reads calls off an answer: it may be a fallback's of another make."""
     original: Callable[..., Any] = getattr(kind, _SELECTS)
 
-    def select(self: L0LLM, response: Any, *args: Any, **kwargs: Any) -> Any:
-        return original(self, spelled_out(response) if self._l0.is_mixed else response, *args, **kwargs)
+    def select(self: L0LLM, response: Any, error_on_no_tool_call: bool = True, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - as LlamaIndex has it
+        if self._l0.is_mixed:
+            return calls_in(response, required=error_on_no_tool_call)
+        return original(self, response, error_on_no_tool_call, **kwargs)
 
     return _in_place_of(original, select, kind)
 

@@ -5,7 +5,6 @@ own: one that calls tools if all of them do.
 """
 
 from collections.abc import Callable, Sequence
-from operator import is_
 from typing import Any, ClassVar, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -133,13 +132,7 @@ class CallingPool(Pool, FunctionCallingLLM):
         **kwargs: Any,  # noqa: ARG002
     ) -> list[ToolSelection]:
         """Return the calls an answer holds, whichever member gave it."""
-        calls: list[Any] = [block for block in spelled_out(response).message.blocks if isinstance(block, ToolCallBlock)]
-        if not calls and error_on_no_tool_call:
-            raise ValueError("the answer calls no tool, and one was expected")
-        return [
-            ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=call.tool_kwargs)
-            for call in calls
-        ]
+        return calls_in(response, required=error_on_no_tool_call)
 
 
 def pool_of(members: Sequence[LLM]) -> LLM:
@@ -155,18 +148,22 @@ def members_of(llm: LLM) -> Sequence[LLM]:
     return llm.members if isinstance(llm, Pool) else (llm,)
 
 
-def spelled_out(response: ChatResponse) -> ChatResponse:
-    """Return an answer with its calls as every integration can read them: with arguments that are no text any more."""
-    blocks = [_spelled_out(block) if isinstance(block, ToolCallBlock) else block for block in response.message.blocks]
-    legacy = [] if any(isinstance(block, ToolCallBlock) for block in blocks) else _legacy(response.message)
-    if not legacy and all(map(is_, blocks, response.message.blocks)):
-        return response
-    return response.model_copy(update={"message": response.message.model_copy(update={"blocks": [*blocks, *legacy]})})
+def calls_in(response: ChatResponse, *, required: bool) -> list[ToolSelection]:
+    """Return the calls an answer holds, of whatever make: integrations read what they write themselves.
 
-
-def _spelled_out(call: ToolCallBlock) -> ToolCallBlock:
-    told = call.tool_kwargs
-    return call.model_copy(update={"tool_kwargs": _parsed(told)}) if isinstance(told, str) else call
+    Raises:
+        ValueError: There is none, and one is required.
+    """
+    blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+    calls = [(block.tool_call_id, block.tool_name, block.tool_kwargs) for block in blocks] or [
+        (fragment.id, fragment.name or "", fragment.args) for fragment in legacy_calls(response.message)
+    ]
+    if required and not calls:
+        raise ValueError("the answer calls no tool, and one was expected")
+    return [
+        ToolSelection(tool_id=id_ or "", tool_name=name, tool_kwargs=_parsed(told) if isinstance(told, str) else told)
+        for id_, name, told in calls
+    ]
 
 
 def _parsed(arguments: str) -> dict[str, Any]:
@@ -176,11 +173,3 @@ def _parsed(arguments: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
-
-
-def _legacy(message: ChatMessage) -> list[ToolCallBlock]:
-    """Return the calls of an integration that has no blocks for them."""
-    return [
-        ToolCallBlock(tool_call_id=fragment.id, tool_name=fragment.name or "", tool_kwargs=_parsed(fragment.args))
-        for fragment in legacy_calls(message)
-    ]
