@@ -387,6 +387,21 @@ def test_what_cannot_be_changed_is_said() -> None:
     assert "out of reach  llm" in str(report)
 
 
+@pytest.mark.parametrize(
+    "build",
+    [lambda: of_global, lambda: partial(of_global, "?"), lambda: Plain(Scripted("x")).ask],
+    ids=["function", "partial", "method"],
+)
+def test_what_is_called_is_given_back_as_what_it_is(build: Callable[[], Any]) -> None:
+    found = build()
+    reliable = protect(found)
+    assert type(reliable) is type(found)
+    assert not hasattr(found, "l0_report")
+    report = getattr(reliable, "l0_report", None)
+    assert report is None or {each.state for each in report} == {"out of reach"}
+    assert type(protect((found,))) is tuple
+
+
 class Names(Workflow):
     """A workflow whose step names a global."""
 

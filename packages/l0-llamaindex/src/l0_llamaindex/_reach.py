@@ -161,20 +161,11 @@ class _Rebuilding:
                 bound = getattr(holder, found.__name__, None)  # It may have a method of its own by that name.
                 return bound if isinstance(bound, MethodType) else MethodType(found.__func__, holder)
             case FunctionType():
-                return self._function(found)
+                return _function_like(found, self._of)
             case _:
                 pass
         made = found if self._in_place else shell_of(found)
         self._filling.append(lambda: self._fill(found, made))
-        return made
-
-    def _function(self, found: FunctionType) -> FunctionType:
-        closure = tuple(map(self._of, found.__closure__ or ())) or None
-        made = FunctionType(found.__code__, found.__globals__, found.__name__, self._of(found.__defaults__), closure)
-        made.__kwdefaults__ = self._of(found.__kwdefaults__)
-        made.__qualname__, made.__module__, made.__doc__ = found.__qualname__, found.__module__, found.__doc__
-        made.__annotations__ = found.__annotations__
-        vars(made).update({name: self._of(value) for name, value in vars(found).items()})
         return made
 
     def _fill(self, found: Any, made: Any) -> None:
@@ -284,7 +275,9 @@ def _put(made: Any, name: str, value: Any) -> None:
 
 def shell_of(found: Any) -> Any:
     """Return an object with the same state, of which it shares every part but not the whole."""
-    if isinstance(found, dict | list | set | deque):
+    if isinstance(found, FunctionType):
+        return _function_like(found, lambda held: held)
+    if isinstance(found, dict | list | tuple | set | frozenset | deque | partial | MethodType):
         return copy(found)
     if isinstance(found, CellType):
         return CellType()
@@ -296,6 +289,17 @@ def shell_of(found: Any) -> Any:
                 object.__setattr__(made, slot, copy(getattr(found, slot)) if slot in _STATE else getattr(found, slot))
     if hasattr(found, "__dict__"):
         object.__setattr__(made, "__dict__", dict(found.__dict__))
+    return made
+
+
+def _function_like(found: FunctionType, held: Callable[[Any], Any]) -> FunctionType:
+    """Return a function of the same code, with what `held` makes of everything it holds."""
+    closure = tuple(map(held, found.__closure__ or ())) or None
+    made = FunctionType(found.__code__, found.__globals__, found.__name__, held(found.__defaults__), closure)
+    made.__kwdefaults__ = held(found.__kwdefaults__)
+    made.__qualname__, made.__module__, made.__doc__ = found.__qualname__, found.__module__, found.__doc__
+    made.__annotations__ = found.__annotations__
+    vars(made).update({name: held(value) for name, value in vars(found).items()})
     return made
 
 
