@@ -275,12 +275,7 @@ class ChatPort(_Port):
         piece = chunk.delta[start:end]
         self._counts = True
         self._shown += piece
-        message = chunk.message.model_copy(
-            update={
-                "blocks": self._joined(chunk.message.blocks),
-                "additional_kwargs": self._with_ids(chunk.message.additional_kwargs),
-            }
-        )
+        message = self._refitted(chunk.message)
         kwargs = self._summed(chunk.additional_kwargs)
         fitted = chunk.model_copy(update={"message": message, "delta": piece, "additional_kwargs": kwargs})
         self._last = fitted
@@ -289,12 +284,7 @@ class ChatPort(_Port):
     def replaced(self, chunk: ChatResponse, text: str, shown: Shown) -> ChatResponse:
         """Return the chunk with another text. Its raw form, which has its own, goes; so do log-probabilities."""
         self._count(text, shown)
-        message = chunk.message.model_copy(
-            update={
-                "blocks": self._joined(chunk.message.blocks),
-                "additional_kwargs": self._with_ids(chunk.message.additional_kwargs),
-            }
-        )
+        message = self._refitted(chunk.message)
         kwargs = self._summed(chunk.additional_kwargs)
         delta = None if chunk.delta is None else text
         changes = {"message": message, "delta": delta, "additional_kwargs": kwargs, "raw": None, "logprobs": None}
@@ -310,12 +300,7 @@ class ChatPort(_Port):
             self._count(chunk.delta, shown)
         elif not self._counts:
             self._shown = chunk.message.content or ""
-        message = chunk.message.model_copy(
-            update={
-                "blocks": self._joined(chunk.message.blocks),
-                "additional_kwargs": self._with_ids(chunk.message.additional_kwargs),
-            }
-        )
+        message = self._refitted(chunk.message)
         delta = chunk.delta if chunk.delta is None or text is None else text
         changes = {"message": message, "delta": delta, "additional_kwargs": self._summed(chunk.additional_kwargs)}
         self._last = rewritten = chunk.model_copy(update=changes)
@@ -390,6 +375,11 @@ class ChatPort(_Port):
             return None
         self._parts = len(parts)
         return Opaque(_digest(parts[-1].model_dump_json()))
+
+    def _refitted(self, message: ChatMessage) -> ChatMessage:
+        """Return a message as it reads with what the consumer was given before."""
+        blocks, kwargs = self._joined(message.blocks), self._with_ids(message.additional_kwargs)
+        return message.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
 
     def _joined(self, blocks: Sequence[ContentBlock]) -> list[ContentBlock]:
         """Return the blocks with the text shown so far as one of them: two would read as two lines."""
