@@ -265,3 +265,37 @@ def test_a_tool_is_called_once_with_whole_arguments(row: Row, name: str, asked: 
         with nullcontext() if row.fault == "finish_length()" else pytest.raises(Exception):  # noqa: PT011 - of which class depends on the client
             ask(llm)
         assert ran == []
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["sync", "async"])
+def test_what_an_integration_stumbles_over_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, *, awaits: bool) -> None:
+    """G3: it raises, and leaves its response to the collector."""
+    responses: list[Any] = []
+    closed: list[bool] = []
+
+    def noted(response: Any) -> Any:
+        closed.extend(each.is_closed for each in responses)
+        responses.append(response)
+        return response
+
+    async def main(llm: Any) -> str:
+        return "".join([chunk.delta or "" async for chunk in await llm.astream_chat(messages())])
+
+    with FaultyProvider() as provider, client("anthropic", provider) as inner:
+        http = (inner._aclient if awaits else inner._client)._client  # type: ignore[attr-defined]
+        kind: Any = next(kind for kind in type(http).__mro__ if "send" in vars(kind))
+        send = kind.send
+
+        async def send_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return noted(await send(self, *args, **kwargs))
+
+        def send_sync(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return noted(send(self, *args, **kwargs))
+
+        monkeypatch.setattr(kind, "send", send_async if awaits else send_sync)
+        provider.script(faults.null_choices(), faults.ok())
+        llm = L0LLM(llm=inner)
+        asked = main(llm) if awaits else None
+        text = asyncio.run(asked) if asked else "".join(chunk.delta or "" for chunk in llm.stream_chat(messages()))
+        assert provider.is_right(text)
+    assert closed == [True], "when it was asked again"

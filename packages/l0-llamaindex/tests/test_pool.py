@@ -216,7 +216,7 @@ def test_an_agent_reads_the_calls_of_whoever_made_them(
         return "none"
 
     async def main(llm: Any) -> tuple[str, str]:
-        tools = [FunctionTool.from_defaults(tool) for tool in (weather, wind)]
+        tools: Any = [FunctionTool.from_defaults(tool) for tool in (weather, wind)]
         agent: Any = FunctionAgent(tools=tools, llm=llm, streaming=streaming, initial_tool_choice=chosen)
         handler = agent.run(user_msg=QUESTION)
         streamed = "".join([event.delta async for event in handler.stream_events() if isinstance(event, AgentStream)])

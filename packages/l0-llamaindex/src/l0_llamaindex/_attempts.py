@@ -391,15 +391,23 @@ class _Answer:
         return self._sent.response
 
     def __iter__(self) -> Iterator[Any]:
-        with unsent(self._sent):
-            yield from self._chunks
+        try:
+            with unsent(self._sent):
+                yield from self._chunks
+        finally:  # What an integration trips over it leaves open.
+            if self._sent.response is not None:
+                self._sent.response.close()
 
     def close(self) -> None:
         self._chunks.close()
 
 
 async def _watched_async(chunks: Any, sent: Sent) -> AsyncIterator[Any]:
-    with unsent(sent):
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield chunk
+    try:
+        with unsent(sent):
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield chunk
+    finally:  # As above.
+        if sent.response is not None:
+            await sent.response.aclose()

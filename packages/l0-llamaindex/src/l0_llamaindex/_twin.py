@@ -130,35 +130,29 @@ def like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
 
 
 def _listening(client: Any, sent: Sent) -> Any:
-    """Have a client say when it sends, through the hook that the SDKs keep for their subclasses, and what comes back.
+    """Have a client say when it sends and what comes back, through the hooks that the SDKs keep for their subclasses.
 
-    An async stream is closed by whoever has it. A sync one is read in a thread, and what blocks there can only be ended
-    by way of the response, which a generator keeps to itself.
+    A generator keeps the response to itself. A sync one is read in a thread, and what blocks there can only be ended by
+    way of the response; and either kind leaves it open where it stumbles.
     """
     prepare: Callable[[Any], Any] = client._prepare_request  # noqa: SLF001 - the hook
+    process: Callable[..., Any] | None = getattr(client, "_process_response", None)
     sent.told = True
 
-    if iscoroutinefunction(prepare):
+    async def prepare_async(request: Any) -> None:
+        sent.done = True
+        prepared: Awaitable[None] = prepare(request)
+        await prepared
 
-        async def prepare_async(request: Any) -> None:
-            sent.done = True
-            prepared: Awaitable[None] = prepare(request)
-            await prepared
+    def prepare_sync(request: Any) -> None:
+        sent.done = True
+        prepare(request)
 
-        client._prepare_request = prepare_async  # noqa: SLF001 - the hook
-    else:
+    def process_either(**given: Any) -> Any:
+        sent.response = given.get("response")
+        return None if process is None else process(**given)
 
-        def prepare_sync(request: Any) -> None:
-            sent.done = True
-            prepare(request)
-
-        client._prepare_request = prepare_sync  # noqa: SLF001 - the hook
-        process: Callable[..., Any] | None = getattr(client, "_process_response", None)
-        if process is not None:
-
-            def process_sync(**given: Any) -> Any:
-                sent.response = given.get("response")
-                return process(**given)
-
-            client._process_response = process_sync  # noqa: SLF001 - it makes of the response what is iterated
+    client._prepare_request = prepare_async if iscoroutinefunction(prepare) else prepare_sync  # noqa: SLF001 - the hook
+    if process is not None:
+        client._process_response = process_either  # noqa: SLF001 - it makes of the response what is iterated
     return client
