@@ -10,7 +10,7 @@ from asking_llm import QUESTION as MESSAGES
 from asking_llm import listening
 from engines import QUESTION, SCENARIOS, index, said
 from llama_index.core.chat_engine.types import StreamingAgentChatResponse
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index_instrumentation import get_dispatcher
 from scripted_llm import Reply, Scripted
 
 import l0_core

@@ -37,9 +37,9 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, Te
 from llama_index.core.selectors import LLMSingleSelector, PydanticSingleSelector
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
-from llama_index.core.workflow.resource import Resource
 from pydantic import PrivateAttr
 from scripted_llm import Reply, Scripted
+from workflows.resource import Resource
 
 import l0_core
 import l0_llamaindex
