@@ -75,6 +75,19 @@ def test_a_recorded_chain_is_given_again_by_the_protected_one(
     assert provider.request_count == 1
 
 
+@pytest.mark.parametrize(("first", "then"), [(invoked, streamed), (streamed, invoked)])
+def test_what_was_heard_of_one_way_is_given_again_the_other(
+    first: Any, then: Any, client: Client, provider: FaultyProvider, journal: Journal, offline: Any
+) -> None:
+    provider.reply(ANSWER)
+    chain = ChatPromptTemplate.from_template("{x}") | client(provider) | StrOutputParser()
+    first(chain, {"x": QUESTION}, {"callbacks": [L0CallbackHandler(journal=journal)]})
+    (run,) = journal.runs()
+    offline()
+    with l0_core.run(run["name"], journal=journal, mode="replay"):
+        assert "".join(then(protect(chain), {"x": QUESTION})) == ANSWER
+
+
 @ways
 def test_what_is_asked_otherwise_is_told(way: Any, client: Client, provider: FaultyProvider, journal: Journal) -> None:
     provider.reply(ANSWER)

@@ -64,8 +64,12 @@ class Counts:
         self._lock = threading.Lock()
         self._next: dict[tuple[str, str, str], int] = {}
 
+    def following(self, parent: str, name: str, digest: str) -> StepKey:
+        """Return the key that the next step with this parent, name and digest will have."""
+        return StepKey(parent, name, digest, self._next.get((parent, name, digest), 0))
+
     def key(self, parent: str, name: str, digest: str) -> StepKey:
-        """Return the key of the next step with this parent, name and digest."""
+        """Return the key of the next step with this parent, name and digest, and count it."""
         with self._lock:
             nth = self._next.get((parent, name, digest), 0)
             self._next[parent, name, digest] = nth + 1
