@@ -172,9 +172,14 @@ def test_a_stream_that_was_left_is_completed_by_who_wants_it_whole(
 ) -> None:
     provider.reply(ANSWER)
     model = L0ChatModel(model=client(provider))
-    with pytest.raises(Died), l0_core.run("job", journal=journal):
-        next(iter(model.stream(QUESTION)))
-        raise Died
+
+    def leave() -> None:
+        with l0_core.run("job", journal=journal):
+            next(iter(model.stream(QUESTION)))
+            raise Died
+
+    with pytest.raises(Died):
+        leave()
     with l0_core.run("job", journal=journal):
         assert WAYS[then](model) == ANSWER
         assert WAYS["stream"](model) == ANSWER, "the next one is another call"

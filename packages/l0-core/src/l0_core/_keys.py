@@ -3,8 +3,8 @@
 What a step is given is brought into a *form*: JSON that is equal for inputs that mean the same. It leaves out what
 differs from one run of the same program to the next though nothing changed: ids that were generated, addresses, the
 moment a message was made. Ids by which one message refers to another become numbers in order of appearance, so that
-what refers to what stays part of the input. Nor does it hold credentials: a call made with another key is the same call,
-and forms are written down.
+what refers to what stays part of the input. Nor does it hold credentials: forms are written down,
+and a call made with another key is the same call.
 """
 
 import dataclasses
@@ -216,7 +216,7 @@ class _Forming:
     def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> Json:
         if all(type(key) is str for key in mapping) and _TAG not in mapping:
             return {
-                key: sorted(map(str, item)) if key in _HEADERS and isinstance(item, Mapping) else self.of(item, depth)
+                key: self.of(sorted(map(str, item)) if key in _HEADERS and isinstance(item, Mapping) else item, depth)
                 for key, item in mapping.items()
                 if not key.lower().endswith(_CREDENTIALS)
             }

@@ -31,7 +31,7 @@ from l0_core._native import Policy as NativePolicy
 from l0_core._reader import run_aside
 from l0_core._settings import PolicyLike, is_disabled, policy_of
 from l0_core.guards import Guard, UserGuard
-from l0_langchain._content import finish_of, usage_of
+from l0_langchain._content import finish_of, text_of, usage_of
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._port import ChatChunks, ChatResults
 from l0_langchain._shadow import Shadow, watching
@@ -339,17 +339,18 @@ class L0CallbackHandler(BaseCallbackHandler):
             heard.chunk(chunk)
             if heard.found:
                 self._object(call)
-        if type(token) is not str or not token:
+        text = text_of(token) if isinstance(token, str | list) else ""
+        if not text:
             return
         if call.is_bounded:
-            call.chars += len(token)
+            call.chars += len(text)
             if invocation.tokens + call.chars // _CHARS_PER_TOKEN >= self._tokens_max:  # type: ignore[operator]
                 self._check_tokens(invocation, call.chars // _CHARS_PER_TOKEN)
         if self._policy is not None and call.node is None:
             shadow = call.shadow
             if shadow is None:
                 shadow = call.shadow = Shadow(call.name, self._policy)
-            shadow.text(token)
+            shadow.text(text)
             if shadow.found:
                 self._object(call)
 
