@@ -16,6 +16,7 @@ from langchain_core.runnables import (
     RunnableSerializable,
 )
 from langchain_core.runnables.configurable import RunnableConfigurableFields
+from pydantic import BaseModel
 
 from l0_core import Lifecycle
 from l0_core._journal import JournalLike
@@ -385,8 +386,8 @@ def protect_in_place(model: BaseChatModel, protection: Protection) -> None:
 
 def is_in_place(found: Any) -> bool:
     """Return whether an object was protected itself, and may be what it was again."""
-    private = getattr(found, "__pydantic_private__", None) or getattr(found, "__dict__", {})
-    return _BEFORE in private
+    kept = found.__pydantic_private__ if isinstance(found, BaseModel) else getattr(found, "__dict__", None)
+    return _BEFORE in (kept or {})
 
 
 def restore(model: L0ChatModel) -> None:

@@ -38,11 +38,13 @@ from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled
 from l0_core._sync import StallGuard
 from l0_langchain._candidate import candidates_of
+from l0_langchain._chosen import chosen, is_chosen
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._guarded import Guard, Guarded, guarded
 from l0_langchain._model import L0ChatModel, composed, protection_of, unwrapped
 from l0_langchain._protection import Protection
 from l0_langchain._reach import reach_of
+from l0_langchain._wanted import with_leaf
 
 __all__ = ["L0Middleware"]
 
@@ -142,12 +144,14 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         return self._counted(request, response, spent)
 
     def _protected(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        model: object = request.model
-        if not isinstance(model, BaseChatModel):  # One that is made anew for each call.
-            return request
-        said = protection_of(model) if isinstance(model, L0ChatModel) else Protection()
-        asked = {**self._protection.said, "answer": self._answer(request.response_format)}
-        return request.override(model=composed(model, said.changed(**asked)))
+        answer = self._answer(request.response_format)
+
+        def over(model: Any) -> Any:
+            said = protection_of(model) if isinstance(model, L0ChatModel) else Protection()
+            said = said.changed(**{**self._protection.said, "answer": answer})
+            return chosen(model, said) if is_chosen(model) else composed(model, said)
+
+        return request.override(model=with_leaf(request.model, over, _is_model))
 
     def _answer(self, asked: Any) -> Any:
         """Return what the agent's last answer is to be, where its provider may be asked for it in its own words."""
@@ -252,6 +256,10 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
                 f"the agent goes round in circles: {len(last)} times the same calls had the same results, and it asks "
                 "for them again; see L0Middleware.repeats_max"
             )
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, BaseChatModel) or is_chosen(found)
 
 
 def _key(request: ToolCallRequest) -> str:
