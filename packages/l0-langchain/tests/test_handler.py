@@ -11,7 +11,7 @@ from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForLLMR
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import StrOutputParser
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.tools import tool
@@ -294,6 +294,27 @@ async def test_a_call_too_many_is_not_made(way: Any) -> None:
         with pytest.raises(l0_core.LimitError):
             await way(chain, handler)
         assert len(model.made) == number
+
+
+@ways
+async def test_tokens_that_nobody_counted_are_estimated(way: Any) -> None:
+    """G3: a provider that tells of no usage is no way round the budget."""
+    made: list[int] = []
+
+    class Silent(RuleModel):
+        def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+            made.append(1)
+            return ChatResult(generations=[ChatGeneration(message=AIMessage("word " * 40))])
+
+        def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+            made.append(1)
+            yield from (ChatGenerationChunk(message=AIMessageChunk(content="word ")) for _ in range(40))
+
+    ask = Silent() | StrOutputParser()
+    chain = ChatPromptTemplate.from_template("{x}") | ask | ask | ask | ask
+    with pytest.raises(l0_core.LimitError):
+        await way(chain, L0CallbackHandler(tokens_max=99))
+    assert len(made) == 2
 
 
 @ways

@@ -110,8 +110,8 @@ class L0CallbackHandler(BaseCallbackHandler):
             the token that shows it, or at the end where it can only be seen then.
         deadline: Seconds for an invocation.
         calls_max: Model calls of an invocation.
-        tokens_max: Tokens of an invocation, as the provider counts them; while an answer streams, four characters count
-            as one.
+        tokens_max: Tokens of an invocation, as the provider counts them; while an answer streams, and where the provider
+            does not tell, four characters of answer count as one.
         journal: Where each invocation is written down as a run, all of it, under the id the framework gives it; that of
             `L0_JOURNAL` where nothing is said. The same chain, made reliable with `protect`, gives it again without a
             call, inside `l0_core.run(id, mode="replay")`.
@@ -382,9 +382,9 @@ class L0CallbackHandler(BaseCallbackHandler):
         answer = next((made for row in response.generations for made in row), None)
         message = answer.message if isinstance(answer, ChatGeneration) else None
         call.usage = usage_of(getattr(message, "usage_metadata", None)) or Usage()
-        with self._lock:
-            call.invocation.tokens += call.usage.input + call.usage.output
         text = answer.text if answer is not None else ""
+        with self._lock:
+            call.invocation.tokens += call.usage.input + call.usage.output or len(text) // _CHARS_PER_TOKEN
         try:
             if call.node is not None and call.shadow is None and isinstance(answer, ChatGeneration):
                 whole = ChatResult(generations=[answer], llm_output=response.llm_output)

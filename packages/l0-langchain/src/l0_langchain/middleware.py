@@ -23,6 +23,7 @@ from langchain.agents.middleware.types import (
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool  # noqa: TC002 - no cycle to break
 from langgraph.channels.untracked_value import UntrackedValue
@@ -77,7 +78,8 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         deadline: Seconds from the first model call of an invocation; what is left of them bounds every call.
         model_calls_max: Model calls of one invocation.
         tool_calls_max: Tool calls of one invocation: a round of calls that would exceed it is not begun.
-        tokens_max: Tokens of one invocation, as the provider counts them: after that no call is begun.
+        tokens_max: Tokens of one invocation, as the provider counts them, estimated where it does not tell: after that no
+            call is begun.
         repeats_max: How often in a row the same calls may have the same results before asking for them once more is
             taken for a loop.
 
@@ -231,7 +233,8 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
             self._check_loop(request.messages, answer)
         if self._deadline is None and self._tool_calls_max is None and not any(self._limits.values()):
             return response
-        used = answer.usage_metadata["total_tokens"] if answer.usage_metadata else 0
+        usage = answer.usage_metadata
+        used = usage["total_tokens"] if usage else count_tokens_approximately([*request.messages, answer])
         for name, more in (("model_calls", 1), ("tool_calls", len(answer.tool_calls)), ("tokens", used)):
             spent[f"l0_{name}"] = spent.get(f"l0_{name}", 0) + more
         if answer.tool_calls:
