@@ -110,8 +110,8 @@ class L0CallbackHandler(BaseCallbackHandler):
             the token that shows it, or at the end where it can only be seen then.
         deadline: Seconds for an invocation.
         calls_max: Model calls of an invocation.
-        tokens_max: Tokens of an invocation, as the provider counts them; while an answer streams, and where the provider
-            does not tell, four characters of answer count as one.
+        tokens_max: Tokens of an invocation, as the provider counts them; while an answer streams, and where it does not
+            tell, four characters of the answer count as one.
         journal: Where each invocation is written down as a run, all of it, under the id the framework gives it; that of
             `L0_JOURNAL` where nothing is said. The same chain, made reliable with `protect`, gives it again without a
             call, inside `l0_core.run(id, mode="replay")`.

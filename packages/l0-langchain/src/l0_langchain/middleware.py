@@ -78,8 +78,8 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         deadline: Seconds from the first model call of an invocation; what is left of them bounds every call.
         model_calls_max: Model calls of one invocation.
         tool_calls_max: Tool calls of one invocation: a round of calls that would exceed it is not begun.
-        tokens_max: Tokens of one invocation, as the provider counts them, estimated where it does not tell: after that no
-            call is begun.
+        tokens_max: Tokens of one invocation, as the provider counts them, estimated where it does not tell: after that
+            no call is begun.
         repeats_max: How often in a row the same calls may have the same results before asking for them once more is
             taken for a loop.
 
