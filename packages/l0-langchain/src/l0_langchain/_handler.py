@@ -468,8 +468,12 @@ class L0CallbackHandler(BaseCallbackHandler):
             run_aside(lambda: asyncio.run(heed(told)))
 
 
-_tracing: ContextVar[L0CallbackHandler | None] = ContextVar("l0_tracing", default=None)
-register_configure_hook(_tracing, inheritable=True, handle_class=L0CallbackHandler, env_var="L0_TRACE")
+class _Tracing(L0CallbackHandler):
+    """One that nobody passed. The framework adds none where there is one of its class: a handler beside it is another."""
+
+
+_tracing: ContextVar[_Tracing | None] = ContextVar("l0_tracing", default=None)
+register_configure_hook(_tracing, inheritable=True, handle_class=_Tracing, env_var="L0_TRACE")
 
 
 @contextmanager
@@ -488,7 +492,7 @@ def trace(journal: JournalLike = None, **options: Any) -> Iterator[L0CallbackHan
         >>> [call.kind for call in watch.calls]
         ['model']
     """
-    handler = L0CallbackHandler(journal=journal, **options)
+    handler = _Tracing(journal=journal, **options)
     token = _tracing.set(handler)
     try:
         yield handler
