@@ -469,7 +469,7 @@ class L0CallbackHandler(BaseCallbackHandler):
 
 
 class _Tracing(L0CallbackHandler):
-    """One that nobody passed. The framework adds none where there is one of its class: a handler beside it is another."""
+    """One that nobody passed: the framework adds none where there is one of its class, as a caller's own would be."""
 
 
 _tracing: ContextVar[_Tracing | None] = ContextVar("l0_tracing", default=None)
