@@ -271,6 +271,33 @@ def test_configured_fields_and_alternatives_keep_protection(provider: FaultyProv
         assert told(made.invoke(QUESTION))["attempts"] == 2
 
 
+def test_further_keywords_are_heeded_where_the_client_is_made_from_them_too(
+    provider: FaultyProvider, other: FaultyProvider, client: Client
+) -> None:
+    there = {"openai": other.openai_url, "anthropic": other.anthropic_url}[client.make]
+    changes: dict[str, Any] = {
+        "base_url": there,
+        "api_key": "y",
+        "default_headers": {"x-mine": "1"},
+        "temperature": 0.25,
+    }
+    bare = client(provider)
+    for said in ({"base_url": there}, changes):
+        L0ChatModel(model=bare, **said).invoke(QUESTION)
+        list(L0ChatModel(model=bare, **said).stream(QUESTION))
+    assert (provider.request_count, other.request_count) == (0, 4)
+    last = other.requests[-1]
+    assert "y" in {last.headers.get("x-api-key"), last.headers.get("authorization", "").removeprefix("Bearer ")}
+    assert (last.headers["x-mine"], last.body["temperature"]) == ("1", 0.25)
+
+
+@pytest.mark.parametrize("given", [((Flaky(),), {}), ((), {}), ((), {"policy": "batch"})])
+def test_a_model_that_is_not_named_is_asked_for(given: Any) -> None:
+    positional, named = given
+    with pytest.raises(TypeError, match=r"L0ChatModel\(model="):
+        L0ChatModel(*positional, **named)
+
+
 def chosen_late(provider: FaultyProvider, client: Client) -> Any:
     """A model that is made for each call, as its config says."""
     name = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5"}[client.make]

@@ -28,7 +28,7 @@ from l0_langchain._candidate import Candidate, candidates_of, has_own, leaf_of
 from l0_langchain._endpoint import Terminal, model_name
 from l0_langchain._protection import Protection, asked_for
 from l0_langchain._report import Found, ProtectionReport
-from l0_langchain._twin import put_state, state_of
+from l0_langchain._twin import fields_of, put_state, state_of
 from l0_langchain._wanted import refusing, wanted_of, wanted_of_agent, with_leaf
 
 ModelT = TypeVar("ModelT", bound="L0ChatModel")
@@ -51,7 +51,9 @@ class _Composing(_ModelMeta):
 
     def __call__(cls, *args: Any, **keywords: Any) -> Any:
         if cls is L0ChatModel:
-            return wrap(*args, **keywords)
+            if args or "model" not in keywords:
+                raise TypeError("L0ChatModel takes its model by name: L0ChatModel(model=ChatOpenAI(...))")
+            return wrap(**keywords)
         return _given(super().__call__(*args, **keywords), Protection())
 
 
@@ -489,8 +491,6 @@ def wrap(
         terminal=terminal,
     )
     if keywords:
-        kind = wrapped_class(type(inner))
-        fields = {name: value for name, value in inner.__dict__.items() if name in kind.model_fields}
-        inner = kind(**{**fields, **keywords})
+        inner = wrapped_class(type(inner))(**{**fields_of(inner, keywords), **keywords})
     made = composed(inner, said)
     return made if isinstance(model, BaseChatModel) else _over(model, lambda _: made)
