@@ -141,6 +141,20 @@ def test_a_fallback_may_be_a_binding(provider: FaultyProvider, other: FaultyProv
     assert len(protection_of(model).fallbacks) == 2
 
 
+def test_a_fallback_that_is_protected_itself_is_followed_by_its_own(
+    strangers: tuple[Client, Client], provider: FaultyProvider, other: FaultyProvider
+) -> None:
+    """G4: whom somebody named may answer."""
+    first, second = strangers
+    provider.script(faults.status(503))
+    other.reply(ANSWER)
+    middle = L0ChatModel(model=first(provider), fallbacks=[second(other)], policy=ONCE)
+    model = L0ChatModel(model=second(provider), fallbacks=[middle], policy=ONCE)
+    assert model.invoke(QUESTION).text == ANSWER
+    assert (provider.request_count, other.request_count) == (2, 1)
+    assert len(model.l0_report.protected) == 3
+
+
 def test_when_every_model_fails_the_error_is_the_frameworks_too(provider: FaultyProvider, client: Client) -> None:
     provider.script(faults.status(503))
     model = L0ChatModel(model=client(provider), fallbacks=[Flaky(failures=9)], policy=ONCE)

@@ -376,6 +376,16 @@ def label_of(model: BaseChatModel) -> str:
     return f"{unwrapped(model).__name__}/{model_name(model)}"
 
 
+def candidates_in(fallbacks: Sequence[Runnable[Any, Any]]) -> tuple[Candidate, ...]:
+    """Return what may answer in a model's place, in order: a protected fallback is followed by its own."""
+    found: list[Candidate] = []
+    for source in fallbacks:
+        for candidate in candidates_of(source, unwrapped):
+            own = protection_of(candidate.model).fallbacks if isinstance(candidate.model, L0ChatModel) else ()
+            found += (candidate, *own)
+    return tuple(found)
+
+
 def protect_in_place(model: BaseChatModel, protection: Protection) -> None:
     """Protect a model itself, and with it everywhere it is held."""
     before = None
@@ -479,10 +489,9 @@ def wrap(
             raise TypeError(f"model must be a chat model, not {type(model).__name__}; for anything else see `protect`")
     inner = model if isinstance(model, BaseChatModel) else cast("tuple[BaseChatModel, Any]", leaf_of(model))[0]
     said = protection_of(inner) if isinstance(inner, L0ChatModel) else Protection()
-    candidates = [made for each in fallbacks for made in candidates_of(each, unwrapped)]
     said = said.changed(
         policy=policy,
-        fallbacks=tuple(candidates),
+        fallbacks=candidates_in(fallbacks),
         on=on,
         tenant=tenant,
         journal=journal,

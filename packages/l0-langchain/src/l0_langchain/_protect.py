@@ -14,7 +14,6 @@ from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike
 from l0_core._sync import StallGuard
 from l0_langchain import _chosen
-from l0_langchain._candidate import candidates_of
 from l0_langchain._chosen import is_chosen
 from l0_langchain._copying import copied
 from l0_langchain._guarded import (
@@ -31,13 +30,13 @@ from l0_langchain._guarded import (
 from l0_langchain._model import (
     L0ChatModel,
     bare,
+    candidates_in,
     composed,
     is_in_place,
     label_of,
     protect_in_place,
     protection_of,
     restore,
-    unwrapped,
 )
 from l0_langchain._protection import Protection
 from l0_langchain._reach import VISITED_MAX, Reach, reach_of
@@ -86,9 +85,13 @@ def protect(
     if is_guardable(x):
         said = _Said(Protection(), Guard(policy, tuple(fallbacks), on, tenant, journal).checked(type(x)))
     else:
-        candidates = tuple(each for other in fallbacks for each in candidates_of(other, unwrapped))
         protection = Protection().changed(
-            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal, stall_guard=stall_guard
+            policy=policy,
+            fallbacks=candidates_in(fallbacks),
+            on=on,
+            tenant=tenant,
+            journal=journal,
+            stall_guard=stall_guard,
         )
         said = _Said(protection, Guard(policy, (), on, tenant, journal))
     reach = reach_of(x)

@@ -38,11 +38,10 @@ from l0_core._context import keyed
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled
 from l0_core._sync import StallGuard
-from l0_langchain._candidate import candidates_of
 from l0_langchain._chosen import chosen, is_chosen
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._guarded import Guard, Guarded, guarded
-from l0_langchain._model import L0ChatModel, composed, protection_of, unwrapped
+from l0_langchain._model import L0ChatModel, candidates_in, composed, protection_of
 from l0_langchain._protection import Protection
 from l0_langchain._reach import reach_of
 from l0_langchain._wanted import with_leaf
@@ -109,9 +108,13 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         repeats_max: int | None = 10,
     ) -> None:
         super().__init__()
-        candidates = tuple(each for other in fallbacks for each in candidates_of(other, unwrapped))
         self._protection = Protection().changed(
-            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal, stall_guard=stall_guard
+            policy=policy,
+            fallbacks=candidates_in(fallbacks),
+            on=on,
+            tenant=tenant,
+            journal=journal,
+            stall_guard=stall_guard,
         )
         self._guard = Guard(policy=policy, on=on, tenant=tenant, journal=journal)
         self._deadline = deadline
