@@ -238,7 +238,7 @@ class Call:
 
     def _targets(self, opening: Callable[..., Any], *, whole: bool = False) -> Iterator[Target]:
         """Yield the targets, the wrapped model first."""
-        said, secrets = self._protection, list(map(secrets_of, self._candidates_models()))
+        said, secrets = self._protection, self._secrets()
         names: set[str] = set()
         for place, candidate in enumerate(self._candidates):
             known = Endpoint.of(candidate.model, self._keywords(place), whole=whole)
@@ -255,8 +255,11 @@ class Call:
                 context_window=known.context_window,
             )
 
-    def _candidates_models(self) -> list[BaseChatModel]:
-        return [candidate.model for candidate in self._candidates]
+    def _secrets(self) -> list[tuple[str, ...]]:
+        """Return the credentials of each, where there are several: then those are passed over whose have failed."""
+        if len(self._candidates) == 1:
+            return [()]
+        return [secrets_of(candidate.model) for candidate in self._candidates]
 
     def _keywords(self, place: int) -> dict[str, Any]:
         return self._kwargs if place == 0 else self._candidates[place].keywords(self._kwargs, self._kind)
