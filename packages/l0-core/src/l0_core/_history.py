@@ -215,6 +215,10 @@ class History:
 
     def heard(self, kind: str, form: Json) -> Step | None:
         """Return the first step of a kind that was heard being given this, and that the program has not come by."""
+        with self._lock:
+            return self._first_heard(kind, form)
+
+    def _first_heard(self, kind: str, form: Json) -> Step | None:
         left = self._heard.get(kind, {})  # In the order it was heard in, which is mostly that of the program.
         return next((step for step in left.values() if _is_what_was_heard(step, form)), None)
 
@@ -238,7 +242,7 @@ class History:
     def claim_heard(self, kind: str, form: Json) -> Step | None:
         """Return the first step of a kind that was heard being given this, and note that the program has come by it."""
         with self._lock:
-            found = self.heard(kind, form)
+            found = self._first_heard(kind, form)
             if found is not None:
                 found.claimed = True
                 del self._heard[kind][found.key.id]
