@@ -339,7 +339,9 @@ class L0CallbackHandler(BaseCallbackHandler):
             heard.chunk(chunk)
             if heard.found:
                 self._object(call)
-        text = text_of(token) if isinstance(token, str | list) else ""
+        text: str = token
+        if type(token) is not str:  # Blocks, or a string with an accessor.
+            text = text_of(token) if isinstance(token, str | list) else ""
         if not text:
             return
         if call.is_bounded:
