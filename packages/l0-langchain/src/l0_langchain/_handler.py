@@ -339,9 +339,7 @@ class L0CallbackHandler(BaseCallbackHandler):
             heard.chunk(chunk)
             if heard.found:
                 self._object(call)
-        text: str = token
-        if type(token) is not str:  # Blocks, or a string with an accessor.
-            text = text_of(token) if isinstance(token, str | list) else ""
+        text = token if type(token) is str else _said(token)
         if not text:
             return
         if call.is_bounded:
@@ -562,6 +560,11 @@ def _name(kind: str, serialized: dict[str, Any] | None, told: dict[str, Any]) ->
     params = told.get("metadata") or {}
     known = params.get("ls_model_name") if kind == "model" else told.get("name") or (serialized or {}).get("name")
     return str(known or (serialized or {}).get("name") or kind)
+
+
+def _said(token: Any) -> str:
+    """Return the text of a token that is no plain string: blocks, or a string of a class of its own."""
+    return text_of(token) if isinstance(token, str | list) else ""
 
 
 def _tools(message: Any) -> list[Any]:
