@@ -1,4 +1,4 @@
-"""The plainest reader's thread there is: what every sync stream costs that can be left while it is read."""
+"""The plainest threads there are: what a sync stream or call costs that can be left while it is waited for."""
 
 import threading
 from collections import deque
@@ -7,6 +7,26 @@ from typing import Any
 
 AHEAD = 64
 """Chunks, as many as L0 reads ahead."""
+
+
+class Aside:
+    """A thread that calls, whenever it is told to, and says when it has."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self._told, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self._told.acquire()
+            self._call()
+            self._done.release()
+
+    def invoke(self, _: str) -> None:
+        """Call in the thread, and wait for it."""
+        self._told.release()
+        self._done.acquire()
 
 
 def through_a_thread(make: Callable[[], Iterable[Any]]) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from hop import through_a_thread
+from hop import Aside, through_a_thread
 from langchain_core.callbacks import BaseCallbackHandler
 from ready import CHUNKS, Ready
 from row import Row, in_turn
@@ -67,7 +67,14 @@ def rows() -> Iterator[Row]:
         yield from _streams("stream", _stream, bare, wrapped, guarded)
         yield from _streams("astream", _astream, bare, wrapped, guarded)
     retried, fallen = bare.with_retry(), bare.with_fallbacks([bare])
-    models = {"bare": bare, "L0ChatModel": wrapped, "with_retry": retried, "with_fallbacks": fallen}
+    models = {
+        "bare": bare,
+        "bare, called in a thread": Aside(lambda: bare.invoke("x")),
+        "L0ChatModel": wrapped,
+        "L0ChatModel, read directly": L0ChatModel(model=bare, stall_guard="off"),
+        "with_retry": retried,
+        "with_fallbacks": fallen,
+    }
     figures = in_turn({name: partial(_invoke, model) for name, model in models.items()}, ROUNDS)
     for name, figure in figures.items():
         yield Row("wrapping", f"invoke, {name}", figure, "us")

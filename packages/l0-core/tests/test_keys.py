@@ -40,6 +40,12 @@ class Order:
     lines: list[str]
 
 
+@dataclasses.dataclass
+class Endpoint:
+    url: str
+    api_key: str
+
+
 class Ticket(BaseModel):
     seat: str
     extra: dict[str, int] = {}
@@ -117,6 +123,32 @@ def test_a_form_survives_being_written(value: Any) -> None:
 def test_unlike_json_has_unlike_digests(one: Any, other: Any) -> None:
     same = text_of(form_of(one)) == text_of(form_of(other))
     assert (digest(one) == digest(other)) == same
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"api_key": "sk-1"},
+        {"extra_headers": {"x-api-key": "sk-1"}},
+        {"messages": [], "default_headers": {"X-Whatever": "sk-1"}},
+        {"body": {"openai_api_key": "sk-1"}},
+        {"body": {"Authorization": "Bearer sk-1"}},
+        {"auth_token": "sk-1"},
+    ],
+)
+def test_a_credential_has_no_form(said: Any) -> None:
+    text = text_of(form_of(said))
+    assert "sk-1" not in text
+    changed = json.loads(json.dumps(said).replace("sk-1", "sk-2"))
+    assert digest(changed) == digest(said), "the same question, with another key"
+    assert form_of(Endpoint("http://localhost", "sk-1")) == {"$": "Endpoint", "value": {"url": "http://localhost"}}
+
+
+def test_what_is_said_beside_a_credential_counts() -> None:
+    said: dict[str, Any] = {"api_key": "sk-1", "extra_headers": {"x-api-key": "sk-1"}, "city": "Paris"}
+    assert form_of(said) == {"extra_headers": ["x-api-key"], "city": "Paris"}
+    assert digest(said) != digest(said | {"city": "Rome"})
+    assert digest(said) != digest(said | {"extra_headers": {"anthropic-beta": "x"}})
 
 
 def test_what_contains_itself_has_a_form() -> None:

@@ -12,7 +12,9 @@ from uuid import UUID
 
 import pytest
 from clients import Client
+from langchain.agents import create_agent
 from langchain.agents.factory import _supports_provider_strategy
+from langchain.tools import ToolRuntime
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_callback
 from langchain_core.language_models import BaseChatModel
@@ -23,16 +25,19 @@ from langchain_core.outputs import ChatGeneration
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import ConfigurableField, RunnableSequence
+from langchain_core.tools import tool
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 from langgraph.graph import END, START, MessagesState, StateGraph
+from pydantic import BaseModel
 
-from l0_core.testing import FaultyProvider, ToolCall, faults
+from l0_core.testing import FaultyProvider, Reply, ToolCall, faults
 from l0_langchain import L0ChatModel
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning"),
     pytest.mark.filterwarnings("ignore:Unexpected type for token usage"),  # adding up what OpenAI reports: bare too
+    pytest.mark.filterwarnings("ignore:Pydantic serializer warnings"),  # of what OpenAI's client parsed: bare alone
 ]
 
 QUESTION = "What is the capital of France?"
@@ -71,6 +76,12 @@ class GetWeather(TypedDict):
     """
 
     city: str
+
+
+class City(BaseModel):
+    """A city."""
+
+    name: str
 
 
 class Count(BaseCallbackHandler):
@@ -528,6 +539,77 @@ async def limiter(model: BaseChatModel, _: FaultyProvider) -> Any:
     list(model.stream(QUESTION))
     await model.ainvoke(QUESTION)
     return limiter.acquired
+
+
+@probe
+def values(model: BaseChatModel, provider: FaultyProvider) -> Any:
+    """However a value is asked for: what is sent, what comes back, whole and grown."""
+    told = []
+    for method in ("json_schema", "function_calling", "json_mode"):
+        for more in ({}, {"include_raw": True}, {"strict": True}):
+            calls = [ToolCall("City", {"name": "Paris"}, id="call_1")] if method == "function_calling" else []
+            provider.reply("" if calls else '{"name": "Paris"}', tool_calls=calls)
+            try:
+                asked = model.with_structured_output(City, method=method, **more)
+                told.append((plain(asked.invoke(QUESTION)), more or plain(list(asked.stream(QUESTION)))))
+            except (ValueError, TypeError, UserWarning) as error:
+                told.append((type(error), str(error)))
+    return told, [request.body for request in provider.requests]
+
+
+@probe
+def calls_of_many_tools(model: BaseChatModel, provider: FaultyProvider) -> Any:
+    provider.reply(
+        "", tool_calls=[ToolCall("GetWeather", {"city": city}, id=f"call_{city}") for city in ("Paris", "Rome")]
+    )
+    ways = ({"parallel_tool_calls": False}, {"tool_choice": "any"}, {"strict": True})
+    bound = [model.bind_tools([GetWeather, City], **way) for way in ways]
+    told = [(plain(each.invoke(QUESTION)), merged(list(each.stream(QUESTION)))) for each in bound]
+    return told, [request.body for request in provider.requests]
+
+
+@probe
+async def batched_as_completed(model: BaseChatModel, _: FaultyProvider) -> Any:
+    told = {number: plain(answer) for number, answer in model.batch_as_completed([QUESTION, QUESTION])}
+    more = {number: plain(answer) async for number, answer in model.abatch_as_completed([QUESTION, QUESTION])}
+    return sorted(told.items()), sorted(more.items())
+
+
+@probe
+def reasoning(model: BaseChatModel, provider: FaultyProvider) -> Any:
+    provider.reply(ANSWER, reasoning="Let me think.")
+    newer = model.model_copy(update={"output_version": "v1"})
+    return [(plain(each.invoke(QUESTION)), merged(list(each.stream(QUESTION)))) for each in (model, newer)]
+
+
+@probe
+def agent(model: BaseChatModel, provider: FaultyProvider) -> Any:
+    """An agent with a tool that is told of its call, in every mode that shows messages."""
+    calling = Reply.of("Let me look.", tool_calls=[ToolCall("look_up", {"city": "Paris"}, id="call_1")])
+
+    @tool
+    def look_up(city: str, runtime: ToolRuntime) -> str:
+        """Look up the weather."""
+        runtime.stream_writer(city)
+        return f"{city} {runtime.tool_call_id}"
+
+    provider.conversation(calling, ANSWER)
+    made = create_agent(model, [look_up])
+    asked: Any = {"messages": [HumanMessage(QUESTION, id="1")]}
+    pieces = [chunk for chunk, _ in made.stream(asked, stream_mode="messages")]
+    parts = [piece.text for piece in pieces if isinstance(piece, AIMessageChunk) and piece.text]
+    written = list(made.stream(asked, stream_mode=["custom", "updates"]))
+    drawn = [
+        ("".join(message.text), plain(message.output)) for message in made.stream_events(asked, version="v3").messages
+    ]
+    return parts, _numbered(plain(made.invoke(asked)["messages"])), _numbered(plain(written)), drawn
+
+
+def _numbered(told: Any) -> Any:
+    """Messages of tools without the ids that a graph draws."""
+    if isinstance(told, dict):
+        return {key: _numbered(each) for key, each in told.items() if key != "id"}
+    return [_numbered(each) for each in told] if isinstance(told, list) else told
 
 
 LISTED = {

@@ -6,20 +6,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clients import Client
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForLLMRun
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import StrOutputParser
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.tools import tool
+from pydantic import BaseModel
 from rules import RuleModel
 from shapes import Flaky
 
 import l0_core
 from l0_core import Continuation, Lifecycle, Policy, guards
 from l0_core._clock import VirtualClock
+from l0_core.testing import FaultyProvider, ToolCall
 from l0_langchain import L0CallbackHandler, L0ChatModel
 
 QUESTION = "Is it warm in Paris?"
@@ -41,6 +44,12 @@ async def awaited(chain: Any, handler: BaseCallbackHandler) -> Any:
 
 async def astreamed(chain: Any, handler: BaseCallbackHandler) -> Any:
     return "".join([text async for text in chain.astream({"x": QUESTION}, {"callbacks": [handler]})])
+
+
+class GetWeather(BaseModel):
+    """Look up the weather."""
+
+    city: str
 
 
 ways = pytest.mark.parametrize("way", [invoked, streamed, awaited, astreamed])
@@ -167,6 +176,34 @@ async def test_it_ends_at_the_token_that_shows_it() -> None:
     assert "".join(shown) == "You said: Is it warm in "
 
 
+def protocol(model: Any, config: Any) -> Iterator[str]:
+    yield from model.stream_events(QUESTION, version="v3", config=config).text
+
+
+def texts(model: Any, config: Any) -> Iterator[str]:
+    yield from (chunk.text for chunk in model.stream(QUESTION, config))
+
+
+def blocks(model: Any, config: Any) -> Iterator[str]:
+    """Some providers stream blocks where there are tools."""
+    yield from texts(model.bind_tools([GetWeather]), config)
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
+@pytest.mark.parametrize("bound", [{"guards": [guards.patterns(["in Paris"])]}, {"tokens_max": 10}])
+@pytest.mark.parametrize("way", [texts, blocks, protocol])
+def test_whatever_a_client_calls_a_token_it_ends_in_time(
+    way: Any, bound: Any, client: Client, provider: FaultyProvider
+) -> None:
+    provider.reply(
+        "It is as warm as can be in Paris, " * 9, chunks=60, tool_calls=[ToolCall("GetWeather", {"city": "Paris"})]
+    )
+    shown: list[str] = []
+    with pytest.raises((l0_core.ContentError, l0_core.LimitError)):
+        shown.extend(way(client(provider), {"callbacks": [L0CallbackHandler(on_violation="abort", **bound)]}))
+    assert 0 < len("".join(shown)) < 50
+
+
 @ways
 async def test_what_shows_only_at_the_end_is_found_there(way: Any) -> None:
     handler = L0CallbackHandler(policy=Policy(guards=[guards.json()]), on_violation="abort")
@@ -257,6 +294,27 @@ async def test_a_call_too_many_is_not_made(way: Any) -> None:
         with pytest.raises(l0_core.LimitError):
             await way(chain, handler)
         assert len(model.made) == number
+
+
+@ways
+async def test_tokens_that_nobody_counted_are_estimated(way: Any) -> None:
+    """G3: a provider that tells of no usage is no way round the budget."""
+    made: list[int] = []
+
+    class Silent(RuleModel):
+        def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+            made.append(1)
+            return ChatResult(generations=[ChatGeneration(message=AIMessage("word " * 40))])
+
+        def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+            made.append(1)
+            yield from (ChatGenerationChunk(message=AIMessageChunk(content="word ")) for _ in range(40))
+
+    ask = Silent() | StrOutputParser()
+    chain = ChatPromptTemplate.from_template("{x}") | ask | ask | ask | ask
+    with pytest.raises(l0_core.LimitError):
+        await way(chain, L0CallbackHandler(tokens_max=99))
+    assert len(made) == 2
 
 
 @ways

@@ -1,5 +1,7 @@
 """What a handler wrote down is given again by the same chain, protected: without a call, without a network (G6)."""
 
+import functools
+import operator
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +50,10 @@ def offline(monkeypatch: pytest.MonkeyPatch, provider: FaultyProvider) -> Any:
     return cut
 
 
+def merged(chunks: list[Any]) -> Any:
+    return functools.reduce(operator.add, chunks)
+
+
 def invoked(chain: Any, value: Any, config: Any = None) -> Any:
     return chain.invoke(value, config)
 
@@ -73,6 +79,38 @@ def test_a_recorded_chain_is_given_again_by_the_protected_one(
         with l0_core.run(run["name"], journal=journal, mode=mode):
             assert way(protect(chain), {"x": QUESTION}) == first
     assert provider.request_count == 1
+
+
+@ways
+def test_what_was_heard_of_one_way_is_given_again_the_other(
+    way: Any, client: Client, provider: FaultyProvider, journal: Journal, offline: Any
+) -> None:
+    provider.reply(ANSWER)
+    chain = ChatPromptTemplate.from_template("{x}") | client(provider) | StrOutputParser()
+    way(chain, {"x": QUESTION}, {"callbacks": [L0CallbackHandler(journal=journal)]})
+    (run,) = journal.runs()
+    offline()
+    other = invoked if way is streamed else streamed
+    with l0_core.run(run["name"], journal=journal, mode="replay"):
+        assert "".join(other(protect(chain), {"x": QUESTION})) == ANSWER
+
+
+@ways
+def test_what_was_heard_of_a_protected_model_is_given_again_too(
+    way: Any, client: Client, provider: FaultyProvider, journal: Journal, offline: Any
+) -> None:
+    """What L0 said of the session that was heard is not said of the one in which it is given again."""
+    provider.reply(ANSWER)
+    model = protect(client(provider))
+    way(model, QUESTION, {"callbacks": [L0CallbackHandler(journal=journal)]})
+    (run,) = journal.runs()
+    offline()
+    for then in (streamed, invoked):
+        with l0_core.run(run["name"], journal=journal, mode="replay"):
+            given = then(model, QUESTION)
+        message = merged(given) if isinstance(given, list) else given
+        assert message.text == ANSWER
+        assert message.response_metadata["l0"]["attempts"] == 1
 
 
 @ways

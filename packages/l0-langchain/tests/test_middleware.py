@@ -61,7 +61,7 @@ class Scripted(BaseChatModel):
 
 def asking(number: int = 1, *, city: str = "Paris", tokens: int = 10) -> AIMessage:
     call = {"name": "get_weather", "args": {"city": city}, "id": f"call_{number}", "type": "tool_call"}
-    usage: Any = {"input_tokens": 1, "output_tokens": tokens - 1, "total_tokens": tokens}
+    usage: Any = {"input_tokens": 1, "output_tokens": tokens - 1, "total_tokens": tokens} if tokens else None
     return AIMessage("", tool_calls=[call], usage_metadata=usage)
 
 
@@ -401,6 +401,16 @@ async def test_a_budget_ends_it_before_the_call(way: Any, name: str) -> None:
     with pytest.raises(l0_core.LimitError):
         await way(create_agent(model, [made], middleware=[L0Middleware(**said)]))
     assert len(keys) == rounds
+
+
+@ways
+async def test_tokens_that_nobody_counted_are_estimated(way: Any) -> None:
+    """G3: a provider that tells of no usage is no way round the budget."""
+    made, keys = weather()
+    model = Scripted(replies=[asking(number, city=str(number), tokens=0) for number in range(1, 40)])
+    with pytest.raises(l0_core.LimitError):
+        await way(create_agent(model, [made], middleware=[L0Middleware(tokens_max=200)]))
+    assert 0 < len(keys) < 10
 
 
 @ways

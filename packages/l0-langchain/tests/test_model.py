@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from clients import Client
 from langchain.agents import create_agent
+from langchain.chat_models import init_chat_model
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForLLMRun
 from langchain_core.exceptions import ModelError
@@ -28,7 +29,7 @@ from shapes import Flaky
 import l0_core
 from l0_core import Lifecycle, Policy, Retry
 from l0_core.testing import FaultyProvider, Reply, ToolCall, faults
-from l0_langchain import L0ChatModel, L0Middleware, protect
+from l0_langchain import L0ChatModel, L0Middleware, protect, unprotect
 from l0_langchain._model import protection_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
@@ -138,6 +139,20 @@ def test_a_fallback_may_be_a_binding(provider: FaultyProvider, other: FaultyProv
     limits = {"max_tokens", "max_completion_tokens"} & other.requests[0].body.keys()
     assert [other.requests[0].body[limit] for limit in limits] == [77]
     assert len(protection_of(model).fallbacks) == 2
+
+
+def test_a_fallback_that_is_protected_itself_is_followed_by_its_own(
+    strangers: tuple[Client, Client], provider: FaultyProvider, other: FaultyProvider
+) -> None:
+    """G4: whom somebody named may answer."""
+    first, second = strangers
+    provider.script(faults.status(503))
+    other.reply(ANSWER)
+    middle = L0ChatModel(model=first(provider), fallbacks=[second(other)], policy=ONCE)
+    model = L0ChatModel(model=second(provider), fallbacks=[middle], policy=ONCE)
+    assert model.invoke(QUESTION).text == ANSWER
+    assert (provider.request_count, other.request_count) == (2, 1)
+    assert len(model.l0_report.protected) == 3
 
 
 def test_when_every_model_fails_the_error_is_the_frameworks_too(provider: FaultyProvider, client: Client) -> None:
@@ -268,6 +283,78 @@ def test_configured_fields_and_alternatives_keep_protection(provider: FaultyProv
     for made in (heated, either, either.with_config(configurable={"which": "other"})):
         provider.script(faults.status(503), faults.ok())
         assert told(made.invoke(QUESTION))["attempts"] == 2
+
+
+def test_further_keywords_are_heeded_where_the_client_is_made_from_them_too(
+    provider: FaultyProvider, other: FaultyProvider, client: Client
+) -> None:
+    there = {"openai": other.openai_url, "anthropic": other.anthropic_url}[client.make]
+    changes: dict[str, Any] = {
+        "base_url": there,
+        "api_key": "y",
+        "default_headers": {"x-mine": "1"},
+        "temperature": 0.25,
+    }
+    bare = client(provider)
+    for said in ({"base_url": there}, changes):
+        L0ChatModel(model=bare, **said).invoke(QUESTION)
+        list(L0ChatModel(model=bare, **said).stream(QUESTION))
+    assert (provider.request_count, other.request_count) == (0, 4)
+    last = other.requests[-1]
+    assert "y" in {last.headers.get("x-api-key"), last.headers.get("authorization", "").removeprefix("Bearer ")}
+    assert (last.headers["x-mine"], last.body["temperature"]) == ("1", 0.25)
+
+
+@pytest.mark.parametrize("given", [((Flaky(),), {}), ((), {}), ((), {"policy": "batch"})])
+def test_a_model_that_is_not_named_is_asked_for(given: Any) -> None:
+    positional, named = given
+    with pytest.raises(TypeError, match=r"L0ChatModel\(model="):
+        L0ChatModel(*positional, **named)
+
+
+def chosen_late(provider: FaultyProvider, client: Client) -> Any:
+    """A model that is made for each call, as its config says."""
+    name = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5"}[client.make]
+    url = {"openai": provider.openai_url, "anthropic": provider.anthropic_url}[client.make]
+    fields: Any = {"model_provider": client.make, "base_url": url, "api_key": "x"}
+    return init_chat_model(name, configurable_fields=("temperature",), **fields)
+
+
+ASKED: Any = {"messages": QUESTION}
+HEAT: Any = {"configurable": {"temperature": 0.25}}
+CHOSEN: dict[str, Callable[[Any], Any]] = {
+    "itself": lambda model: protect(model).invoke(QUESTION, HEAT),
+    "in place": lambda model: protect(model, in_place=True).invoke(QUESTION, HEAT),
+    "in a chain": lambda model: protect(ChatPromptTemplate.from_template("{x}") | model).invoke({"x": QUESTION}, HEAT),
+    "given a config": lambda model: protect(model).with_config(HEAT).with_config(tags=["x"]).invoke(QUESTION),
+    "given tools": lambda model: protect(model).bind_tools([GetWeather]).invoke(QUESTION, HEAT),
+    "given tools before": lambda model: protect(model.bind_tools([GetWeather])).invoke(QUESTION, HEAT),
+    "in an agent": lambda model: protect(create_agent(model, []), in_place=True).invoke(ASKED, HEAT),
+    "in middleware": lambda model: create_agent(model, [], middleware=[L0Middleware()]).invoke(ASKED, HEAT),
+}
+"""Ways to protect it, and to call it."""
+
+
+@pytest.mark.parametrize("way", CHOSEN)
+def test_a_model_that_is_chosen_for_each_call_is_protected(way: str, provider: FaultyProvider, client: Client) -> None:
+    provider.reply(ANSWER)
+    provider.script(faults.reset_before_headers(), faults.ok())
+    answer = CHOSEN[way](chosen_late(provider, client))
+    message = answer["messages"][-1] if isinstance(answer, dict) else answer
+    assert (message.text, told(message)["attempts"]) == (ANSWER, 2)
+    assert [request.body["temperature"] for request in provider.requests] == [0.25, 0.25]
+
+
+def test_a_model_that_is_chosen_for_each_call_is_what_it_was_again(provider: FaultyProvider, client: Client) -> None:
+    provider.reply(ANSWER)
+    model = chosen_late(provider, client)
+    copied, kind = protect(model), type(model)
+    assert [found.name.partition("/")[0] for found in copied.l0_report.protected] == ["init_chat_model"]
+    assert protect(model, in_place=True) is model
+    assert protect(model, in_place=True, policy="batch").l0_report == copied.l0_report
+    for bare in (unprotect(model), unprotect(copied), unprotect(unprotect(copied))):
+        assert type(bare) is kind
+        assert "l0" not in bare.invoke(QUESTION).response_metadata
 
 
 # Switched off

@@ -113,6 +113,14 @@ def test_everything_inside_is_traced_without_being_told(journal: Journal) -> Non
     assert len(journal.runs()) == 1
 
 
+def test_a_chain_with_a_handler_of_its_own_is_traced_too(journal: Journal) -> None:
+    handler = L0CallbackHandler(calls_max=5)
+    with trace(journal) as watch:
+        chain_of(RuleModel()).invoke({"x": "x"}, {"callbacks": [handler]})
+    assert len(watch.calls) == len(handler.calls) == 3
+    assert len(journal.runs()) == 1
+
+
 async def test_traces_of_tasks_stay_apart(journal: Journal) -> None:
     chain = ChatPromptTemplate.from_template("{x}") | RuleModel()
 

@@ -1,5 +1,6 @@
 """Chains, graphs and agents inside a run: what was done is not done again, on this machine or on another."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -133,6 +134,56 @@ def test_a_changed_prompt_is_told(way: Way, client: Client, provider: FaultyProv
     assert raised.value.record is not None
     assert "Spain" in str(raised.value.actual)
     assert "France" in str(raised.value.expected)
+
+
+WAYS: dict[str, Way] = {
+    "invoke": lambda model: model.invoke(QUESTION).text,
+    "stream": lambda model: "".join(chunk.text for chunk in model.stream(QUESTION)),
+    "ainvoke": lambda model: asyncio.run(model.ainvoke(QUESTION)).text,
+    "astream": lambda model: asyncio.run(_drawn(model)),
+    "v3": lambda model: model.stream_events(QUESTION, version="v3").output.text,
+}
+
+
+async def _drawn(model: Any) -> str:
+    return "".join([chunk.text async for chunk in model.astream(QUESTION)])
+
+
+@pytest.mark.parametrize("then", WAYS)
+@pytest.mark.parametrize("first", ["invoke", "stream"])
+def test_what_was_called_one_way_is_given_again_the_other(
+    first: str, then: str, client: Client, provider: FaultyProvider, journal: Journal
+) -> None:
+    """G6: whether a graph's reader looks at tokens is not part of what a model is asked."""
+    provider.reply(ANSWER)
+    model = L0ChatModel(model=client(provider))
+    with l0_core.run("job", journal=journal):
+        assert WAYS[first](model) == ANSWER
+    provider.refuse_connections()
+    for mode in ("auto", "replay"):
+        with l0_core.run("job", journal=journal, mode=mode):
+            assert WAYS[then](model) == ANSWER
+    assert provider.request_count == 1
+
+
+@pytest.mark.parametrize("then", ["invoke", "ainvoke"])
+def test_a_stream_that_was_left_is_completed_by_who_wants_it_whole(
+    then: str, client: Client, provider: FaultyProvider, journal: Journal
+) -> None:
+    provider.reply(ANSWER)
+    model = L0ChatModel(model=client(provider))
+
+    def leave() -> None:
+        with l0_core.run("job", journal=journal):
+            next(iter(model.stream(QUESTION)))
+            raise Died
+
+    with pytest.raises(Died):
+        leave()
+    with l0_core.run("job", journal=journal):
+        assert WAYS[then](model) == ANSWER
+        assert WAYS["stream"](model) == ANSWER, "the next one is another call"
+    assert provider.request_count == 3
 
 
 def test_a_stream_that_was_left_goes_on_where_it_was(

@@ -2,6 +2,7 @@
 
 from typing import Any, assert_type
 
+import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -11,7 +12,7 @@ from langchain_core.runnables import Runnable, RunnableSerializable
 from langchain_core.tools import BaseTool, tool
 from rules import RuleModel
 
-from l0_langchain import L0ChatModel, protect, unprotect
+from l0_langchain import L0ChatModel, ProtectionReport, protect, unprotect
 
 
 @tool
@@ -39,6 +40,9 @@ def test_a_chain_of_a_wrapped_model_has_the_types_of_the_bare_one() -> None:
 def test_what_is_protected_is_of_the_type_it_was() -> None:
     chain = ChatPromptTemplate.from_template("{x}") | RuleModel() | StrOutputParser()
     assert_type(protect(chain).invoke({"x": "y"}), str)
+    assert_type(ProtectionReport.of(protect(chain)).protected[0].name, str)
+    with pytest.raises(TypeError, match="RunnableSequence was protected"):
+        ProtectionReport.of(chain)
     assert_type(protect(RuleModel()), RuleModel)
     assert_type(protect(search, fallbacks=[search]), BaseTool)
     assert_type(unprotect(protect(DeterministicFakeEmbedding(size=3))), DeterministicFakeEmbedding)

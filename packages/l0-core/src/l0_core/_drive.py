@@ -33,7 +33,7 @@ from l0_core._fleet import fleet
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import Attempt, ChunkPort, FollowingPort, LogProb, MaskingPort, RewritingPort, Unsent, Usage
 from l0_core._result import Fault, Objection, Result, Splice, ToolCall
-from l0_core._settings import frame_here, passes_through
+from l0_core._settings import frame_here, passes_through, said_of
 from l0_core._target import Target
 from l0_core.ports import UnknownChunk, port_for
 from l0_core.ports.plain import PLAIN
@@ -151,8 +151,7 @@ class Drive:
         session_id: str | None = None,
     ) -> None:
         self.clock = clock().of_session()
-        name = uuid.uuid4() if session_id is None else uuid.UUID(hex=session_id)
-        self.session_id = name.hex
+        self.session_id = os.urandom(16).hex() if session_id is None else uuid.UUID(hex=session_id).hex
         self.sources = sources
         self.port = port
         self.attempt = -1
@@ -189,11 +188,9 @@ class Drive:
         self._through_status = "running"
         self.step: SessionStep | None = None
         """The step of a run that it is, if it is one. A consumer that leaves then ends it for this process only."""
-        self.recording, self.session = self._begun(name, journal, streamed=streamed)
+        self.recording, self.session = self._begun(journal, streamed=streamed)
 
-    def _begun(
-        self, name: uuid.UUID, journal: "JournalLike", *, streamed: bool
-    ) -> "tuple[Recording | None, _native.Session]":
+    def _begun(self, journal: "JournalLike", *, streamed: bool) -> "tuple[Recording | None, _native.Session]":
         """Return the session, and what writes it down."""
         recording = self._recording(journal)
         declared = [target.declared(place) for place, target in enumerate(self.sources)]
@@ -201,7 +198,7 @@ class Drive:
             session = _native.Session(
                 self.policy,
                 declared,
-                seed=name.int >> 64,
+                seed=int(self.session_id[:16], 16),
                 streamed=streamed,
                 deadline=inherited_deadline(),
                 stream=recording.stream if recording else None,
@@ -215,7 +212,7 @@ class Drive:
     def _recording(self, journal: "JournalLike") -> "Recording | None":
         """Return what writes the session down, if anything does."""
         around = scope()
-        if not (journal or around or os.environ.get("L0_JOURNAL")) or passes_through():
+        if not (journal or around or said_of("L0_JOURNAL")) or passes_through():
             return None
         from l0_core import _journal, _recording
 
@@ -246,26 +243,13 @@ class Drive:
         yield from self.steps()
 
     def steps(self) -> Generator[Step, None, None]:  # noqa: C901, PLR0912 - one branch an output, and no more
-        """Carry out what the engine wants done; yield what the runner must do, in order."""
+        """Carry out what the engine wants done; yield what the runner must do, in order.
+
+        What every session does is looked for first.
+        """
         poll = self.session.poll
         while (output := poll()) is not None:
             match output:
-                case "release", count:
-                    yield from self.settle()
-                    for _ in range(count):
-                        yield Emit(self.fit(self.held.popleft()))
-                case "cut", start, end:
-                    yield from self.settle()
-                    yield Emit(self._cut(self.held.popleft(), start, end))
-                case "mask", text, at:
-                    yield from self.settle()
-                    yield Emit(self._replaced(self.held.popleft(), text, at))
-                case "rewrite", text, at, calls:
-                    yield from self.settle()
-                    yield Emit(self._rewritten(self.held.popleft(), text, at, dict(calls)))
-                case "drop", count:
-                    for _ in range(count):
-                        self.held.popleft()
                 case "ask", target, purpose, force:
                     yield from self._ask(target, purpose, force)
                 case "open", attempt, target, mode:
@@ -273,21 +257,37 @@ class Drive:
                         self.recording.opened(attempt, target, mode, self.clock.now())
                     yield from self._tell("attempt", attempt, self._names[target], mode)
                     yield Open(self.sources[target], self._opening(attempt))
-                case "check", attempt, number:
-                    yield self._check(attempt, number)
-                case "cancel", _:
-                    yield Close()
+                case "release", count:
+                    yield from self.settle()
+                    for _ in range(count):
+                        yield Emit(self.fit(self.held.popleft()))
                 case "report", target, outcome:
                     self._report(target, outcome)
-                case "event", *event:
-                    yield from self._event(event)
-                case ("reset",):
-                    self.seamed, self.given = False, None
-                    yield Emit(getattr(self.port, "reset", RESET))
                 case ("done",):
                     self._outcome = self.session.outcome
                     if self.recording is not None:
                         self.recording.end(self.session, self.result, self.clock.now())
+                case "event", *event:
+                    yield from self._event(event)
+                case "cut", start, end:
+                    yield from self.settle()
+                    yield Emit(self._cut(self.held.popleft(), start, end))
+                case "drop", count:
+                    for _ in range(count):
+                        self.held.popleft()
+                case "mask", text, at:
+                    yield from self.settle()
+                    yield Emit(self._replaced(self.held.popleft(), text, at))
+                case "rewrite", text, at, calls:
+                    yield from self.settle()
+                    yield Emit(self._rewritten(self.held.popleft(), text, at, dict(calls)))
+                case "check", attempt, number:
+                    yield self._check(attempt, number)
+                case "cancel", _:
+                    yield Close()
+                case ("reset",):
+                    self.seamed, self.given = False, None
+                    yield Emit(getattr(self.port, "reset", RESET))
                 case _:
                     pass  # "wait": the runner asks the session how long
 

@@ -213,6 +213,15 @@ class History:
                 self._left[key.place].pop(key.id, None)
             return step
 
+    def heard(self, kind: str, form: Json) -> Step | None:
+        """Return the first step of a kind that was heard being given this, and that the program has not come by."""
+        with self._lock:
+            return self._first_heard(kind, form)
+
+    def _first_heard(self, kind: str, form: Json) -> Step | None:
+        left = self._heard.get(kind, {})  # In the order it was heard in, which is mostly that of the program.
+        return next((step for step in left.values() if _is_what_was_heard(step, form)), None)
+
     def rival(self, key: StepKey, lane: int | None) -> Step | None:
         """Return the step that was recorded where one with this key was not: the same one, with another input.
 
@@ -233,11 +242,10 @@ class History:
     def claim_heard(self, kind: str, form: Json) -> Step | None:
         """Return the first step of a kind that was heard being given this, and note that the program has come by it."""
         with self._lock:
-            left = self._heard.get(kind, {})  # In the order it was heard in, which is mostly that of the program.
-            found = next((step for step in left.values() if _is_what_was_heard(step, form)), None)
+            found = self._first_heard(kind, form)
             if found is not None:
                 found.claimed = True
-                del left[found.key.id]
+                del self._heard[kind][found.key.id]
             return found
 
     def unclaimed_heard(self) -> Step | None:

@@ -3,7 +3,8 @@
 What a step is given is brought into a *form*: JSON that is equal for inputs that mean the same. It leaves out what
 differs from one run of the same program to the next though nothing changed: ids that were generated, addresses, the
 moment a message was made. Ids by which one message refers to another become numbers in order of appearance, so that
-what refers to what stays part of the input.
+what refers to what stays part of the input. Nor does it hold credentials: forms are written down,
+and a call made with another key is the same call.
 """
 
 import dataclasses
@@ -63,8 +64,12 @@ class Counts:
         self._lock = threading.Lock()
         self._next: dict[tuple[str, str, str], int] = {}
 
+    def following(self, parent: str, name: str, digest: str) -> StepKey:
+        """Return the key that the next step with this parent, name and digest will have."""
+        return StepKey(parent, name, digest, self._next.get((parent, name, digest), 0))
+
     def key(self, parent: str, name: str, digest: str) -> StepKey:
-        """Return the key of the next step with this parent, name and digest."""
+        """Return the key of the next step with this parent, name and digest, and count it."""
         with self._lock:
             nth = self._next.get((parent, name, digest), 0)
             self._next[parent, name, digest] = nth + 1
@@ -210,7 +215,11 @@ class _Forming:
 
     def _mapping(self, mapping: Mapping[Any, Any], depth: int) -> Json:
         if all(type(key) is str for key in mapping) and _TAG not in mapping:
-            return {key: self.of(item, depth) for key, item in mapping.items()}
+            return {
+                key: self.of(sorted(map(str, item)) if key in _HEADERS and isinstance(item, Mapping) else item, depth)
+                for key, item in mapping.items()
+                if not key.lower().endswith(_CREDENTIALS)
+            }
         pairs: list[Json] = [[self.of(key, depth), self.of(item, depth)] for key, item in mapping.items()]
         return {_TAG: "mapping", "value": sorted(pairs, key=text_of)}
 
@@ -232,6 +241,13 @@ class _Forming:
 
 _TAG = "$"
 """Marks what JSON has no word for. A mapping that has this key itself is written as pairs."""
+
+
+_CREDENTIALS = ("api_key", "api-key", "auth_token", "authorization")
+"""How the names end of what lets a caller in: wherever they stand, what they name is no input."""
+
+_HEADERS = {"default_headers", "extra_headers"}
+"""Headers of a request: any may hold a credential, so they count by their names alone."""
 
 
 def _float(value: float) -> Json:

@@ -197,8 +197,7 @@ class Unsent(Exception):  # noqa: N818 - it says what became of the call
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt that a source is asked to open.
 
     Attributes:

@@ -75,8 +75,8 @@ class Reader:
         self._at_once = at_once
         self._tells_opening = tells_opening or not at_once
         self._signal = _Gate()
-        self._space = _Gate()
-        self._start = _Gate()
+        self._resume = _Gate()
+        """Where the thread waits to be told to begin, and to read on."""
         self._source: Any = None
 
     # The reading thread ----------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ class Reader:
             iterator = self._open()
             if not self._at_once:
                 self.reading = None
-                self._start.wait()
+                self._resume.wait()
             self._pump(iterator)
         except StopIteration:
             pass
@@ -134,7 +134,7 @@ class Reader:
         self.reading = None
         self._paused = True
         while self.items and not self._abandoned:
-            self._space.wait()
+            self._resume.wait()
         self._paused = False
 
     # The consuming thread --------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Reader:
             self._begun = True
             run_aside(lambda: self._context.run(self._read))
         elif self._paused:
-            self._space.open()
+            self._resume.open()
 
     def interrupt(self) -> None:
         """Let `wait` return."""
@@ -166,13 +166,12 @@ class Reader:
     def go(self) -> None:
         """Begin to read, if that was put off."""
         self._at_once = True
-        self._start.open()
+        self._resume.open()
 
     def abandon(self) -> None:
         """Stop reading as soon as that can be: at once where the stream's client can be closed from outside."""
         self._abandoned = True
-        self._start.open()
-        self._space.open()
+        self._resume.open()
         if not self.over and self._source is not None:
             abort(self._source)
 

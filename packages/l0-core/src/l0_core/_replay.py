@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
-from uuid import UUID
 
 from l0_core import _native
 from l0_core._clock import Clock
@@ -336,7 +335,7 @@ class Again(Drive):
         super().__init__(sources, _rules(recorded, policy), tenant=facts.tenant, port=port, errors=errors)
         self.session_id = recorded.session_id
 
-    def _begun(self, name: UUID, journal: JournalLike, *, streamed: bool) -> tuple[Recording | None, _native.Session]:  # noqa: ARG002 - it is begun already
+    def _begun(self, journal: JournalLike, *, streamed: bool) -> tuple[Recording | None, _native.Session]:  # noqa: ARG002 - it is begun already
         session, divergence = _native.Session.again(self._recorded.log, self._recorded.policy)
         if session is None:
             self._recorded.diverge(divergence)

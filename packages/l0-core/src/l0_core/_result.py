@@ -1,8 +1,6 @@
 """How a session went."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from operator import attrgetter
 from typing import NamedTuple
 
 from l0_core._port import LogProb, Usage
@@ -78,8 +76,7 @@ class ToolCall(NamedTuple):
     args: str
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How a session went.
 
     Attributes:
@@ -128,23 +125,20 @@ class Result:
     drifts: int = 0
     repaired: Sequence[str] = ()
     reasks: int = 0
-    invalid: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    usage: Usage = field(default_factory=Usage)
-    waste: Usage = field(default_factory=Usage)
+    invalid: Mapping[str, Mapping[str, int]] = {}
+    usage: Usage = Usage()
+    waste: Usage = Usage()
     waste_bytes: int = 0
     logprob: LogProb | None = None
     journal: str = "off"
 
     def metadata(self) -> dict[str, object]:
         """Return what is reported beside the answer, ready for JSON: everything but the answer itself."""
-        told: dict[str, object] = dict(zip(_TOLD, _told(self), strict=True))
+        told: dict[str, object] = self._asdict()
+        del told["text"], told["tool_calls"]
         told["splices"] = [splice._asdict() for splice in self.splices]
         told["faults"] = [fault._asdict() for fault in self.faults]
         told["objections"] = [objection._asdict() for objection in self.objections]
         told["usage"], told["waste"] = self.usage._asdict(), self.waste._asdict()
         told["logprob"] = self.logprob._asdict() if self.logprob else None
         return told
-
-
-_TOLD = tuple(field.name for field in fields(Result) if field.name not in {"text", "tool_calls"})
-_told = attrgetter(*_TOLD)

@@ -26,7 +26,7 @@ from l0_core._divergence import MISSING, diverged
 from l0_core._errors import DeadlineError, JournalError, L0Error, UnknownOutcome
 from l0_core._history import BEGAN, ENDED, STEP_BEGAN, STEP_ENDED, VERSION, WENT_LIVE, History, Step, idempotency_key
 from l0_core._journal import Journal, JournalLike, run_id
-from l0_core._keys import Counts, Json, StepKey, digest_of, text_of
+from l0_core._keys import Counts, Json, StepKey, digest_of, form_of, text_of
 
 _log = logging.getLogger("l0")
 
@@ -343,6 +343,16 @@ class Run:
         if step is not None and self.mode == "replay":
             self._same(step, form, kind, side_effect=side_effect)
         return Taken(self, key, form, lane.number or 0, kind, side_effect=side_effect, session=session, step=step)
+
+    def expected(self, frame: "Frame", name: str, given: object, *, kind: str) -> Step | None:
+        """Return what is known of the step that the program is about to come to, if anything is."""
+        if self.is_live or not self._history.steps:
+            return None
+        form = form_of(given)
+        if self._history.is_heard and self.mode == "replay":
+            return self._history.heard(kind, form)
+        key = self._counts.following(frame.parent, name[:NAME_CHARS_MAX], digest_of(form))
+        return self._history.steps.get(key.id)
 
     def _same(self, step: Step, form: Json, kind: str, *, side_effect: bool) -> None:
         """Refuse what was recorded of a step under the key of another, or of another sort."""

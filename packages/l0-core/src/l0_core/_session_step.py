@@ -13,12 +13,28 @@ from l0_core._keys import form_of
 from l0_core._lifecycle import Lifecycle
 from l0_core._port import ChunkPort
 from l0_core._replay import Again, Recorded, resumable
+from l0_core._settings import frame_here
 from l0_core._target import Target
 
 if TYPE_CHECKING:
     from l0_core._run import Frame
 
 T = TypeVar("T")
+
+
+def was_streamed(target: Target, input: object) -> bool | None:  # noqa: A002 - what it is
+    """Return whether a session that was recorded, and begins here again, was streamed; nothing where none was.
+
+    Args:
+        target: What it is opened on first.
+        input: What it is given.
+    """
+    frame = frame_here()
+    step = None if frame is None else frame.run.expected(frame, target.label(0), input, kind="model")
+    if frame is None or step is None or step.session is None:
+        return None
+    recorded = resumable(frame.run.journal, step.session)
+    return None if recorded is None else recorded.header.get("streamed")
 
 
 class SessionStep:

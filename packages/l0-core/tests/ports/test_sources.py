@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -93,7 +92,7 @@ def responses(client: Any, **request: Any) -> Target:
 
 @pytest.mark.parametrize("rejected", ["{}", ""])
 def test_a_target_is_told_what_to_put_right(server: Server, rejected: str) -> None:
-    made = replace(attempt("fresh", ""), instruction="Put it right.", errors=["price: missing"], rejected=rejected)
+    made = attempt("fresh", "")._replace(instruction="Put it right.", errors=["price: missing"], rejected=rejected)
     said = [{"role": "assistant", "content": rejected}] if rejected else []
     asked = {"role": "user", "content": "Put it right."}
     assert server.sent(chat(server.openai()), made)["messages"] == [USER, *said, asked]

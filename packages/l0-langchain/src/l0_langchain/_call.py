@@ -15,6 +15,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 import l0_core
 from l0_core import AsyncStream, Attempt, Stream, Target
 from l0_core._context import in_attempt
+from l0_core._settings import frame_here
 from l0_langchain._candidate import Candidate
 from l0_langchain._endpoint import Endpoint, secrets_of
 from l0_langchain._errors import MODEL_ERRORS, VALUE_ERRORS, UnfitOutput
@@ -63,7 +64,9 @@ class Call:
     def stream(self, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         """Return one clean stream."""
         piece = self._piece(whole=False)
-        return self._stream(manager) if piece is None else self._following(piece, manager)
+        if piece is not None:
+            return self._following(piece, manager)
+        return _in_one(self._generate(manager)) if self._was(streamed=False) else self._stream(manager)
 
     def _following(self, piece: TaskPiece, manager: CallbackManagerForLLMRun | None) -> Iterator[ChatGenerationChunk]:
         with piece.taken_up() as begun:
@@ -84,14 +87,16 @@ class Call:
     def astream(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncIterator[ChatGenerationChunk]:
         """Return one clean stream, to be awaited."""
         piece = self._piece(whole=False)
-        return self._astream(manager) if piece is None else self._afollowing(piece, manager)
+        if piece is not None:
+            return self._afollowing(piece, manager)
+        return self._ain_one(manager) if self._was(streamed=False) else self._astream(manager)
 
     async def _afollowing(
         self, piece: TaskPiece, manager: AsyncCallbackManagerForLLMRun | None
     ) -> AsyncIterator[ChatGenerationChunk]:
         async with piece.ataken_up() as begun:
             with begun.around():
-                chunks = _ain_one(await self._agenerate(manager)) if begun.is_twin else self._astream(manager)
+                chunks = self._ain_one(manager) if begun.is_twin else self._astream(manager)
             async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", chunks)):
                 async for chunk in chunks:
                     yield chunk
@@ -110,7 +115,7 @@ class Call:
         """Return one whole answer."""
         piece = self._piece(whole=True)
         if piece is None:
-            return self._generate(manager)
+            return generate_from_stream(self._stream(None)) if self._was(streamed=True) else self._generate(manager)
         with piece.taken_up() as begun:
             with begun.around():
                 result = generate_from_stream(self._stream(None)) if begun.is_twin else self._generate(manager)
@@ -134,7 +139,8 @@ class Call:
         """Return one whole answer, awaited."""
         piece = self._piece(whole=True)
         if piece is None:
-            return await self._agenerate(manager)
+            was_streamed = self._was(streamed=True)
+            return await (agenerate_from_stream(self._astream(None)) if was_streamed else self._agenerate(manager))
         async with piece.ataken_up() as begun:
             with begun.around():
                 if begun.is_twin:
@@ -156,6 +162,18 @@ class Call:
             for token, chunk, keywords in self._tokens.told:
                 await manager.on_llm_new_token(token, chunk=chunk, **keywords)
         return self._marked(result, stream)
+
+    async def _ain_one(self, manager: AsyncCallbackManagerForLLMRun | None) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in _in_one(await self._agenerate(manager)):
+            yield chunk
+
+    def _was(self, *, streamed: bool) -> bool:
+        """Whether the run around the call has it already, made in that way: so it is given again, or gone on with."""
+        if frame_here() is None:
+            return False
+        from l0_core._session_step import was_streamed
+
+        return was_streamed(next(self._targets(_never, whole=not streamed)), self._input) is streamed
 
     def _piece(self, *, whole: bool) -> TaskPiece | None:
         """Return what this call is to the task of a graph that it is made in, if that can be done again."""
@@ -220,7 +238,7 @@ class Call:
 
     def _targets(self, opening: Callable[..., Any], *, whole: bool = False) -> Iterator[Target]:
         """Yield the targets, the wrapped model first."""
-        said, secrets = self._protection, list(map(secrets_of, self._candidates_models()))
+        said, secrets = self._protection, self._secrets()
         names: set[str] = set()
         for place, candidate in enumerate(self._candidates):
             known = Endpoint.of(candidate.model, self._keywords(place), whole=whole)
@@ -237,8 +255,11 @@ class Call:
                 context_window=known.context_window,
             )
 
-    def _candidates_models(self) -> list[BaseChatModel]:
-        return [candidate.model for candidate in self._candidates]
+    def _secrets(self) -> list[tuple[str, ...]]:
+        """Return the credentials of each, where there are several: then those are passed over whose have failed."""
+        if len(self._candidates) == 1:
+            return [()]
+        return [secrets_of(candidate.model) for candidate in self._candidates]
 
     def _keywords(self, place: int) -> dict[str, Any]:
         return self._kwargs if place == 0 else self._candidates[place].keywords(self._kwargs, self._kind)
@@ -413,11 +434,6 @@ def _in_one(result: ChatResult) -> Iterator[ChatGenerationChunk]:
     for generation in result.generations:
         said = generation.message.model_dump(exclude={"type"})
         yield ChatGenerationChunk(message=AIMessageChunk(**said), generation_info=generation.generation_info)
-
-
-async def _ain_one(result: ChatResult) -> AsyncIterator[ChatGenerationChunk]:
-    for chunk in _in_one(result):
-        yield chunk
 
 
 def _never(*_: object) -> Any:

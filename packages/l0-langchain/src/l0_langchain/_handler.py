@@ -31,7 +31,7 @@ from l0_core._native import Policy as NativePolicy
 from l0_core._reader import run_aside
 from l0_core._settings import PolicyLike, is_disabled, policy_of
 from l0_core.guards import Guard, UserGuard
-from l0_langchain._content import finish_of, usage_of
+from l0_langchain._content import finish_of, text_of, usage_of
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._port import ChatChunks, ChatResults
 from l0_langchain._shadow import Shadow, watching
@@ -110,8 +110,8 @@ class L0CallbackHandler(BaseCallbackHandler):
             the token that shows it, or at the end where it can only be seen then.
         deadline: Seconds for an invocation.
         calls_max: Model calls of an invocation.
-        tokens_max: Tokens of an invocation, as the provider counts them; while an answer streams, four characters count
-            as one.
+        tokens_max: Tokens of an invocation, as the provider counts them; while an answer streams, and where it does not
+            tell, four characters of the answer count as one.
         journal: Where each invocation is written down as a run, all of it, under the id the framework gives it; that of
             `L0_JOURNAL` where nothing is said. The same chain, made reliable with `protect`, gives it again without a
             call, inside `l0_core.run(id, mode="replay")`.
@@ -339,17 +339,18 @@ class L0CallbackHandler(BaseCallbackHandler):
             heard.chunk(chunk)
             if heard.found:
                 self._object(call)
-        if type(token) is not str or not token:
+        text = token if type(token) is str else _said(token)
+        if not text:
             return
         if call.is_bounded:
-            call.chars += len(token)
+            call.chars += len(text)
             if invocation.tokens + call.chars // _CHARS_PER_TOKEN >= self._tokens_max:  # type: ignore[operator]
                 self._check_tokens(invocation, call.chars // _CHARS_PER_TOKEN)
         if self._policy is not None and call.node is None:
             shadow = call.shadow
             if shadow is None:
                 shadow = call.shadow = Shadow(call.name, self._policy)
-            shadow.text(token)
+            shadow.text(text)
             if shadow.found:
                 self._object(call)
 
@@ -381,9 +382,9 @@ class L0CallbackHandler(BaseCallbackHandler):
         answer = next((made for row in response.generations for made in row), None)
         message = answer.message if isinstance(answer, ChatGeneration) else None
         call.usage = usage_of(getattr(message, "usage_metadata", None)) or Usage()
-        with self._lock:
-            call.invocation.tokens += call.usage.input + call.usage.output
         text = answer.text if answer is not None else ""
+        with self._lock:
+            call.invocation.tokens += call.usage.input + call.usage.output or len(text) // _CHARS_PER_TOKEN
         try:
             if call.node is not None and call.shadow is None and isinstance(answer, ChatGeneration):
                 whole = ChatResult(generations=[answer], llm_output=response.llm_output)
@@ -467,8 +468,12 @@ class L0CallbackHandler(BaseCallbackHandler):
             run_aside(lambda: asyncio.run(heed(told)))
 
 
-_tracing: ContextVar[L0CallbackHandler | None] = ContextVar("l0_tracing", default=None)
-register_configure_hook(_tracing, inheritable=True, handle_class=L0CallbackHandler, env_var="L0_TRACE")
+class _Tracing(L0CallbackHandler):
+    """One that nobody passed: the framework adds none where there is one of its class, as a caller's own would be."""
+
+
+_tracing: ContextVar[_Tracing | None] = ContextVar("l0_tracing", default=None)
+register_configure_hook(_tracing, inheritable=True, handle_class=_Tracing, env_var="L0_TRACE")
 
 
 @contextmanager
@@ -487,7 +492,7 @@ def trace(journal: JournalLike = None, **options: Any) -> Iterator[L0CallbackHan
         >>> [call.kind for call in watch.calls]
         ['model']
     """
-    handler = L0CallbackHandler(journal=journal, **options)
+    handler = _Tracing(journal=journal, **options)
     token = _tracing.set(handler)
     try:
         yield handler
@@ -555,6 +560,11 @@ def _name(kind: str, serialized: dict[str, Any] | None, told: dict[str, Any]) ->
     params = told.get("metadata") or {}
     known = params.get("ls_model_name") if kind == "model" else told.get("name") or (serialized or {}).get("name")
     return str(known or (serialized or {}).get("name") or kind)
+
+
+def _said(token: Any) -> str:
+    """Return the text of a token that is no plain string: blocks, or a string of a class of its own."""
+    return text_of(token) if isinstance(token, str | list) else ""
 
 
 def _tools(message: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from langchain_core.runnables import (
     RunnableSerializable,
 )
 from langchain_core.runnables.configurable import RunnableConfigurableFields
+from pydantic import BaseModel
 
 from l0_core import Lifecycle
 from l0_core._journal import JournalLike
@@ -27,7 +28,7 @@ from l0_langchain._candidate import Candidate, candidates_of, has_own, leaf_of
 from l0_langchain._endpoint import Terminal, model_name
 from l0_langchain._protection import Protection, asked_for
 from l0_langchain._report import Found, ProtectionReport
-from l0_langchain._twin import put_state, state_of
+from l0_langchain._twin import fields_of, put_state, state_of
 from l0_langchain._wanted import refusing, wanted_of, wanted_of_agent, with_leaf
 
 ModelT = TypeVar("ModelT", bound="L0ChatModel")
@@ -50,7 +51,9 @@ class _Composing(_ModelMeta):
 
     def __call__(cls, *args: Any, **keywords: Any) -> Any:
         if cls is L0ChatModel:
-            return wrap(*args, **keywords)
+            if args or "model" not in keywords:
+                raise TypeError("L0ChatModel takes its model by name: L0ChatModel(model=ChatOpenAI(...))")
+            return wrap(**keywords)
         return _given(super().__call__(*args, **keywords), Protection())
 
 
@@ -373,6 +376,16 @@ def label_of(model: BaseChatModel) -> str:
     return f"{unwrapped(model).__name__}/{model_name(model)}"
 
 
+def candidates_in(fallbacks: Sequence[Runnable[Any, Any]]) -> tuple[Candidate, ...]:
+    """Return what may answer in a model's place, in order: a protected fallback is followed by its own."""
+    found: list[Candidate] = []
+    for source in fallbacks:
+        for candidate in candidates_of(source, unwrapped):
+            own = protection_of(candidate.model).fallbacks if isinstance(candidate.model, L0ChatModel) else ()
+            found += (candidate, *own)
+    return tuple(found)
+
+
 def protect_in_place(model: BaseChatModel, protection: Protection) -> None:
     """Protect a model itself, and with it everywhere it is held."""
     before = None
@@ -385,8 +398,8 @@ def protect_in_place(model: BaseChatModel, protection: Protection) -> None:
 
 def is_in_place(found: Any) -> bool:
     """Return whether an object was protected itself, and may be what it was again."""
-    private = getattr(found, "__pydantic_private__", None) or getattr(found, "__dict__", {})
-    return _BEFORE in private
+    kept = found.__pydantic_private__ if isinstance(found, BaseModel) else getattr(found, "__dict__", None)
+    return _BEFORE in (kept or {})
 
 
 def restore(model: L0ChatModel) -> None:
@@ -476,10 +489,9 @@ def wrap(
             raise TypeError(f"model must be a chat model, not {type(model).__name__}; for anything else see `protect`")
     inner = model if isinstance(model, BaseChatModel) else cast("tuple[BaseChatModel, Any]", leaf_of(model))[0]
     said = protection_of(inner) if isinstance(inner, L0ChatModel) else Protection()
-    candidates = [made for each in fallbacks for made in candidates_of(each, unwrapped)]
     said = said.changed(
         policy=policy,
-        fallbacks=tuple(candidates),
+        fallbacks=candidates_in(fallbacks),
         on=on,
         tenant=tenant,
         journal=journal,
@@ -488,8 +500,6 @@ def wrap(
         terminal=terminal,
     )
     if keywords:
-        kind = wrapped_class(type(inner))
-        fields = {name: value for name, value in inner.__dict__.items() if name in kind.model_fields}
-        inner = kind(**{**fields, **keywords})
+        inner = wrapped_class(type(inner))(**{**fields_of(inner, keywords), **keywords})
     made = composed(inner, said)
     return made if isinstance(model, BaseChatModel) else _over(model, lambda _: made)

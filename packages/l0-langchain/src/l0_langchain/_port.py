@@ -68,6 +68,8 @@ class ChatChunks:
         self._keys: dict[str, Any] = {}
         self._listed = False
         """Whether the consumer's content is a list of blocks."""
+        self._indexed = False
+        """Whether these have indices."""
         self._last_text: Any = None
         """The index of the block of text that can still grow."""
         self._ids: dict[Any, Any] = {}
@@ -150,6 +152,7 @@ class ChatChunks:
         for block in blocks_of(message.content):
             self._listed = True
             index = block.get("index")
+            self._indexed |= index is not None
             if block.get("type") in REASONING and index is not None:
                 self._reasoning.add(self._indices.get(index, index))
             if not self._altered:
@@ -268,7 +271,7 @@ class ChatChunks:
     def _fit(self, content: Content, start: int, end: int) -> Content:
         if isinstance(content, str):
             text = content[start:end]
-            if not self._listed or not text:
+            if not self._indexed or not text:
                 return text
             return [{"type": "text", "text": text, "index": self._text_index(None)}]
         if not self._listed and all(isinstance(block, str) or block.get("type") in TEXT for block in content):
@@ -293,6 +296,7 @@ class ChatChunks:
         if is_text:
             fitted["text"] = text
         if "index" in block:
+            self._indexed = True
             fitted["index"] = self._text_index(block["index"]) if is_text else self._index(block["index"])
         if not is_text:
             self._last_text = None
@@ -341,8 +345,9 @@ class ChatChunks:
     def decode(self, text: str) -> ChatGenerationChunk:
         """Return the chunk that `encode` wrote."""
         told = json.loads(text)
-        (message,) = messages_from_dict([told["message"]])
         self._read = told["message"]["data"]
+        self._read.get("response_metadata", {}).pop("l0", None)  # Of a protected model that a handler heard.
+        (message,) = messages_from_dict([told["message"]])
         return ChatGenerationChunk(message=cast("AIMessageChunk", message), generation_info=told["info"])
 
     def rest(self, chunk: ChatGenerationChunk) -> str | None:

@@ -13,7 +13,8 @@ from l0_core import Lifecycle
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike
 from l0_core._sync import StallGuard
-from l0_langchain._candidate import candidates_of
+from l0_langchain import _chosen
+from l0_langchain._chosen import is_chosen
 from l0_langchain._copying import copied
 from l0_langchain._guarded import (
     Guard,
@@ -29,13 +30,13 @@ from l0_langchain._guarded import (
 from l0_langchain._model import (
     L0ChatModel,
     bare,
+    candidates_in,
     composed,
     is_in_place,
     label_of,
     protect_in_place,
     protection_of,
     restore,
-    unwrapped,
 )
 from l0_langchain._protection import Protection
 from l0_langchain._reach import VISITED_MAX, Reach, reach_of
@@ -84,9 +85,13 @@ def protect(
     if is_guardable(x):
         said = _Said(Protection(), Guard(policy, tuple(fallbacks), on, tenant, journal).checked(type(x)))
     else:
-        candidates = tuple(each for other in fallbacks for each in candidates_of(other, unwrapped))
         protection = Protection().changed(
-            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal, stall_guard=stall_guard
+            policy=policy,
+            fallbacks=candidates_in(fallbacks),
+            on=on,
+            tenant=tenant,
+            journal=journal,
+            stall_guard=stall_guard,
         )
         said = _Said(protection, Guard(policy, (), on, tenant, journal))
     reach = reach_of(x)
@@ -109,9 +114,11 @@ def unprotect(x: T) -> T:
     for leaf in marked:
         if isinstance(leaf, L0ChatModel):
             restore(leaf)
+        elif is_chosen(leaf):
+            _chosen.unchoose_in_place(leaf)
         else:
             release_in_place(leaf)
-    report = None if _is_protected(x) else getattr(x, _REPORT, None)
+    report = getattr(x, "__dict__", {}).get(_REPORT)
     in_place = marked or (isinstance(report, ProtectionReport) and report.in_place)
     made = x if in_place else copied(x, _bare)[0]
     made = copy(x) if made is x and not in_place else made
@@ -134,12 +141,17 @@ class _Said:
         """Return a leaf protected; itself, if it is of a kind that cannot be."""
         if isinstance(leaf, BaseChatModel):
             return composed(leaf, self._of(leaf))
+        if is_chosen(leaf):
+            return _chosen.chosen(leaf, self.protection)
         return guarded(leaf, self.guard) if is_guardable(leaf) else leaf
 
     def put_on(self, leaf: Any) -> bool:
         """Protect a leaf itself; return whether that could be done."""
         if isinstance(leaf, BaseChatModel):
             protect_in_place(leaf, self._of(leaf))
+            return True
+        if is_chosen(leaf):
+            _chosen.choose_in_place(leaf, self.protection)
             return True
         if not is_guardable(leaf):
             return False
@@ -155,12 +167,14 @@ class _Said:
 
 
 def _is_protected(found: Any) -> bool:
-    return isinstance(found, L0ChatModel | Guarded)
+    return isinstance(found, L0ChatModel | Guarded) or _chosen.is_protected(found)
 
 
 def _bare(found: Any) -> Any:
     if isinstance(found, L0ChatModel):
         return bare(found)
+    if is_chosen(found):
+        return _chosen.unchosen(found)
     return release(found) if isinstance(found, Guarded) else found
 
 
@@ -209,4 +223,6 @@ def _word(leaf: Any) -> str:
 def _name(leaf: Any) -> str:
     if is_guardable(leaf):
         return name_of(leaf)
+    if is_chosen(leaf):
+        return _chosen.name_of(leaf)
     return label_of(leaf) if isinstance(leaf, BaseChatModel) else type(leaf).__name__

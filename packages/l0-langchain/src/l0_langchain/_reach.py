@@ -14,6 +14,7 @@ from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 from langchain_core.runnables.retry import RunnableRetry
 from langchain_core.tools import BaseTool
 
+from l0_langchain._chosen import is_chosen
 from l0_langchain._guarded import is_guardable
 
 VISITED_MAX = 100_000
@@ -77,7 +78,7 @@ def _walk(queue: list[Any], *, until_first: bool = False) -> Reach:
             else:
                 reach.leaves.append(found)
             continue
-        if isinstance(found, BaseLanguageModel) or is_guardable(found):
+        if isinstance(found, BaseLanguageModel) or is_guardable(found) or is_chosen(found):
             reach.leaves.append(found)
             continue
         if _is_middleware(found) or (_is_retrying(found) and leads_out(gc.get_referents(found))):

@@ -36,6 +36,14 @@ class ProtectionReport:
     found: tuple[Found, ...]
     in_place: bool = False
 
+    @classmethod
+    def of(cls, made: object) -> "ProtectionReport":
+        """Return the `l0_report` of what `protect` returned, of which type checkers do not know."""
+        report = getattr(made, "l0_report", None)
+        if not isinstance(report, cls):
+            raise TypeError(f"nothing says that this {type(made).__name__} was protected: give what `protect` returned")
+        return report
+
     @property
     def protected(self) -> tuple[Found, ...]:
         """What is protected."""

@@ -1,6 +1,7 @@
 """The object an attempt is made on: the wrapped class, the wrapper's state, a client that does not retry by itself."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import cache, cached_property
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar
@@ -36,6 +37,23 @@ def put_state(made: BaseModel, state: dict[str, Any]) -> None:
 def state_of(model: BaseModel) -> dict[str, Any]:
     """Return the state of a pydantic object, not copied."""
     return {slot: getattr(model, slot) for slot in STATE}
+
+
+def fields_of(model: BaseModel, others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a model as a new one is made from, without those that get `others`, by whichever name.
+
+    The provider's clients are left out: they were made from the fields, and would be kept whatever these say now.
+    """
+    fields = type(model).model_fields
+    return {
+        name: value
+        for name, value in model.__dict__.items()
+        if name in fields
+        and fields[name].alias not in others
+        and not (
+            name in _CLIENTS + _ASYNC_CLIENTS and (_is_client(value) or _is_client(getattr(value, "_client", None)))
+        )
+    }
 
 
 def twin_of(model: BaseModel, kind: type[ModelT], *, is_async: bool, tokens_shown: int = 0) -> ModelT:

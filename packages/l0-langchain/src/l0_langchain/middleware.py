@@ -23,6 +23,7 @@ from langchain.agents.middleware.types import (
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool  # noqa: TC002 - no cycle to break
 from langgraph.channels.untracked_value import UntrackedValue
@@ -37,12 +38,13 @@ from l0_core._context import keyed
 from l0_core._journal import JournalLike
 from l0_core._settings import PolicyLike, is_disabled
 from l0_core._sync import StallGuard
-from l0_langchain._candidate import candidates_of
+from l0_langchain._chosen import chosen, is_chosen
 from l0_langchain._errors import ContentError, DeadlineError, LimitError
 from l0_langchain._guarded import Guard, Guarded, guarded
-from l0_langchain._model import L0ChatModel, composed, protection_of, unwrapped
+from l0_langchain._model import L0ChatModel, candidates_in, composed, protection_of
 from l0_langchain._protection import Protection
 from l0_langchain._reach import reach_of
+from l0_langchain._wanted import with_leaf
 
 __all__ = ["L0Middleware"]
 
@@ -75,7 +77,8 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         deadline: Seconds from the first model call of an invocation; what is left of them bounds every call.
         model_calls_max: Model calls of one invocation.
         tool_calls_max: Tool calls of one invocation: a round of calls that would exceed it is not begun.
-        tokens_max: Tokens of one invocation, as the provider counts them: after that no call is begun.
+        tokens_max: Tokens of one invocation, as the provider counts them, estimated where it does not tell: after that
+            no call is begun.
         repeats_max: How often in a row the same calls may have the same results before asking for them once more is
             taken for a loop.
 
@@ -105,9 +108,13 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         repeats_max: int | None = 10,
     ) -> None:
         super().__init__()
-        candidates = tuple(each for other in fallbacks for each in candidates_of(other, unwrapped))
         self._protection = Protection().changed(
-            policy=policy, fallbacks=candidates, on=on, tenant=tenant, journal=journal, stall_guard=stall_guard
+            policy=policy,
+            fallbacks=candidates_in(fallbacks),
+            on=on,
+            tenant=tenant,
+            journal=journal,
+            stall_guard=stall_guard,
         )
         self._guard = Guard(policy=policy, on=on, tenant=tenant, journal=journal)
         self._deadline = deadline
@@ -142,12 +149,14 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
         return self._counted(request, response, spent)
 
     def _protected(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        model: object = request.model
-        if not isinstance(model, BaseChatModel):  # One that is made anew for each call.
-            return request
-        said = protection_of(model) if isinstance(model, L0ChatModel) else Protection()
-        asked = {**self._protection.said, "answer": self._answer(request.response_format)}
-        return request.override(model=composed(model, said.changed(**asked)))
+        answer = self._answer(request.response_format)
+
+        def over(model: Any) -> Any:
+            said = protection_of(model) if isinstance(model, L0ChatModel) else Protection()
+            said = said.changed(**{**self._protection.said, "answer": answer})
+            return chosen(model, said) if is_chosen(model) else composed(model, said)
+
+        return request.override(model=with_leaf(request.model, over, _is_model))
 
     def _answer(self, asked: Any) -> Any:
         """Return what the agent's last answer is to be, where its provider may be asked for it in its own words."""
@@ -227,7 +236,8 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
             self._check_loop(request.messages, answer)
         if self._deadline is None and self._tool_calls_max is None and not any(self._limits.values()):
             return response
-        used = answer.usage_metadata["total_tokens"] if answer.usage_metadata else 0
+        usage = answer.usage_metadata
+        used = usage["total_tokens"] if usage else count_tokens_approximately([*request.messages, answer])
         for name, more in (("model_calls", 1), ("tool_calls", len(answer.tool_calls)), ("tokens", used)):
             spent[f"l0_{name}"] = spent.get(f"l0_{name}", 0) + more
         if answer.tool_calls:
@@ -252,6 +262,10 @@ class L0Middleware(AgentMiddleware[L0State, Any, Any]):
                 f"the agent goes round in circles: {len(last)} times the same calls had the same results, and it asks "
                 "for them again; see L0Middleware.repeats_max"
             )
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, BaseChatModel) or is_chosen(found)
 
 
 def _key(request: ToolCallRequest) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index_instrumentation import get_dispatcher
 
-from l0_core import Lifecycle
+from l0_core import Lifecycle, Result
 from l0_core._lifecycle import Listener
 
 What = Literal[
@@ -110,8 +110,8 @@ def _say(what: str, further: Listener | None, session_id: str, *facts: Any) -> A
 def _plain(fact: Any) -> Any:
     if isinstance(fact, BaseException):
         return type(fact).__name__
+    if isinstance(fact, Result):  # It has the answer besides.
+        return fact.metadata()
     if isinstance(fact, tuple) and hasattr(fact, "_asdict"):
         return fact._asdict()
-    if isinstance(fact, list | tuple):
-        return list(fact)
-    return fact.metadata() if hasattr(fact, "metadata") else fact
+    return list(fact) if isinstance(fact, list | tuple) else fact
