@@ -106,8 +106,7 @@ class AnthropicMessages:
         pieces.insert(2 if len(pieces) > 1 else 1, Piece(self.keep_alive, "close"))
         if draft.finish is not None:
             delta = {"stop_reason": STOP[draft.finish], "stop_sequence": None}
-            usage = {"output_tokens": draft.output_tokens}
-            add("finish", {"type": "message_delta", "delta": delta, "usage": usage})
+            add("finish", {"type": "message_delta", "delta": delta, "usage": _usage(draft, draft.output_tokens)})
         if draft.done:
             pieces += self.ending()
         return pieces
@@ -156,13 +155,18 @@ class AnthropicMessages:
             "content": content,
             "stop_reason": stop_reason,
             "stop_sequence": None,
-            "usage": {
-                "input_tokens": draft.input_tokens,
-                "cache_creation_input_tokens": 0,
-                "cache_read_input_tokens": 0,
-                "output_tokens": output_tokens,
-            },
+            "usage": _usage(draft, output_tokens),
         }
+
+
+def _usage(draft: Draft, output_tokens: int) -> dict[str, int]:
+    """What has been used so far: the beginning of a stream and its end both tell all of it."""
+    return {
+        "input_tokens": draft.input_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": output_tokens,
+    }
 
 
 def _input(arguments: str) -> object:
