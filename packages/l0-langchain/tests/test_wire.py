@@ -21,7 +21,7 @@ from l0_core import Continuation, L0Error, Policy, _fleet
 from l0_langchain import L0ChatModel
 
 NAMES = recordings("anthropic", "deepseek", "groq", "mistral", "openai", "openai_responses", "openrouter")
-CUTS, CUTS_MATRIX = 5, 97
+CUTS, CUTS_MATRIX = 2, 97
 # A recording says the same again, from its start: it knows nothing of what was shown.
 POLICY = Policy(continuation=Continuation(rungs=["rerun"]))
 ENDED = {"openrouter/openrouter_stream_error-1"}

@@ -20,7 +20,7 @@ from l0_core import _fleet
 from l0_llamaindex import L0LLM
 
 NAMES = recordings("anthropic", "deepseek", "groq", "mistral", "openai", "openai_responses", "openrouter")
-CUTS, CUTS_MATRIX = 5, 97
+CUTS, CUTS_MATRIX = 2, 97
 # A recording says the same again, from its start: it knows nothing of what was shown.
 POLICY = policy(continuation={"rungs": ["rerun"]})
 # Anthropic's integration asks the SDK's objects for what they deprecate.
