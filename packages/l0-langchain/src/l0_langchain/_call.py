@@ -22,6 +22,7 @@ from l0_langchain._errors import MODEL_ERRORS, VALUE_ERRORS, UnfitOutput
 from l0_langchain._events import Events
 from l0_langchain._port import ChatChunks, ChatResults, Kept, KeptChunks, KeptResults
 from l0_langchain._protection import Protection
+from l0_langchain._quiet import quiet_keywords
 from l0_langchain._request import messages_for
 from l0_langchain._task import TaskPiece, piece_of, task_here
 from l0_langchain._tokens import AsyncHeldTokens, HeldTokens, Tokens
@@ -277,7 +278,7 @@ class Call:
         return (
             twin_of(candidate.model, candidate.kind, is_async=is_async, tokens_shown=shown),
             messages_for(attempt, self._messages, is_stranger=not candidate.is_sibling_of(self._kind)),
-            {"stop": self._stop, **shorter_kwargs(keywords, shown)},
+            {"stop": self._stop, **shorter_kwargs(keywords, shown), **quiet_keywords(candidate.kind)},
         )
 
     def _must_queue(self, place: int, attempt: Attempt) -> bool:
