@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, FakeMessagesListChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import BaseModel, Field
@@ -194,6 +194,16 @@ async def test_an_end_that_was_made_up_is_none(way: str) -> None:
     module, given = litellm()
     assert await text_of(way, L0ChatModel(model=ChatLiteLLM(client=module), tenant=way)) == ANSWER
     assert given == [{"stream": True, "max_retries": 0, "num_retries": 0}] * 2
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_a_message_that_a_model_keeps_is_not_written_on(way: str) -> None:
+    """G7: it gives the same one again, to others too."""
+    kept = AIMessage(ANSWER, response_metadata={"own": 1})
+    model = L0ChatModel(model=FakeMessagesListChatModel(responses=[kept]))
+    answer = model.invoke("hi") if way == "invoke" else await model.ainvoke("hi")
+    assert answer.response_metadata.keys() == {"own", "l0"}
+    assert kept.response_metadata == {"own": 1}
 
 
 # Where they are ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """One call of a protected model: the attempts it may make, and how each is made."""
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
 from functools import cache, partial
 from typing import Any, cast
@@ -298,9 +298,7 @@ class Call:
     def _marked(self, result: ChatResult, stream: Stream[ChatResult] | AsyncStream[ChatResult]) -> ChatResult:
         metadata = self._results.metadata
         if metadata:  # Else it is inside an attempt, and its session has none.
-            for generation in result.generations:
-                message = generation.message
-                message.response_metadata = {**message.response_metadata, **metadata}
+            result = _telling_of(result, metadata)
             if self._wanted is not None:
                 self._wanted.completed(result.generations[0].message, stream.result.text)
         return result
@@ -390,11 +388,7 @@ class Call:
     def _refused(self, error: UnfitOutput) -> ChatResult:
         """Return the last answer, marked as one that does not fit; raise where nobody wants it."""
         said, metadata = self._raw_of(error)
-        result: ChatResult = said[0]
-        for generation in result.generations:
-            message = generation.message
-            message.response_metadata = {**message.response_metadata, **metadata}
-        return result
+        return _telling_of(said[0], metadata)
 
     def _raw_of(self, error: UnfitOutput) -> tuple[list[Any], dict[str, object]]:
         """Return what the last attempt said, and the metadata that say it does not fit; raise where nobody wants it."""
@@ -428,6 +422,16 @@ class Call:
                     if told is not None:
                         await manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
                 yield chunk
+
+
+def _telling_of(result: ChatResult, metadata: Mapping[str, object]) -> ChatResult:
+    """Return an answer whose messages tell how the session went. They are its own: a model may give its again."""
+    generations = []
+    for generation in result.generations:
+        message = generation.message
+        told = {"response_metadata": {**message.response_metadata, **metadata}}
+        generations.append(generation.model_copy(update={"message": message.model_copy(update=told)}))
+    return result.model_copy(update={"generations": generations})
 
 
 def _in_one(result: ChatResult) -> Iterator[ChatGenerationChunk]:
