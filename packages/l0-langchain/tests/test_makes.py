@@ -206,6 +206,26 @@ async def test_a_message_that_a_model_keeps_is_not_written_on(way: str) -> None:
     assert kept.response_metadata == {"own": 1}
 
 
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_what_one_make_says_of_an_answer_is_not_read_by_another(way: str) -> None:
+    """G4: each class adds up what its own answers say."""
+
+    class Counting(Speaking):
+        def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+            return {"tokens": sum(output["token_usage"] for output in llm_outputs if output is not None)}
+
+        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+            raise ConnectionResetError("it was cut")
+
+    class Other(Speaking):
+        def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+            made = super()._generate(messages, stop, run_manager, **kwargs)
+            return made.model_copy(update={"llm_output": {"says": "something else"}})
+
+    model = L0ChatModel(model=Counting(), fallbacks=[Other()], policy=TWICE_MORE, tenant=f"other-{way}")
+    assert await text_of(way, model) == ANSWER
+
+
 # Where they are ------------------------------------------------------------------------------------------------------
 
 

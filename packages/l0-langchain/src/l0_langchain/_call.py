@@ -59,6 +59,8 @@ class Call:
         """What the last attempt said, where the caller wants it though it does not fit."""
         self._unfit: UnfitOutput | None = None
         """Why it does not."""
+        self._strangers: set[str] = set()
+        """The targets of another make than the wrapped model."""
 
     # The four ways a model is called ---------------------------------------------------------------------------------
 
@@ -245,6 +247,8 @@ class Call:
             known = Endpoint.of(candidate.model, self._keywords(place), whole=whole)
             name = known.name if known.name not in names else f"{known.name}#{place}"
             names.add(name)
+            if not candidate.is_sibling_of(self._kind):
+                self._strangers.add(name)
             yield Target(
                 partial(opening, place),
                 name=name,
@@ -297,6 +301,8 @@ class Call:
 
     def _marked(self, result: ChatResult, stream: Stream[ChatResult] | AsyncStream[ChatResult]) -> ChatResult:
         metadata = self._results.metadata
+        if stream.result.served_by in self._strangers:  # What its make says of it the wrapped class cannot read.
+            result = result.model_copy(update={"llm_output": None})
         if metadata:  # Else it is inside an attempt, and its session has none.
             result = _telling_of(result, metadata)
             if self._wanted is not None:
