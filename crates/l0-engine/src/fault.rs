@@ -177,6 +177,7 @@ const PHRASES: &[(&str, Says)] = &[
     ("gateway timeout", Says::Overloaded),
     ("gateway time-out", Says::Overloaded),
     ("no generation chunks were returned", Says::Nothing),
+    ("empty stream", Says::Nothing),
     ("content management policy", Says::Refused),
     ("content policy", Says::Refused),
     ("content filtering policy", Says::Refused),
@@ -542,6 +543,7 @@ mod tests {
             ),
             (Facts { code: Some("ended_loop".to_owned()), ..facts(&["RuntimeError"]) }, FaultClass::Network),
             (facts(&["ValueError"]).with_message("No generation chunks were returned"), FaultClass::Empty),
+            (facts(&["fireworks.FireworksError"]).with_message("Received empty stream"), FaultClass::Empty),
             (facts(&["mine.Odd"]).with_message("Overloaded, sorry"), FaultClass::Overload),
             (facts(&["Exception"]).with_message("[502] Bad Gateway"), FaultClass::Overload),
             (
