@@ -171,7 +171,13 @@ const PHRASES: &[(&str, Says)] = &[
     ("too many requests", Says::Overloaded),
     ("overloaded", Says::Overloaded),
     ("temporarily unavailable", Says::Overloaded),
+    ("internal server error", Says::Overloaded),
+    ("bad gateway", Says::Overloaded),
+    ("service unavailable", Says::Overloaded),
+    ("gateway timeout", Says::Overloaded),
+    ("gateway time-out", Says::Overloaded),
     ("no generation chunks were returned", Says::Nothing),
+    ("empty stream", Says::Nothing),
     ("content management policy", Says::Refused),
     ("content policy", Says::Refused),
     ("content filtering policy", Says::Refused),
@@ -388,7 +394,7 @@ impl Facts {
 
     fn by_code(&self) -> Option<FaultClass> {
         self.codes().find_map(|code| {
-            Some(match code {
+            Some(match code.to_ascii_lowercase().as_str() {
                 "overloaded_error"
                 | "rate_limit_error"
                 | "rate_limit_exceeded"
@@ -404,10 +410,20 @@ impl Facts {
                 | "502"
                 | "503"
                 | "504"
-                | "529" => FaultClass::Overload,
-                "authentication_error" | "permission_error" | "invalid_api_key" | "401" | "403" => {
-                    FaultClass::Auth
-                }
+                | "529"
+                // Of AWS, which tells of an error inside a stream by nothing else.
+                | "internalserverexception"
+                | "modelerrorexception"
+                | "modelstreamerrorexception"
+                | "modeltimeoutexception"
+                | "serviceunavailableexception"
+                | "throttlingexception" => FaultClass::Overload,
+                "accessdeniedexception"
+                | "authentication_error"
+                | "permission_error"
+                | "invalid_api_key"
+                | "401"
+                | "403" => FaultClass::Auth,
                 "invalid_request_error"
                 | "not_found_error"
                 | "request_too_large"
@@ -415,7 +431,8 @@ impl Facts {
                 | "400"
                 | "404"
                 | "413"
-                | "422" => FaultClass::Request,
+                | "422"
+                | "validationexception" => FaultClass::Request,
                 "402" => FaultClass::Quota,
                 _ => return None,
             })
@@ -435,7 +452,8 @@ impl Facts {
     /// Classes that say little by themselves: only where they came from tells.
     fn by_vague_type(&self) -> Option<FaultClass> {
         self.types.iter().find_map(|name| match last_segment(name) {
-            "APIError" if self.bytes => Some(FaultClass::Overload),
+            // Raised without a status only for an error that was told inside a stream.
+            "APIError" | "ResponseError" if self.bytes => Some(FaultClass::Overload),
             "ValueError" | "TypeError" | "AttributeError" | "IndexError" | "KeyError" | "ValidationError"
                 if self.is_garble() =>
             {
@@ -525,7 +543,28 @@ mod tests {
             ),
             (Facts { code: Some("ended_loop".to_owned()), ..facts(&["RuntimeError"]) }, FaultClass::Network),
             (facts(&["ValueError"]).with_message("No generation chunks were returned"), FaultClass::Empty),
+            (facts(&["fireworks.FireworksError"]).with_message("Received empty stream"), FaultClass::Empty),
             (facts(&["mine.Odd"]).with_message("Overloaded, sorry"), FaultClass::Overload),
+            (facts(&["Exception"]).with_message("[502] Bad Gateway"), FaultClass::Overload),
+            (
+                facts(&["ollama._types.ResponseError"]).with_message("the runner has stopped"),
+                FaultClass::Overload,
+            ),
+            (status(&["ollama._types.ResponseError"], 404, None), FaultClass::Request),
+            (
+                Facts {
+                    code: Some("throttlingException".to_owned()),
+                    ..facts(&["botocore.EventStreamError"])
+                },
+                FaultClass::Overload,
+            ),
+            (
+                Facts {
+                    code: Some("ValidationException".to_owned()),
+                    ..facts(&["botocore.EventStreamError"])
+                },
+                FaultClass::Request,
+            ),
             (facts(&["mine.Odd"]).with_message("the unoverloadedness"), FaultClass::Internal),
             (Facts { own_code: true, ..facts(&["TypeError"]) }, FaultClass::Internal),
             (

@@ -62,7 +62,8 @@ impl Finish {
             | "max_output_tokens"
             | "incomplete"
             | "model_context_window_exceeded"
-            | "model_length" => Self::Length,
+            | "model_length"
+            | "error_limit" => Self::Length,
             "tool_calls" | "tool_use" | "tool_call" | "function_call" => Self::ToolCalls,
             "content_filter"
             | "content_filtered"
@@ -71,9 +72,18 @@ impl Finish {
             | "prohibited_content"
             | "recitation"
             | "guardrail_intervened"
-            | "spii" => Self::ContentFilter,
+            | "spii"
+            | "error_toxic"
+            | "image_safety"
+            | "sensitive" => Self::ContentFilter,
             "refusal" => Self::Refusal,
-            "error" | "failed" | "cancelled" => Self::Error,
+            "error"
+            | "failed"
+            | "cancelled"
+            | "abort"
+            | "insufficient_system_resource"
+            | "network_error"
+            | "timeout" => Self::Error,
             _ => Self::Other(word.to_owned()),
         }
     }
@@ -154,4 +164,28 @@ pub struct Outcome {
     pub waste: Waste,
     /// Log-probabilities of the tokens of the last attempt, where it had any.
     pub logprob: Option<LogProb>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_says_the_answer_was_cut_is_no_stop() {
+        for (word, meant) in [
+            ("COMPLETE", Finish::Stop),
+            ("MAX_TOKENS", Finish::Length),
+            ("ERROR_LIMIT", Finish::Length),
+            ("ERROR_TOXIC", Finish::ContentFilter),
+            ("IMAGE_SAFETY", Finish::ContentFilter),
+            ("sensitive", Finish::ContentFilter),
+            ("abort", Finish::Error),
+            ("insufficient_system_resource", Finish::Error),
+            ("network_error", Finish::Error),
+            ("TIMEOUT", Finish::Error),
+        ] {
+            assert_eq!(Finish::read(word), meant, "{word}");
+        }
+        assert!(Finish::read("something_new").is_whole());
+    }
 }

@@ -1,7 +1,7 @@
 """One call of a protected model: the attempts it may make, and how each is made."""
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing, closing
 from functools import cache, partial
 from typing import Any, cast
@@ -22,6 +22,7 @@ from l0_langchain._errors import MODEL_ERRORS, VALUE_ERRORS, UnfitOutput
 from l0_langchain._events import Events
 from l0_langchain._port import ChatChunks, ChatResults, Kept, KeptChunks, KeptResults
 from l0_langchain._protection import Protection
+from l0_langchain._quiet import quiet_keywords
 from l0_langchain._request import messages_for
 from l0_langchain._task import TaskPiece, piece_of, task_here
 from l0_langchain._tokens import AsyncHeldTokens, HeldTokens, Tokens
@@ -58,6 +59,8 @@ class Call:
         """What the last attempt said, where the caller wants it though it does not fit."""
         self._unfit: UnfitOutput | None = None
         """Why it does not."""
+        self._strangers: set[str] = set()
+        """The targets of another make than the wrapped model."""
 
     # The four ways a model is called ---------------------------------------------------------------------------------
 
@@ -244,6 +247,8 @@ class Call:
             known = Endpoint.of(candidate.model, self._keywords(place), whole=whole)
             name = known.name if known.name not in names else f"{known.name}#{place}"
             names.add(name)
+            if not candidate.is_sibling_of(self._kind):
+                self._strangers.add(name)
             yield Target(
                 partial(opening, place),
                 name=name,
@@ -277,7 +282,7 @@ class Call:
         return (
             twin_of(candidate.model, candidate.kind, is_async=is_async, tokens_shown=shown),
             messages_for(attempt, self._messages, is_stranger=not candidate.is_sibling_of(self._kind)),
-            {"stop": self._stop, **shorter_kwargs(keywords, shown)},
+            {"stop": self._stop, **shorter_kwargs(keywords, shown), **quiet_keywords(candidate.kind)},
         )
 
     def _must_queue(self, place: int, attempt: Attempt) -> bool:
@@ -296,10 +301,10 @@ class Call:
 
     def _marked(self, result: ChatResult, stream: Stream[ChatResult] | AsyncStream[ChatResult]) -> ChatResult:
         metadata = self._results.metadata
+        if stream.result.served_by in self._strangers:  # What its make says of it the wrapped class cannot read.
+            result = result.model_copy(update={"llm_output": None})
         if metadata:  # Else it is inside an attempt, and its session has none.
-            for generation in result.generations:
-                message = generation.message
-                message.response_metadata = {**message.response_metadata, **metadata}
+            result = _telling_of(result, metadata)
             if self._wanted is not None:
                 self._wanted.completed(result.generations[0].message, stream.result.text)
         return result
@@ -389,11 +394,7 @@ class Call:
     def _refused(self, error: UnfitOutput) -> ChatResult:
         """Return the last answer, marked as one that does not fit; raise where nobody wants it."""
         said, metadata = self._raw_of(error)
-        result: ChatResult = said[0]
-        for generation in result.generations:
-            message = generation.message
-            message.response_metadata = {**message.response_metadata, **metadata}
-        return result
+        return _telling_of(said[0], metadata)
 
     def _raw_of(self, error: UnfitOutput) -> tuple[list[Any], dict[str, object]]:
         """Return what the last attempt said, and the metadata that say it does not fit; raise where nobody wants it."""
@@ -427,6 +428,16 @@ class Call:
                     if told is not None:
                         await manager.on_llm_new_token(told.token, chunk=told.chunk, **told.keywords)
                 yield chunk
+
+
+def _telling_of(result: ChatResult, metadata: Mapping[str, object]) -> ChatResult:
+    """Return an answer whose messages tell how the session went. They are its own: a model may give its again."""
+    generations = []
+    for generation in result.generations:
+        message = generation.message
+        told = {"response_metadata": {**message.response_metadata, **metadata}}
+        generations.append(generation.model_copy(update={"message": message.model_copy(update=told)}))
+    return result.model_copy(update={"generations": generations})
 
 
 def _in_one(result: ChatResult) -> Iterator[ChatGenerationChunk]:

@@ -81,12 +81,20 @@ def reasons(content: Content, keywords: Mapping[str, Any]) -> bool:
     return not isinstance(content, str) and any(block.get("type") in REASONING for block in blocks_of(content))
 
 
-def opaque_of(content: Content, keywords: Mapping[str, Any]) -> Opaque | None:
-    """Return the parts that are passed and not looked into, as one."""
+def opaque_of(content: Content, keywords: Mapping[str, Any], info: Mapping[str, Any] | None = None) -> Opaque | None:
+    """Return the parts that are passed and not looked into, as one.
+
+    Args:
+        content: The content.
+        keywords: The additional keywords; what they say that `info` has as well is said about the answer.
+        info: What is said about it.
+    """
     if not keywords and isinstance(content, str):
         return None
     parts: list[Any] = [block for block in blocks_of(content) if block.get("type") not in TEXT | REASONING | CALLS]
-    parts += [{name: part} for name, part in keywords.items() if part and name not in _NO_PART]
+    parts += [
+        {name: part} for name, part in keywords.items() if part and name not in _NO_PART and name not in (info or ())
+    ]
     if not parts:
         return None
     written = json.dumps(parts, sort_keys=True, default=repr)
@@ -107,6 +115,8 @@ def finish_of(*metadata: Mapping[str, Any] | None) -> str | None:
             details = told.get("incomplete_details")
             reason = details.get("reason") if isinstance(details, Mapping) else None
             return reason if isinstance(reason, str) else status
+        if told.get("done") is True:  # Ollama's servers of old say no more.
+            return "stop"
     return None
 
 

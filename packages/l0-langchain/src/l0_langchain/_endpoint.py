@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
@@ -14,7 +14,28 @@ from l0_core.ports.prefill import Dialect, form_of
 Terminal = Literal["end_of_stream", "finish_reason", "status"]
 
 _NAMES = ("model_name", "model", "model_id")
-_ADDRESSES = ("openai_api_base", "anthropic_api_url", "azure_endpoint", "base_url", "endpoint_url")
+_ADDRESSES = ("openai_api_base", "anthropic_api_url", "azure_endpoint", "base_url", "endpoint_url", "api_base")
+_TELLING = frozenset(
+    {
+        "BaseChatOpenAI",
+        "ChatBedrockConverse",
+        "ChatCohere",
+        "ChatFireworks",
+        "ChatGoogleGenerativeAI",
+        "ChatGroq",
+        "ChatLiteLLM",
+        "ChatMistralAI",
+        "ChatNVIDIA",
+        "ChatOllama",
+        "ChatOpenRouter",
+        "ChatSambaNova",
+        "HuggingFaceEndpoint",
+    }
+)
+"""The classes that always tell why an answer ends: one that does not say so was cut."""
+
+_TELLING_STREAMS = frozenset({"ChatPerplexity"})
+"""Those that tell it of streams alone."""
 
 
 class Endpoint(NamedTuple):
@@ -43,14 +64,18 @@ class Endpoint(NamedTuple):
             kwargs: What it is called with.
             whole: Whether its answer comes in one piece.
         """
-        kinds = _kinds(type(model))
+        kinds = _kinds(type(model)) | _kinds(
+            cast("type", type(model.__dict__.get("llm")))
+        )  # A chat model around a model of text.
         profile: Mapping[str, Any] = model.profile or {}
         name, address = model_name(model, kwargs), _address(model)
         terminal: Terminal = "end_of_stream"
         prefill: bool | None = None
         reasons = bool(profile.get("reasoning_output"))
+        if not kinds.isdisjoint(_TELLING) or (not whole and not kinds.isdisjoint(_TELLING_STREAMS)):
+            terminal = "finish_reason"
         if "BaseChatOpenAI" in kinds:
-            terminal, prefill = "finish_reason", _prefills("chat", address or "api.openai.com", name)
+            prefill = _prefills("chat", address or "api.openai.com", name)
         elif "ChatAnthropic" in kinds:
             # Told to leave out the usage, the client leaves out the event that says why a stream ends.
             terminal = "finish_reason" if whole or _tells_usage(model, kwargs) else "end_of_stream"
@@ -72,7 +97,7 @@ def model_name(model: BaseChatModel, kwargs: Mapping[str, Any] = MappingProxyTyp
 
 
 def _address(model: BaseChatModel) -> str:
-    return _first(_said(model, _ADDRESSES))
+    return _first(getattr(model, name, None) for name in _addresses(type(model)))
 
 
 def _first(values: Iterable[object]) -> str:
@@ -84,7 +109,7 @@ def _said(model: BaseChatModel, names: tuple[str, ...]) -> Iterator[object]:
 
 
 @lru_cache(maxsize=256)
-def _kinds(kind: type[BaseChatModel]) -> frozenset[str]:
+def _kinds(kind: type) -> frozenset[str]:
     return frozenset(each.__name__ for each in kind.__mro__)
 
 
@@ -92,6 +117,13 @@ def _kinds(kind: type[BaseChatModel]) -> frozenset[str]:
 def _known(kind: type[BaseChatModel], names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the attributes a class has: asking a pydantic object for one it has not takes some microseconds."""
     return tuple(name for name in names if name in kind.model_fields or hasattr(kind, name))
+
+
+@lru_cache(maxsize=256)
+def _addresses(kind: type[BaseChatModel]) -> tuple[str, ...]:
+    """Return the attributes that say where an endpoint is: every make has its own, and most an alias in common."""
+    own = (name for name, field in kind.model_fields.items() if field.alias in _ADDRESSES and name not in _ADDRESSES)
+    return (*own, *_known(kind, _ADDRESSES))
 
 
 def _host(address: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from l0_core._connections import connections_here
 from l0_core._context import listening, sent
+from l0_langchain._quiet import quiet_client
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -91,6 +92,10 @@ def _without_retries(model: BaseModel, kind: type[BaseModel], *, is_async: bool)
             changes[name] = patient
     if changes:
         listening()
+    for name in _CLIENTS:  # One may be there for both, and a call that is awaited be made in a thread.
+        client = changes.get(name, fields.get(name))
+        if client is not None and (quiet := quiet_client(client)) is not client:
+            changes[name] = quiet
     if "max_retries" in kind.model_fields and fields.get("max_retries"):
         changes["max_retries"] = 0
     return changes
