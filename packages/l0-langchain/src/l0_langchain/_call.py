@@ -26,7 +26,7 @@ from l0_langchain._quiet import quiet_keywords
 from l0_langchain._request import messages_for
 from l0_langchain._task import TaskPiece, piece_of, task_here
 from l0_langchain._tokens import AsyncHeldTokens, HeldTokens, Tokens
-from l0_langchain._twin import shorter_kwargs, twin_of
+from l0_langchain._twin import changed, shorter_kwargs, twin_of
 from l0_langchain._wanted import REFUSED, Wanted
 
 
@@ -435,9 +435,9 @@ def _telling_of(result: ChatResult, metadata: Mapping[str, object]) -> ChatResul
     generations = []
     for generation in result.generations:
         message = generation.message
-        told = {"response_metadata": {**message.response_metadata, **metadata}}
-        generations.append(generation.model_copy(update={"message": message.model_copy(update=told)}))
-    return result.model_copy(update={"generations": generations})
+        message = changed(message, response_metadata={**message.response_metadata, **metadata})
+        generations.append(changed(generation, message=message))
+    return changed(result, generations=generations)
 
 
 def _in_one(result: ChatResult) -> Iterator[ChatGenerationChunk]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
@@ -64,9 +64,9 @@ class Endpoint(NamedTuple):
             kwargs: What it is called with.
             whole: Whether its answer comes in one piece.
         """
-        kinds = _kinds(type(model)) | _kinds(
-            cast("type", type(model.__dict__.get("llm")))
-        )  # A chat model around a model of text.
+        kinds = _kinds(type(model))
+        if held := model.__dict__.get("llm"):  # It is around a model of text.
+            kinds |= _kinds(type(held))
         profile: Mapping[str, Any] = model.profile or {}
         name, address = model_name(model, kwargs), _address(model)
         terminal: Terminal = "end_of_stream"

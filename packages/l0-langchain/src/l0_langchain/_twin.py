@@ -57,6 +57,16 @@ def fields_of(model: BaseModel, others: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def changed(thing: ModelT, **changes: Any) -> ModelT:
+    """Return a pydantic object with other values in some fields. Its own way takes four times as long."""
+    made = type(thing).__new__(type(thing))
+    state = state_of(thing)
+    state["__dict__"] = {**thing.__dict__, **changes}
+    state["__pydantic_fields_set__"] = thing.__pydantic_fields_set__ | changes.keys()
+    put_state(made, state)
+    return made
+
+
 def twin_of(model: BaseModel, kind: type[ModelT], *, is_async: bool, tokens_shown: int = 0) -> ModelT:
     """Return an object of `kind` with the state of `model`, for one attempt.
 
@@ -93,7 +103,7 @@ def _without_retries(model: BaseModel, kind: type[BaseModel], *, is_async: bool)
     if changes:
         listening()
     for name in _CLIENTS:  # One may be there for both, and a call that is awaited be made in a thread.
-        client = changes.get(name, fields.get(name))
+        client = None if name in changes else fields.get(name)
         if client is not None and (quiet := quiet_client(client)) is not client:
             changes[name] = quiet
     if "max_retries" in kind.model_fields and fields.get("max_retries"):
