@@ -65,8 +65,8 @@ class Endpoint(NamedTuple):
             whole: Whether its answer comes in one piece.
         """
         kinds = _kinds(type(model))
-        if held := model.__dict__.get("llm"):  # It is around a model of text.
-            kinds |= _kinds(type(held))
+        if "llm" in model.__dict__:  # It is around a model of text.
+            kinds |= _kinds(model.__dict__["llm"].__class__)
         profile: Mapping[str, Any] = model.profile or {}
         name, address = model_name(model, kwargs), _address(model)
         terminal: Terminal = "end_of_stream"

@@ -60,10 +60,11 @@ def fields_of(model: BaseModel, others: Mapping[str, Any]) -> dict[str, Any]:
 def changed(thing: ModelT, **changes: Any) -> ModelT:
     """Return a pydantic object with other values in some fields. Its own way takes four times as long."""
     made = type(thing).__new__(type(thing))
-    state = state_of(thing)
-    state["__dict__"] = {**thing.__dict__, **changes}
-    state["__pydantic_fields_set__"] = thing.__pydantic_fields_set__ | changes.keys()
-    put_state(made, state)
+    put = object.__setattr__
+    put(made, "__dict__", {**thing.__dict__, **changes})
+    put(made, "__pydantic_fields_set__", thing.__pydantic_fields_set__ | changes.keys())
+    put(made, "__pydantic_extra__", thing.__pydantic_extra__)
+    put(made, "__pydantic_private__", thing.__pydantic_private__)
     return made
 
 
