@@ -35,7 +35,7 @@ _LIMITS = ("length", "max_tokens", "MAX_TOKENS")
 """Why an answer ends that is longer than it may be: one that ends with a whole call says so instead."""
 _END, _TAIL = 64, 256
 """Characters at the end of a snapshot that are compared, and of the text by which: an earlier snapshot is told, too."""
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"), ("total_tokens",))
 
 
 class _Calls:
@@ -113,6 +113,8 @@ class _Port:
         self._last: Any = None
         self._usage: Usage | None = None
         self._before = Usage()
+        self._begins = True
+        """Whether no chunk of this attempt was read: what its provider told before the text comes with the first."""
         self._calls = _Calls()
         self._args: dict[int, str] = {}
         """Arguments that were put right, by call: every snapshot from then on has them."""
@@ -136,6 +138,7 @@ class _Port:
         if self._usage is not None:
             self._before = Usage(*map(sum, zip(self._before, self._usage, strict=True)))
         self._usage = None
+        self._begins = True
         self._calls = _Calls()
         self._args = {}
         self._parts = 0
@@ -214,11 +217,15 @@ class _Port:
     def _summed(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return counts with those of the attempts before added: together they made this answer."""
         before = (self._before.input, self._before.output, self._before.input + self._before.output)
-        more = {
+        more: dict[str, Any] = {
             name: kwargs[name] + tokens
-            for name, tokens in zip(_COUNTS, before, strict=True)
+            for names, tokens in zip(_COUNTS, before, strict=True)
+            for name in names
             if isinstance(kwargs.get(name), int)
         }
+        told = kwargs.get("usage")
+        if isinstance(told, dict):
+            more["usage"] = self._summed(told)
         return {**kwargs, **more}
 
 
@@ -231,6 +238,10 @@ class ChatPort(_Port):
         delta = chunk.delta
         if not delta or chunk.additional_kwargs or chunk.logprobs:
             return None
+        if self._begins:
+            self._begins = False
+            if chunk.message.additional_kwargs:
+                return None
         blocks = chunk.message.blocks
         if blocks and (len(blocks) > 1 or type(blocks[0]) is not TextBlock):
             return None
@@ -378,7 +389,7 @@ class ChatPort(_Port):
 
     def _refitted(self, message: ChatMessage) -> ChatMessage:
         """Return a message as it reads with what the consumer was given before."""
-        blocks, kwargs = self._joined(message.blocks), self._with_ids(message.additional_kwargs)
+        blocks, kwargs = self._joined(message.blocks), self._summed(self._with_ids(message.additional_kwargs))
         return message.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
 
     def _joined(self, blocks: Sequence[ContentBlock]) -> list[ContentBlock]:
