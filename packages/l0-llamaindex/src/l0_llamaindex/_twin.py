@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from l0_core._connections import connections_here
+from l0_llamaindex import _known
 
 
 class Sent:
@@ -38,7 +39,8 @@ class Twins:
     def __init__(self, inner: BaseModel) -> None:
         self.inner = inner
         self._made: dict[str, Any] = {}
-        self._last: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._last: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
+        """Of the last attempt: the state it had, the same as it was given, and whose it was."""
 
     def twin(self, fields: Mapping[str, Any], sent: Sent, *, awaits: bool) -> Any:
         """Return what an attempt is made on.
@@ -56,21 +58,24 @@ class Twins:
             client = self._made.get(name) or self._make(name, maker)
             if client is not None and _is_client(client, awaits=awaits):
                 clients[name] = client
-        if not clients and not _retries(inner):
+        quiet = {name: copy for name, value in private.items() if (copy := without_retries(value)) is not None}
+        changes = _fewest(inner) | _known.without_retries(inner)
+        if not clients and not quiet and not changes:
             return inner
+        private |= quiet
         for name, client in clients.items():
             options = {"http_client": connections_here(client)} if awaits else {}
             private[name] = _listening(client.with_options(max_retries=0, **options), sent)
-        self._last = private, dict(private)
-        return like(inner, {"max_retries": 0, **fields}, private)
+        twin = like(inner, {**changes, **fields}, private)
+        held = vars(twin)
+        self._last = [(private, dict(private), inner.__pydantic_private__ or {}), (held, dict(held), vars(inner))]
+        return twin
 
     def _follow(self) -> None:
         """Give the wrapped LLM what the last attempt has changed of its state, such as the id of a response."""
-        if self._last is None or self.inner.__pydantic_private__ is None:
-            return
-        (now, before), self._last = self._last, None
-        changed = {name: value for name, value in now.items() if value is not before.get(name)}
-        self.inner.__pydantic_private__.update(changed)
+        last, self._last = self._last, []
+        for now, before, whose in last:
+            whose.update({name: value for name, value in now.items() if value is not before.get(name, _NOTHING)})
 
     def _make(self, name: str, maker: str) -> Any:
         """Have a client made as the class makes it; `None` where that fails: the attempt will say why."""
@@ -86,6 +91,7 @@ class Twins:
         return client
 
 
+_NOTHING = object()
 _MAKERS = {"_client": "_get_client", "_aclient": "_get_aclient"}
 
 
@@ -103,6 +109,34 @@ def _makers(inner: Any, private: Mapping[str, Any]) -> dict[str, str]:
 def _retries(inner: BaseModel) -> bool:
     """Return whether the class itself retries, and makes clients that do, as its field says."""
     return "max_retries" in type(inner).model_fields and hasattr(type(inner), "_get_client")
+
+
+def _fewest(inner: BaseModel) -> dict[str, Any]:
+    """Return the field that says how often a class tries, as for a single time.
+
+    Where it is handed to a generated SDK's client it counts retries. Elsewhere it counts attempts, as `tenacity` does,
+    or retries: of attempts there must be one, and a class of somebody's own may count them from nought.
+    """
+    if "max_retries" not in type(inner).model_fields:
+        return {}
+    return {"max_retries": 0 if _retries(inner) else 1}
+
+
+def without_retries(client: Any) -> Any:
+    """Return a client of AWS, or the options of one, that does not retry; `None` for what is neither.
+
+    It decides that where it is asked whether an answer is to be had again. All else is shared with the one there is.
+    """
+    kind = type(client)
+    if kind.__module__ == "botocore.config" and hasattr(client, "merge"):
+        return client.merge(kind(retries={"total_max_attempts": 1}))
+    endpoint = vars(client).get("_endpoint") if kind.__module__ == "botocore.client" else None
+    if not hasattr(endpoint, "_needs_retry"):
+        return None
+    quiet, once = object.__new__(kind), object.__new__(type(endpoint))
+    vars(once).update(vars(endpoint), _needs_retry=lambda *_args, **_kwargs: False)
+    vars(quiet).update(vars(client), _endpoint=once)
+    return quiet
 
 
 def _is_client(value: object, *, awaits: bool) -> bool:
