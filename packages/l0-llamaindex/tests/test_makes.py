@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from asking_llm import QUESTION, Way
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, TextBlock, ToolCallBlock
 from llama_index.core.llms import CustomLLM, LLMMetadata
-from pydantic import Field, PrivateAttr
-from scripted_llm import Scripted
+from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from scripted_llm import Ask, Scripted
 from tenacity import RetryError, retry, stop_after_attempt, wait_none
 
 import l0_core
@@ -193,6 +195,121 @@ def test_a_client_of_aws_does_not_retry_within_an_attempt() -> None:
     with pytest.raises(RefusedError):
         inner.chat(QUESTION)
     assert inner._client.calls[-1] == 5, "bare it retries as ever"
+
+
+class Sdk:
+    """A generated client."""
+
+    def __init__(self, sent: list[int], max_retries: int = 2) -> None:
+        self.sent, self.max_retries = sent, max_retries
+
+    def _prepare_request(self, request: Any) -> None: ...
+
+    def with_options(self, *, max_retries: int) -> "Sdk":
+        return Sdk(self.sent, max_retries)
+
+
+class Part:
+    """What a client has its methods in."""
+
+    def __init__(self, client: Sdk) -> None:
+        self._client = client
+
+    def create(self) -> None:
+        self._client.sent.append(1 + self._client.max_retries)
+        raise RefusedError(503)
+
+
+class Model(BaseModel):
+    """A model of another framework."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    root: Sdk
+    part: Part
+
+
+class Around(Scripted):
+    """One around a model of another framework."""
+
+    _llm: Model = PrivateAttr()
+
+    def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+        self._llm.part.create()
+        raise AssertionError("it refuses")
+
+
+def test_a_model_of_another_framework_does_not_retry_within_an_attempt() -> None:
+    """G3: neither in its client, nor in the part of it that is called."""
+    inner, client = Around(), Sdk([])
+    model = inner._llm = Model(root=client, part=Part(client))
+    with pytest.raises(l0_core.ExhaustedError):
+        L0LLM(llm=inner, policy=ONCE).chat(QUESTION)
+    assert client.sent == [1, 1, 1]
+    assert inner._llm is model
+    with pytest.raises(RefusedError):
+        inner.chat(QUESTION)
+    assert client.sent[-1] == 3, "bare it retries as ever"
+
+
+# Calls whose arguments are no text ----------------------------------------------------------------------------------
+
+
+class Parsed(Scripted):
+    """One that parses the arguments of a call, as far as they have come, and does not say why an answer ends."""
+
+    _cut: list[int | None] = PrivateAttr(default_factory=list)
+
+    def stream_chat(self, messages: Any, **kwargs: Any) -> Any:
+        self._asked.append(Ask("stream_chat", messages))
+        return self._chunks(self._cut.pop(0) if self._cut else None)
+
+    async def astream_chat(self, messages: Any, **kwargs: Any) -> Any:
+        self._asked.append(Ask("astream_chat", messages))
+        cut = self._cut.pop(0) if self._cut else None
+
+        async def chunks() -> Any:
+            for chunk in self._chunks(cut):
+                yield chunk
+
+        return chunks()
+
+    def _chunks(self, cut: int | None) -> Iterator[ChatResponse]:
+        for place, args in enumerate(GROWING):
+            if place == cut:
+                raise ConnectionResetError
+            call = ToolCallBlock(tool_call_id="call-1", tool_name="weather", tool_kwargs=args)
+            message = ChatMessage(role="assistant", blocks=[TextBlock(text="I look."), call])
+            yield ChatResponse(message=message, delta="I look." if not place else "", raw={"contentBlockDelta": {}})
+
+
+GROWING: list[dict[str, Any]] = [{}, {"city": "Pa"}, {"city": "Paris"}, {"city": "Paris", "days": 3}]
+WEATHER = FunctionTool.from_defaults(fn=lambda city, days=1: f"{city} {days}", name="weather", description="d")
+
+
+@pytest.mark.parametrize("cut", [None, 0, 1, 2, 3])
+def test_arguments_that_are_parsed_as_they_come_are_whole_at_the_end(way: Way, cut: int | None) -> None:
+    """G2, G7: nothing else says so, and no chunk with less of them is given."""
+    inner = Parsed()
+    inner._cut = [cut]
+    seen = way(L0LLM(llm=inner), "stream_chat_with_tools", [WEATHER], user_msg="?")
+    assert seen.error is None
+    assert seen.text == "I look."
+    calls = [[block for block in chunk.message.blocks if isinstance(block, ToolCallBlock)] for chunk in seen.chunks]
+    assert [call.tool_kwargs for call in calls[-1]] == [GROWING[-1]]
+    assert len(inner.asked) == (1 if cut is None else 2)
+    if cut is None:
+        bare = way(Parsed(), "stream_chat_with_tools", [WEATHER], user_msg="?")
+        assert [chunk.message for chunk in seen.chunks] == [chunk.message for chunk in bare.chunks]
+
+
+def test_a_call_without_arguments_is_one(way: Way) -> None:
+    """G7."""
+    tool = FunctionTool.from_defaults(fn=lambda: "sunny", name="weather", description="d")
+    seen = way(L0LLM(llm=MockFunctionCallingLLM()), "stream_chat_with_tools", [tool], user_msg="?")
+    assert seen.error is None
+    (call,) = seen.chunks[-1].message.blocks
+    assert (call.tool_name, call.tool_kwargs) == ("weather", {})
 
 
 # How an answer ends --------------------------------------------------------------------------------------------------

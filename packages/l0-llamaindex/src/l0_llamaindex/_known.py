@@ -20,6 +20,7 @@ _TERMINALS: Mapping[str, Terminal] = {
     "llama_index.llms.ollama.base.Ollama": "finish_reason",
     "llama_index.llms.mistralai.base.MistralAI": "finish_reason",
     "llama_index.llms.cohere.base.Cohere": "finish_reason",
+    "llama_index.llms.bedrock_converse.base.BedrockConverse": "finish_reason",
 }
 
 # Models that go on from an assistant message, by endpoint and the beginning of their names. It is a fact of the

@@ -70,7 +70,7 @@ class _Calls:
         for place, block in enumerate(_calls(blocks)):
             index, call = self._find(place, block.tool_call_id)
             told = block.tool_kwargs
-            args = told if isinstance(told, str) else json.dumps(told) if ended and told else ""
+            args = told if isinstance(told, str) else json.dumps(told) if ended else ""
             piece = args.removeprefix(call.args)
             if piece or not call.named:
                 name = None if call.named else block.tool_name
@@ -130,6 +130,8 @@ class _Port:
         """Of the last chunk that was written, if it was text, all there was so far: whose, and what it was made of."""
         self._told: dict[str, Any] = {}
         """The last chunk that was read."""
+        self._end: Any = None
+        """The chunk that an attempt ended with, where it is one that waited for what comes after it."""
 
     def begin(self, attempt: Attempt) -> None:
         """Forget the attempt before this one, but not what the consumer has."""
@@ -148,6 +150,18 @@ class _Port:
         self._tail = ""
         self._noted = None
         self._counts = False
+        self._end = None
+
+    def waits(self, chunk: ChatResponse | CompletionResponse) -> bool:
+        """Return whether only what comes after a chunk tells what it holds: a call whose arguments may grow."""
+        blocks = chunk.message.blocks if isinstance(chunk, ChatResponse) else ()
+        if not any(type(block) is ToolCallBlock and isinstance(block.tool_kwargs, dict) for block in blocks):
+            return False
+        return finish_of(chunk.raw) is NOTHING and block_event_of(chunk.raw) is None
+
+    def ends_with(self, chunk: ChatResponse | CompletionResponse) -> None:
+        """Note the last chunk of an attempt: nothing in it grows any more."""
+        self._end = chunk
 
     def _count(self, text: str, shown: Shown) -> None:
         """Note a text that is given in the place of another."""
@@ -267,7 +281,8 @@ class ChatPort(_Port):
             return Facts(opaque=Opaque(digest) if blocks else None, finish=finish, status=status, usage=usage)
         else:
             text = chunk.delta
-            tools = tuple(self._tools(blocks, raw, ended=finish is not None or status is not None))
+            ended = finish is not None or status is not None or chunk is self._end
+            tools = tuple(self._tools(blocks, raw, ended=ended))
         return Facts(
             text=text,
             reasoning=not text and _reasons(chunk),

@@ -122,6 +122,10 @@ def _of_anything(raw: Any) -> Finish:
             return _of_anything(inner[0])
     if _get(raw, "done") is True:  # An older server does not say why.
         return "stop", None
+    if (
+        _get(_get(raw, "metadata"), "usage") is not None
+    ):  # The last event of a stream of AWS; the one with the reason is kept.
+        return "end", None
     for name in _WITHIN:
         inner = _get(raw, name)
         if inner is not None and not isinstance(inner, str):

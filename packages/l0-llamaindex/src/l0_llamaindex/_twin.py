@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any
 
+from llama_index.core.schema import BaseComponent
 from pydantic import BaseModel
 
 from l0_core._connections import connections_here
@@ -122,21 +123,48 @@ def _fewest(inner: BaseModel) -> dict[str, Any]:
     return {"max_retries": 0 if _retries(inner) else 1}
 
 
-def without_retries(client: Any) -> Any:
-    """Return a client of AWS, or the options of one, that does not retry; `None` for what is neither.
+def without_retries(held: Any) -> Any:
+    """Return what an LLM holds as it is but for retries of its own; `None` where it is nothing that is known to retry.
 
-    It decides that where it is asked whether an answer is to be had again. All else is shared with the one there is.
+    Connections, and all else there is to it, are shared. What is protected itself is left as it is.
     """
-    kind = type(client)
-    if kind.__module__ == "botocore.config" and hasattr(client, "merge"):
-        return client.merge(kind(retries={"total_max_attempts": 1}))
-    endpoint = vars(client).get("_endpoint") if kind.__module__ == "botocore.client" else None
-    if not hasattr(endpoint, "_needs_retry"):
-        return None
-    quiet, once = object.__new__(kind), object.__new__(type(endpoint))
+    kind = type(held)
+    if kind.__module__ == "botocore.config":
+        return held.merge(kind(retries={"total_max_attempts": 1}))
+    if kind.__module__ == "botocore.client":
+        return _of_aws(held)
+    if isinstance(held, BaseModel) and not isinstance(held, BaseComponent) and not hasattr(held, "_l0"):
+        return _of_a_model(held)
+    return None
+
+
+def _of_aws(client: Any) -> Any:
+    """Return a client that does not ask itself whether an answer is to be had again."""
+    endpoint = client._endpoint  # noqa: SLF001 - it has no other way to be told so once it is made
+    quiet, once = object.__new__(type(client)), object.__new__(type(endpoint))
     vars(once).update(vars(endpoint), _needs_retry=lambda *_args, **_kwargs: False)
     vars(quiet).update(vars(client), _endpoint=once)
     return quiet
+
+
+def _of_a_model(model: BaseModel) -> BaseModel | None:
+    """Return another framework's model, whose clients, and the parts of clients it keeps, do not retry."""
+    made: dict[int, Any] = {}
+    changes: dict[str, Any] = {}
+    for name, held in vars(model).items():
+        client: Any = held if _is_sdk(held) else getattr(held, "_client", None)
+        if _is_sdk(client):
+            quiet = made.get(id(client)) or made.setdefault(id(client), client.with_options(max_retries=0))
+            changes[name] = quiet if held is client else type(held)(quiet)
+    if not changes:
+        return None
+    once: BaseModel = like(model, {}, dict(model.__pydantic_private__ or {}))
+    vars(once).update(changes)
+    return once
+
+
+def _is_sdk(value: object) -> bool:
+    return hasattr(value, "_prepare_request") and hasattr(value, "with_options")
 
 
 def _is_client(value: object, *, awaits: bool) -> bool:
