@@ -118,6 +118,27 @@ def test_what_an_integration_writes_down_about_itself_in_an_attempt_stays() -> N
     assert (inner.requests, inner.max_retries) == (3, 7), "those before the last, which is followed by the next"
 
 
+class Slotted(Trying):
+    """One that keeps something beside its fields."""
+
+    __slots__ = ("beside",)
+
+    def _request(self) -> str:
+        me: Any = self
+        assert me.beside == [1]
+        return super()._request()
+
+
+def test_what_a_class_keeps_in_slots_is_there(way: Way) -> None:
+    """G7."""
+    inner: Any = Slotted()
+    object.__setattr__(inner, "beside", [1])
+    inner._fails = 1
+    wrapped: Any = L0LLM(llm=inner)
+    assert way(wrapped, "complete", "?").text == TEXT
+    assert wrapped.beside is inner.beside
+
+
 def of_make(module: str, name: str, base: type[Any]) -> Any:
     """Return a class that is known by its name."""
     return type(name, (base,), {"__module__": f"llama_index.llms.{module}.base", "__qualname__": name})

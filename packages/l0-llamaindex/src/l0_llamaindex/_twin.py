@@ -188,7 +188,17 @@ def like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
     object.__setattr__(twin, "__pydantic_private__", private or None)
     object.__setattr__(twin, "__pydantic_fields_set__", inner.__pydantic_fields_set__)
     object.__setattr__(twin, "__pydantic_extra__", inner.__pydantic_extra__)
+    share_slots(inner, twin)
     return twin
+
+
+def share_slots(inner: Any, twin: Any) -> None:
+    """Give an object of the same class, or of one below it, what its class keeps in slots of its own."""
+    for kind in type(inner).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if not name.startswith("__") and hasattr(inner, name):
+                object.__setattr__(twin, name, getattr(inner, name))
 
 
 def _listening(client: Any, sent: Sent) -> Any:
