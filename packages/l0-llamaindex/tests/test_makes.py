@@ -1,5 +1,6 @@
 """Integrations of other makes, by fakes of their shape: how they retry, how they say that an answer has ended."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from asking_llm import QUESTION, Way
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, TextBlock, ToolCallBlock
 from llama_index.core.llms import CustomLLM, LLMMetadata
 from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from scripted_llm import Ask, Scripted
@@ -271,6 +273,37 @@ def test_a_model_of_another_framework_does_not_retry_within_an_attempt() -> None
     with pytest.raises(RefusedError):
         inner.chat(QUESTION)
     assert client.sent[-1] == 3, "bare it retries as ever"
+
+
+class Weather(BaseModel):
+    """What is predicted."""
+
+    city: str
+
+
+class Predicting(Trying):
+    """One that asks its provider for a value by a way of its own."""
+
+    def structured_predict(self, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        self._request()
+        return output_cls(city="Paris")
+
+    async def astructured_predict(self, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.structured_predict(output_cls)
+
+    def stream_structured_predict(self, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        yield self.structured_predict(output_cls)
+
+
+@pytest.mark.parametrize("name", ["structured_predict", "astructured_predict", "stream_structured_predict"])
+def test_a_value_that_is_asked_for_by_a_way_of_its_own_is_asked_for_again(name: str) -> None:
+    """G4."""
+    inner = of_make("google_genai", "GoogleGenAI", Predicting)()
+    inner._fails = 1
+    said = getattr(L0LLM(llm=inner), name)(Weather, PromptTemplate("?"))
+    value = asyncio.run(said) if name.startswith("a") else list(said)[-1] if "stream" in name else said
+    assert value == Weather(city="Paris")
+    assert len(inner._said) == 2
 
 
 # Calls whose arguments are no text ----------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ _COMPLETES = "llama_index.llms.openai.base.OpenAI"
 _PREDICTING: Mapping[str, bool] = {
     "llama_index.llms.anthropic.base.Anthropic": True,
     "llama_index.llms.openai.responses.OpenAIResponses": False,
+    "llama_index.llms.google_genai.base.GoogleGenAI": True,
 }
 _CAN_PREDICT = "is_anthropic_structured_output_supported"
 _CANNOT_PREDICT = frozenset({"AnthropicVertex", "AnthropicBedrock"})
