@@ -133,6 +133,23 @@ def test_usage_of_all_attempts_is_summed(way: Way) -> None:
     assert (seen.l0["usage"]["input"], seen.l0["usage"]["output"]) == (22, 10)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Anthropic's SDK has dates for its models.
+def test_usage_told_before_the_text_of_a_cut_attempt_is_summed(way: Way) -> None:
+    """G8: a provider may tell at the beginning of an answer what its prompt costs, and the cut takes its end alone."""
+    with FaultyProvider() as provider, client("anthropic", provider) as llm:
+        provider.reply(TEXT, chunks=10)
+        cut = way(llm, "stream_chat", QUESTION)
+        provider.script(faults.reset_after(chunks=7), faults.ok())
+        seen = way(L0LLM(llm=llm), "stream_chat", QUESTION)
+        assert provider.request_count == 3
+    assert seen.text == seen.snapshot == TEXT
+    first, told = (chunk.message.additional_kwargs["usage"] for chunk in (cut.chunks[0], seen.chunks[-1]))
+    assert seen.l0["usage"]["input"] == told["input_tokens"] > first["input_tokens"] * 2, (
+        "a longer prompt, and the first"
+    )
+    assert seen.l0["usage"]["output"] == told["output_tokens"] == seen.chunks[-1].raw["usage"].output_tokens + 1
+
+
 @pytest.mark.parametrize("at", range(16))
 def test_thinking_before_a_seam_is_one_block(way: Way, at: int) -> None:
     inner = breaking(at, text="The capital is Paris, on the Seine.", thinking="Let me think of it.")

@@ -5,7 +5,7 @@ engine wants asked; tools are handed to each LLM as tools, so that a fallback pr
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import InitVar, dataclass, field
 from itertools import count
@@ -123,6 +123,11 @@ class Question:
         return dict(zip(_NAMES[self.entry.family], self.args, strict=False)) | self.kwargs
 
     @property
+    def _calls(self) -> bool:
+        """Whether the answer may call tools."""
+        return self.entry.family == "tools" or bool(self.kwargs.get("tools"))
+
+    @property
     def is_asked(self) -> bool:
         """Whether there is a question at all: it may have been left out."""
         return bool(self.args) or _GIVEN[self.entry.family] in self.kwargs
@@ -205,13 +210,13 @@ class Question:
             ask, args, keywords, sent = asked(attempt)
             with self._tagged(attempt), unsent(sent):
                 chunks = ask(*args, **keywords)
-            return _Answer(chunks, sent) if sent.told else chunks
+            return self._read(chunks, sent)
 
         async def stream_async(attempt: Attempt) -> AsyncIterator[Any]:
             ask, args, keywords, sent = asked(attempt)
             with self._tagged(attempt), unsent(sent):
                 chunks = await ask(*args, **keywords)
-            return _watched_async(chunks, sent) if sent.told else chunks
+            return self._read_async(chunks, sent)
 
         def whole() -> Any:
             attempt = _fresh(name, next(numbers))
@@ -240,6 +245,17 @@ class Question:
         if self.wanted is not None:  # Its attempts differ: they say what is to be put right.
             return one_async if entry.awaits else one
         return whole_async if entry.awaits else whole
+
+    def _read(self, chunks: Any, sent: Sent) -> Iterable[Any]:
+        """Return an answer's chunks as they are to be read: of a client that says what it does, or to their end."""
+        if sent.told:
+            return _Answer(chunks, sent)
+        return _to_the_end(chunks, self.port) if self._calls else chunks
+
+    def _read_async(self, chunks: Any, sent: Sent) -> AsyncIterator[Any]:
+        if sent.told:
+            return _watched_async(chunks, sent)
+        return _to_the_end_async(chunks, self.port) if self._calls else chunks
 
     @contextmanager
     def _tagged(self, attempt: Attempt) -> Iterator[None]:
@@ -411,3 +427,38 @@ async def _watched_async(chunks: Any, sent: Sent) -> AsyncIterator[Any]:
     finally:  # As above.
         if sent.response is not None:
             await sent.response.aclose()
+
+
+def _to_the_end(chunks: Iterable[Any], port: Port) -> Iterator[Any]:
+    """Yield chunks as they come, but for those that tell more if they are the last: these when it is known."""
+    waiting = None
+    try:
+        for chunk in chunks:
+            if waiting is not None:
+                yield waiting
+            waiting = chunk if port.waits(chunk) else None
+            if waiting is None:
+                yield chunk
+        if waiting is not None:
+            port.ends_with(waiting)
+            yield waiting
+    finally:
+        if isinstance(chunks, Generator):
+            chunks.close()
+
+
+async def _to_the_end_async(chunks: Any, port: Port) -> AsyncIterator[Any]:
+    waiting = None
+    try:
+        async for chunk in chunks:
+            if waiting is not None:
+                yield waiting
+            waiting = chunk if port.waits(chunk) else None
+            if waiting is None:
+                yield chunk
+        if waiting is not None:
+            port.ends_with(waiting)
+            yield waiting
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()

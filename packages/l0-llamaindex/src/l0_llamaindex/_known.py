@@ -17,6 +17,10 @@ _TERMINALS: Mapping[str, Terminal] = {
     "llama_index.llms.openai.responses.OpenAIResponses": "status",
     "llama_index.llms.openai.base.OpenAI": "finish_reason",
     "llama_index.llms.anthropic.base.Anthropic": "finish_reason",
+    "llama_index.llms.ollama.base.Ollama": "finish_reason",
+    "llama_index.llms.mistralai.base.MistralAI": "finish_reason",
+    "llama_index.llms.cohere.base.Cohere": "finish_reason",
+    "llama_index.llms.bedrock_converse.base.BedrockConverse": "finish_reason",
 }
 
 # Models that go on from an assistant message, by endpoint and the beginning of their names. It is a fact of the
@@ -35,12 +39,34 @@ _PREFILLS: Mapping[str, Sequence[str]] = {
     ),
 }
 
+# What classes pass on with every request, by which what they call does not retry beneath them.
+_ONCE: Mapping[str, Mapping[str, Any]] = {
+    "llama_index.llms.cohere.base.Cohere": {"request_options": {"max_retries": 0}},
+    "llama_index.llms.litellm.base.LiteLLM": {"num_retries": 0},
+}
+
+
+def without_retries(llm: Any) -> dict[str, Any]:
+    """Return the fields of an LLM by which what it calls does not retry, where it passes that on."""
+    once = next((_ONCE[name] for name in class_names(llm) if name in _ONCE), None)
+    if once is None:
+        return {}
+    given = getattr(llm, "additional_kwargs", None) or {}
+    more = {
+        name: {**(given.get(name) or {}), **said} if isinstance(said, dict) else said for name, said in once.items()
+    }
+    return {"additional_kwargs": {**given, **more}}
+
+
+_COMPLETES = "llama_index.llms.openai.base.OpenAI"
+"""The class with such an endpoint."""
 
 # Classes whose structured predictions go to the provider by a way of their own, and not through `chat`; and whether
 # those that stream do.
 _PREDICTING: Mapping[str, bool] = {
     "llama_index.llms.anthropic.base.Anthropic": True,
     "llama_index.llms.openai.responses.OpenAIResponses": False,
+    "llama_index.llms.google_genai.base.GoogleGenAI": True,
 }
 _CAN_PREDICT = "is_anthropic_structured_output_supported"
 _CANNOT_PREDICT = frozenset({"AnthropicVertex", "AnthropicBedrock"})
@@ -96,7 +122,7 @@ def goes_on(llm: LLM, *, completes: bool) -> bool:
     metadata = metadata_of(llm)
     if completes and metadata is not None and not metadata.is_chat_model:
         # The endpoint for plain text goes on from whatever it is given: that is all it does. Others may only look so.
-        return terminal(llm) == "finish_reason"
+        return _COMPLETES in class_names(llm)
     if getattr(llm, "thinking_dict", None):
         return False
     model = str(getattr(llm, "model", ""))

@@ -31,7 +31,7 @@ from l0_llamaindex._events import Announcing
 from l0_llamaindex._journal import journal_of
 from l0_llamaindex._pool import calls_in, members_of, pool_of
 from l0_llamaindex._shape import Growing, Wanted, showing, wanting
-from l0_llamaindex._twin import Sent, like
+from l0_llamaindex._twin import Sent, like, share_slots
 
 if TYPE_CHECKING:
     from llama_index.core.base.llms.types import LLMMetadata
@@ -304,6 +304,7 @@ def wrap(protection: Protection) -> LLM:
     view: LLM = object.__new__(_view_class(type(inner)))
     for name in ("__dict__", "__pydantic_private__", "__pydantic_fields_set__", "__pydantic_extra__"):
         object.__setattr__(view, name, getattr(inner, name))
+    share_slots(inner, view)
     object.__setattr__(view, "_l0", protection)
     return view
 

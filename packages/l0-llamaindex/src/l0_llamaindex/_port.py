@@ -35,7 +35,7 @@ _LIMITS = ("length", "max_tokens", "MAX_TOKENS")
 """Why an answer ends that is longer than it may be: one that ends with a whole call says so instead."""
 _END, _TAIL = 64, 256
 """Characters at the end of a snapshot that are compared, and of the text by which: an earlier snapshot is told, too."""
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"), ("total_tokens",))
 
 
 class _Calls:
@@ -70,7 +70,7 @@ class _Calls:
         for place, block in enumerate(_calls(blocks)):
             index, call = self._find(place, block.tool_call_id)
             told = block.tool_kwargs
-            args = told if isinstance(told, str) else json.dumps(told) if ended and told else ""
+            args = told if isinstance(told, str) else json.dumps(told) if ended else ""
             piece = args.removeprefix(call.args)
             if piece or not call.named:
                 name = None if call.named else block.tool_name
@@ -113,6 +113,8 @@ class _Port:
         self._last: Any = None
         self._usage: Usage | None = None
         self._before = Usage()
+        self._begins = True
+        """Whether no chunk of this attempt was read: what its provider told before the text comes with the first."""
         self._calls = _Calls()
         self._args: dict[int, str] = {}
         """Arguments that were put right, by call: every snapshot from then on has them."""
@@ -128,6 +130,8 @@ class _Port:
         """Of the last chunk that was written, if it was text, all there was so far: whose, and what it was made of."""
         self._told: dict[str, Any] = {}
         """The last chunk that was read."""
+        self._end: Any = None
+        """The chunk that an attempt ended with, where it is one that waited for what comes after it."""
 
     def begin(self, attempt: Attempt) -> None:
         """Forget the attempt before this one, but not what the consumer has."""
@@ -136,6 +140,7 @@ class _Port:
         if self._usage is not None:
             self._before = Usage(*map(sum, zip(self._before, self._usage, strict=True)))
         self._usage = None
+        self._begins = True
         self._calls = _Calls()
         self._args = {}
         self._parts = 0
@@ -145,6 +150,18 @@ class _Port:
         self._tail = ""
         self._noted = None
         self._counts = False
+        self._end = None
+
+    def waits(self, chunk: ChatResponse | CompletionResponse) -> bool:
+        """Return whether only what comes after a chunk tells what it holds: a call whose arguments may grow."""
+        blocks = chunk.message.blocks if isinstance(chunk, ChatResponse) else ()
+        if not any(type(block) is ToolCallBlock and isinstance(block.tool_kwargs, dict) for block in blocks):
+            return False
+        return finish_of(chunk.raw) is NOTHING and block_event_of(chunk.raw) is None
+
+    def ends_with(self, chunk: ChatResponse | CompletionResponse) -> None:
+        """Note the last chunk of an attempt: nothing in it grows any more."""
+        self._end = chunk
 
     def _count(self, text: str, shown: Shown) -> None:
         """Note a text that is given in the place of another."""
@@ -214,11 +231,15 @@ class _Port:
     def _summed(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return counts with those of the attempts before added: together they made this answer."""
         before = (self._before.input, self._before.output, self._before.input + self._before.output)
-        more = {
+        more: dict[str, Any] = {
             name: kwargs[name] + tokens
-            for name, tokens in zip(_COUNTS, before, strict=True)
+            for names, tokens in zip(_COUNTS, before, strict=True)
+            for name in names
             if isinstance(kwargs.get(name), int)
         }
+        told = kwargs.get("usage")
+        if isinstance(told, dict):
+            more["usage"] = self._summed(told)
         return {**kwargs, **more}
 
 
@@ -231,6 +252,10 @@ class ChatPort(_Port):
         delta = chunk.delta
         if not delta or chunk.additional_kwargs or chunk.logprobs:
             return None
+        if self._begins:
+            self._begins = False
+            if chunk.message.additional_kwargs:
+                return None
         blocks = chunk.message.blocks
         if blocks and (len(blocks) > 1 or type(blocks[0]) is not TextBlock):
             return None
@@ -256,7 +281,8 @@ class ChatPort(_Port):
             return Facts(opaque=Opaque(digest) if blocks else None, finish=finish, status=status, usage=usage)
         else:
             text = chunk.delta
-            tools = tuple(self._tools(blocks, raw, ended=finish is not None or status is not None))
+            ended = finish is not None or status is not None or chunk is self._end
+            tools = tuple(self._tools(blocks, raw, ended=ended))
         return Facts(
             text=text,
             reasoning=not text and _reasons(chunk),
@@ -378,7 +404,7 @@ class ChatPort(_Port):
 
     def _refitted(self, message: ChatMessage) -> ChatMessage:
         """Return a message as it reads with what the consumer was given before."""
-        blocks, kwargs = self._joined(message.blocks), self._with_ids(message.additional_kwargs)
+        blocks, kwargs = self._joined(message.blocks), self._summed(self._with_ids(message.additional_kwargs))
         return message.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
 
     def _joined(self, blocks: Sequence[ContentBlock]) -> list[ContentBlock]:

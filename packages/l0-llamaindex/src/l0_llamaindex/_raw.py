@@ -15,6 +15,7 @@ NOTHING: Finish = (None, None)
 """The answer goes on. Always this object, so that it can be asked for by identity."""
 
 _REASONS = ("finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason", "completionReason")
+_WITHIN = ("delta", "data")
 _LISTS = ("choices", "candidates", "results", "generations", "outputs", "completions")
 
 
@@ -56,7 +57,7 @@ def usage_of(kwargs: Mapping[str, Any], raw: Any) -> Usage | None:
         return _usage(kwargs) if told is None else _usage(told)
     told = kwargs.get("usage")
     if told is None:
-        told = _get(raw, "usage")
+        told = _get(raw, "usage") or _get(_get(raw, "data"), "usage")
     return None if told is None else _usage(told)
 
 
@@ -119,8 +120,17 @@ def _of_anything(raw: Any) -> Finish:
         inner = _get(raw, name)
         if isinstance(inner, list | tuple) and inner:
             return _of_anything(inner[0])
-    delta = _get(raw, "delta")
-    return NOTHING if delta is None or isinstance(delta, str) else _of_anything(delta)
+    if _get(raw, "done") is True:  # An older server does not say why.
+        return "stop", None
+    if (
+        _get(_get(raw, "metadata"), "usage") is not None
+    ):  # The last event of a stream of AWS; the one with the reason is kept.
+        return "end", None
+    for name in _WITHIN:
+        inner = _get(raw, name)
+        if inner is not None and not isinstance(inner, str):
+            return _of_anything(inner)
+    return NOTHING
 
 
 def _of_event(raw: Any) -> Finish:

@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any
 
+from llama_index.core.schema import BaseComponent
 from pydantic import BaseModel
 
 from l0_core._connections import connections_here
+from l0_llamaindex import _known
 
 
 class Sent:
@@ -38,7 +40,8 @@ class Twins:
     def __init__(self, inner: BaseModel) -> None:
         self.inner = inner
         self._made: dict[str, Any] = {}
-        self._last: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self._last: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = []
+        """Of the last attempt: the state it had, the same as it was given, and whose it was."""
 
     def twin(self, fields: Mapping[str, Any], sent: Sent, *, awaits: bool) -> Any:
         """Return what an attempt is made on.
@@ -56,21 +59,24 @@ class Twins:
             client = self._made.get(name) or self._make(name, maker)
             if client is not None and _is_client(client, awaits=awaits):
                 clients[name] = client
-        if not clients and not _retries(inner):
+        quiet = {name: copy for name, value in private.items() if (copy := without_retries(value)) is not None}
+        changes = _fewest(inner) | _known.without_retries(inner)
+        if not clients and not quiet and not changes:
             return inner
+        private |= quiet
         for name, client in clients.items():
             options = {"http_client": connections_here(client)} if awaits else {}
             private[name] = _listening(client.with_options(max_retries=0, **options), sent)
-        self._last = private, dict(private)
-        return like(inner, {"max_retries": 0, **fields}, private)
+        twin = like(inner, {**changes, **fields}, private)
+        held = vars(twin)
+        self._last = [(private, dict(private), inner.__pydantic_private__ or {}), (held, dict(held), vars(inner))]
+        return twin
 
     def _follow(self) -> None:
         """Give the wrapped LLM what the last attempt has changed of its state, such as the id of a response."""
-        if self._last is None or self.inner.__pydantic_private__ is None:
-            return
-        (now, before), self._last = self._last, None
-        changed = {name: value for name, value in now.items() if value is not before.get(name)}
-        self.inner.__pydantic_private__.update(changed)
+        last, self._last = self._last, []
+        for now, before, whose in last:
+            whose.update({name: value for name, value in now.items() if value is not before.get(name, _NOTHING)})
 
     def _make(self, name: str, maker: str) -> Any:
         """Have a client made as the class makes it; `None` where that fails: the attempt will say why."""
@@ -86,6 +92,7 @@ class Twins:
         return client
 
 
+_NOTHING = object()
 _MAKERS = {"_client": "_get_client", "_aclient": "_get_aclient"}
 
 
@@ -103,6 +110,61 @@ def _makers(inner: Any, private: Mapping[str, Any]) -> dict[str, str]:
 def _retries(inner: BaseModel) -> bool:
     """Return whether the class itself retries, and makes clients that do, as its field says."""
     return "max_retries" in type(inner).model_fields and hasattr(type(inner), "_get_client")
+
+
+def _fewest(inner: BaseModel) -> dict[str, Any]:
+    """Return the field that says how often a class tries, as for a single time.
+
+    Where it is handed to a generated SDK's client it counts retries. Elsewhere it counts attempts, as `tenacity` does,
+    or retries: of attempts there must be one, and a class of somebody's own may count them from nought.
+    """
+    if "max_retries" not in type(inner).model_fields:
+        return {}
+    return {"max_retries": 0 if _retries(inner) else 1}
+
+
+def without_retries(held: Any) -> Any:
+    """Return what an LLM holds as it is but for retries of its own; `None` where it is nothing that is known to retry.
+
+    Connections, and all else there is to it, are shared. What is protected itself is left as it is.
+    """
+    kind = type(held)
+    if kind.__module__ == "botocore.config":
+        return held.merge(kind(retries={"total_max_attempts": 1}))
+    if kind.__module__ == "botocore.client":
+        return _of_aws(held)
+    if isinstance(held, BaseModel) and not isinstance(held, BaseComponent) and not hasattr(held, "_l0"):
+        return _of_a_model(held)
+    return None
+
+
+def _of_aws(client: Any) -> Any:
+    """Return a client that does not ask itself whether an answer is to be had again."""
+    endpoint = client._endpoint  # noqa: SLF001 - it has no other way to be told so once it is made
+    quiet, once = object.__new__(type(client)), object.__new__(type(endpoint))
+    vars(once).update(vars(endpoint), _needs_retry=lambda *_args, **_kwargs: False)
+    vars(quiet).update(vars(client), _endpoint=once)
+    return quiet
+
+
+def _of_a_model(model: BaseModel) -> BaseModel | None:
+    """Return another framework's model, whose clients, and the parts of clients it keeps, do not retry."""
+    made: dict[int, Any] = {}
+    changes: dict[str, Any] = {}
+    for name, held in vars(model).items():
+        client: Any = held if _is_sdk(held) else getattr(held, "_client", None)
+        if _is_sdk(client):
+            quiet = made.get(id(client)) or made.setdefault(id(client), client.with_options(max_retries=0))
+            changes[name] = quiet if held is client else type(held)(quiet)
+    if not changes:
+        return None
+    once: BaseModel = like(model, {}, dict(model.__pydantic_private__ or {}))
+    vars(once).update(changes)
+    return once
+
+
+def _is_sdk(value: object) -> bool:
+    return hasattr(value, "_prepare_request") and hasattr(value, "with_options")
 
 
 def _is_client(value: object, *, awaits: bool) -> bool:
@@ -126,7 +188,17 @@ def like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
     object.__setattr__(twin, "__pydantic_private__", private or None)
     object.__setattr__(twin, "__pydantic_fields_set__", inner.__pydantic_fields_set__)
     object.__setattr__(twin, "__pydantic_extra__", inner.__pydantic_extra__)
+    share_slots(inner, twin)
     return twin
+
+
+def share_slots(inner: Any, twin: Any) -> None:
+    """Give an object of the same class, or of one below it, what its class keeps in slots of its own."""
+    for kind in type(inner).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if not name.startswith("__") and hasattr(inner, name):
+                object.__setattr__(twin, name, getattr(inner, name))
 
 
 def _listening(client: Any, sent: Sent) -> Any:
