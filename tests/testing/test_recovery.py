@@ -21,11 +21,9 @@ CERTAIN: Final = ("chat-prefix", "chat-reset", "messages-prefill")
 SAMPLE: Final = {
     Case("chat", "text", "identical", is_async=False),
     Case("chat", "text", "varied", is_async=True),
-    Case("responses", "text", "varied", is_async=False),
     Case("messages-prefill", "tools", "varied", is_async=True),
     Case("messages", "reasoning", "identical", is_async=True),
     Case("litellm", "text", "identical", is_async=False),
-    Case("litellm", "tools", "varied", is_async=True),
 }
 
 

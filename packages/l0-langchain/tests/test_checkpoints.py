@@ -55,9 +55,9 @@ def thread(name: str) -> Any:
 # Kill -9
 
 
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("is_async", [False, pytest.param(True, marks=pytest.mark.matrix)], ids=["sync", "async"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("wanted", ["whole", "streamed"])
+@pytest.mark.parametrize("wanted", [pytest.param("whole", marks=pytest.mark.matrix), "streamed"])
 async def test_a_process_that_is_killed_while_it_speaks_goes_on_in_the_next(
     kind: str, wanted: str, provider: FaultyProvider, tmp_path: Path, *, is_async: bool
 ) -> None:
