@@ -7,6 +7,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from l0_core import _aws
 from l0_core.ports.litellm import AsSent
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -33,14 +34,14 @@ def quiet_client(client: Any) -> Any:
     """Return a client that makes every call once, on the same connections; itself, where it is of no shape known here.
 
     Three shapes are: SDKs that keep a `retry_config` in their `sdk_configuration`, and go on for an hour where nothing
-    is said; botocore's clients, whose retries are a listener to their events; and LiteLLM, which makes up an end.
+    is said; AWS's clients; and LiteLLM, which makes up an end.
     """
     make: Callable[[Any], Any]
     parts: Mapping[str, Any] = getattr(client, "__dict__", _NOTHING)
     if hasattr(parts.get("sdk_configuration"), "retry_config"):
         make = _without_retry_config
-    elif hasattr(parts.get("_endpoint"), "_event_emitter") and hasattr(parts.get("meta"), "service_model"):
-        make = _without_listener
+    elif _aws.is_of_aws(client):
+        make = _aws.once
     elif isinstance(client, ModuleType) and client.__name__ == "litellm":
         make = _AsSent
     else:
@@ -72,26 +73,13 @@ class _AsSent:
 
 
 def _without_retry_config(client: Any) -> Any:
+    """Return it without the resources it has made: they keep what they were told when they were."""
     told = client.sdk_configuration
-    once = copy.copy(told)
+    kind: Any = type(client)
+    made, once = kind.__new__(kind), copy.copy(told)
     once.retry_config = None
-    # The client's resources are made as they are asked for, and keep what they were told when they were.
-    return _like(client, {"sdk_configuration": once}, unless=told)
-
-
-def _without_listener(client: Any) -> Any:
-    service = client.meta.service_model.service_id.hyphenize()
-    events = copy.copy(client._endpoint._event_emitter)
-    events.unregister(f"needs-retry.{service}", unique_id=f"retry-config-{service}")
-    return _like(client, {"_endpoint": _like(client._endpoint, {"_event_emitter": events})})
-
-
-def _like(thing: Any, changes: Mapping[str, Any], unless: Any = None) -> Any:
-    """Return an object of the same class and state but for some; without those parts of it that hold `unless`."""
-    kind: Any = type(thing)
-    made = kind.__new__(kind)
-    for name, part in vars(thing).items():
-        if unless is None or getattr(part, "__dict__", _NOTHING).get("sdk_configuration") is not unless:
+    for name, part in vars(client).items():
+        if getattr(part, "__dict__", _NOTHING).get("sdk_configuration") is not told:
             vars(made)[name] = part
-    vars(made).update(changes)
+    made.sdk_configuration = once
     return made

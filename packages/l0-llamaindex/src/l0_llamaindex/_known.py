@@ -46,7 +46,7 @@ _ONCE: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def without_retries(llm: Any) -> dict[str, Any]:
+def asked_once(llm: Any) -> dict[str, Any]:
     """Return the fields of an LLM by which what it calls does not retry, where it passes that on."""
     once = next((_ONCE[name] for name in class_names(llm) if name in _ONCE), None)
     if once is None:

@@ -122,10 +122,8 @@ def _of_anything(raw: Any) -> Finish:
             return _of_anything(inner[0])
     if _get(raw, "done") is True:  # An older server does not say why.
         return "stop", None
-    if (
-        _get(_get(raw, "metadata"), "usage") is not None
-    ):  # The last event of a stream of AWS; the one with the reason is kept.
-        return "end", None
+    if _get(_get(raw, "metadata"), "usage") is not None:
+        return "end", None  # The last event of a stream of AWS: the integration keeps the one with the reason.
     for name in _WITHIN:
         inner = _get(raw, name)
         if inner is not None and not isinstance(inner, str):

@@ -12,6 +12,7 @@ from typing import Any
 from llama_index.core.schema import BaseComponent
 from pydantic import BaseModel
 
+from l0_core import _aws
 from l0_core._connections import connections_here
 from l0_llamaindex import _known
 
@@ -59,8 +60,8 @@ class Twins:
             client = self._made.get(name) or self._make(name, maker)
             if client is not None and _is_client(client, awaits=awaits):
                 clients[name] = client
-        quiet = {name: copy for name, value in private.items() if (copy := without_retries(value)) is not None}
-        changes = _fewest(inner) | _known.without_retries(inner)
+        quiet = {name: copy for name, value in private.items() if (copy := _quiet(value)) is not None}
+        changes = _fewest(inner) | _known.asked_once(inner)
         if not clients and not quiet and not changes:
             return inner
         private |= quiet
@@ -123,7 +124,7 @@ def _fewest(inner: BaseModel) -> dict[str, Any]:
     return {"max_retries": 0 if _retries(inner) else 1}
 
 
-def without_retries(held: Any) -> Any:
+def _quiet(held: Any) -> Any:
     """Return what an LLM holds as it is but for retries of its own; `None` where it is nothing that is known to retry.
 
     Connections, and all else there is to it, are shared. What is protected itself is left as it is.
@@ -131,20 +132,11 @@ def without_retries(held: Any) -> Any:
     kind = type(held)
     if kind.__module__ == "botocore.config":
         return held.merge(kind(retries={"total_max_attempts": 1}))
-    if kind.__module__ == "botocore.client":
-        return _of_aws(held)
+    if _aws.is_of_aws(held):
+        return _aws.once(held)
     if isinstance(held, BaseModel) and not isinstance(held, BaseComponent) and not hasattr(held, "_l0"):
         return _of_a_model(held)
     return None
-
-
-def _of_aws(client: Any) -> Any:
-    """Return a client that does not ask itself whether an answer is to be had again."""
-    endpoint = client._endpoint  # noqa: SLF001 - it has no other way to be told so once it is made
-    quiet, once = object.__new__(type(client)), object.__new__(type(endpoint))
-    vars(once).update(vars(endpoint), _needs_retry=lambda *_args, **_kwargs: False)
-    vars(quiet).update(vars(client), _endpoint=once)
-    return quiet
 
 
 def _of_a_model(model: BaseModel) -> BaseModel | None:
@@ -164,13 +156,13 @@ def _of_a_model(model: BaseModel) -> BaseModel | None:
 
 
 def _is_sdk(value: object) -> bool:
+    """Return whether something is a generated SDK's client: they are alike, whoever's they are."""
     return hasattr(value, "_prepare_request") and hasattr(value, "with_options")
 
 
-def _is_client(value: object, *, awaits: bool) -> bool:
-    """Return whether something is a generated SDK's client: they are alike, whoever's they are."""
-    prepare = getattr(value, "_prepare_request", None)
-    return prepare is not None and hasattr(value, "with_options") and iscoroutinefunction(prepare) == awaits
+def _is_client(value: Any, *, awaits: bool) -> bool:
+    """Return whether something is one that is awaited, or one that is not."""
+    return _is_sdk(value) and iscoroutinefunction(value._prepare_request) == awaits  # noqa: SLF001 - the hook
 
 
 def like(inner: Any, fields: Mapping[str, Any], private: dict[str, Any]) -> Any:
