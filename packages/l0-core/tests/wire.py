@@ -1,7 +1,7 @@
 """What providers send, recorded or made up, and what their SDKs make of it."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import openai
 import pytest
 
 RECORDINGS = Path(__file__).parents[4] / "shared/wire"
+
+_PARTS = 97
 
 CHAT = ("deepseek", "groq", "mistral", "openai", "openrouter")
 """Providers that speak chat completions."""
@@ -36,6 +38,36 @@ def sent(body: bytes) -> list[dict[str, Any]]:
     lines = body.decode().splitlines()
     data = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
     return [json.loads(line) for line in data if line != "[DONE]"]
+
+
+class Body(httpx.SyncByteStream, httpx.AsyncByteStream, httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """Bytes that stop with the connection."""
+
+    def __init__(self, body: bytes, cut_at: int | None, error: type[Exception]) -> None:
+        self.body, self.error = body[:cut_at], error
+        self.is_cut = cut_at is not None
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.body
+        if self.is_cut:
+            raise self.error("cut")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+
+def cuts(names: list[Any]) -> Iterator[Any]:
+    """Recordings and where they are cut, as test parameters: in two places every day, in the matrix in 96."""
+    for name in names:
+        if not isinstance(name, str):
+            yield pytest.param("absent", 0, marks=name.marks)
+            continue
+        size = (RECORDINGS / f"{name}.sse").stat().st_size
+        for place in range(1, _PARTS):
+            at = size * place // _PARTS
+            marks = () if place % (_PARTS // 2) == 0 else pytest.mark.matrix
+            yield pytest.param(name, at, id=f"{name}-{at}", marks=marks)
 
 
 # What the SDKs make of it ---------------------------------------------------------------------------------------------

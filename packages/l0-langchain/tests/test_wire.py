@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -15,13 +15,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_openai import ChatOpenAI
 from test_difference import plain
-from wire import RECORDINGS, recorded, recordings  # type: ignore[import-not-found]  # the tests of l0-core have it
+from wire import Body, cuts, recorded, recordings  # type: ignore[import-not-found]  # the tests of l0-core have it
 
 from l0_core import Continuation, L0Error, Policy, _fleet
 from l0_langchain import L0ChatModel
 
 NAMES = recordings("anthropic", "deepseek", "groq", "mistral", "openai", "openai_responses", "openrouter")
-CUTS, CUTS_MATRIX = 2, 97
 # A recording says the same again, from its start: it knows nothing of what was shown.
 POLICY = Policy(continuation=Continuation(rungs=["rerun"]))
 ENDED = {"openrouter/openrouter_stream_error-1"}
@@ -32,23 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Pydantic serializer warnings"),
 ]
 HEADERS = {"content-type": "text/event-stream"}
-
-
-class Body(httpx.SyncByteStream, httpx.AsyncByteStream, httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """Bytes that stop with the connection."""
-
-    def __init__(self, body: bytes, cut_at: int | None, error: type[Exception]) -> None:
-        self.body, self.error = body[:cut_at], error
-        self.is_cut = cut_at is not None
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self.body
-        if self.is_cut:
-            raise self.error("cut")
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self:
-            yield piece
 
 
 class Provider:
@@ -137,20 +119,8 @@ async def test_a_recording_reads_as_it_does_without_l0(way: Way, version: Any, n
         assert isinstance(raised, L0Error) or type(raised) is type(error)
 
 
-def cases() -> Iterator[Any]:
-    for name in NAMES:
-        if not isinstance(name, str):
-            yield pytest.param("absent", 0, marks=name.marks)
-            continue
-        size = (RECORDINGS / f"{name}.sse").stat().st_size
-        for place in range(1, CUTS_MATRIX):
-            at = size * place // CUTS_MATRIX
-            often = place % (CUTS_MATRIX // CUTS) == 0
-            yield pytest.param(name, at, id=f"{name}-{at}", marks=() if often else pytest.mark.matrix)
-
-
 @versions
-@pytest.mark.parametrize(("name", "at"), list(cases()))
+@pytest.mark.parametrize(("name", "at"), list(cuts(NAMES)))
 async def test_a_recording_that_is_cut_is_given_once(version: Any, name: str, at: int) -> None:
     """G1, G2: text once, each call once and whole, wherever the connection was lost."""
     expected, error = await asked(streamed, Provider(name).model(output_version=version))

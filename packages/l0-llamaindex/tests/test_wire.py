@@ -1,6 +1,5 @@
 """What providers really sent, through the real integrations: whole, and cut at many bytes and begun again."""
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anthropic
@@ -14,13 +13,12 @@ from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.openai import OpenAI, OpenAIResponses
 from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
 from providers import ANTHROPIC_MODEL
-from wire import RECORDINGS, recorded, recordings  # type: ignore[import-not-found]  # the tests of l0-core have it
+from wire import Body, cuts, recorded, recordings  # type: ignore[import-not-found]  # the tests of l0-core have it
 
 from l0_core import _fleet
 from l0_llamaindex import L0LLM
 
 NAMES = recordings("anthropic", "deepseek", "groq", "mistral", "openai", "openai_responses", "openrouter")
-CUTS, CUTS_MATRIX = 2, 97
 # A recording says the same again, from its start: it knows nothing of what was shown.
 POLICY = policy(continuation={"rungs": ["rerun"]})
 # Anthropic's integration asks the SDK's objects for what they deprecate.
@@ -28,23 +26,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 ENDED = {"openrouter/openrouter_stream_error-1": "length"}
 """Recordings whose error comes after the reason for which the answer ended: it has ended by then."""
 HEADERS = {"content-type": "text/event-stream"}
-
-
-class Body(httpx.SyncByteStream, httpx.AsyncByteStream, httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """Bytes that stop with the connection."""
-
-    def __init__(self, body: bytes, cut_at: int | None, error: type[Exception]) -> None:
-        self.body, self.error = body[:cut_at], error
-        self.is_cut = cut_at is not None
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self.body
-        if self.is_cut:
-            raise self.error("cut")
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self:
-            yield piece
 
 
 class Provider:
@@ -91,18 +72,6 @@ def told(seen: Seen) -> tuple[str, list[tuple[str, str]], str]:
     return seen.text, calls, "".join(thoughts)
 
 
-def cases() -> Iterator[Any]:
-    for name in NAMES:
-        if not isinstance(name, str):
-            yield pytest.param("absent", 0, marks=name.marks)
-            continue
-        size = (RECORDINGS / f"{name}.sse").stat().st_size
-        for place in range(1, CUTS_MATRIX):
-            at = size * place // CUTS_MATRIX
-            often = place % (CUTS_MATRIX // CUTS) == 0
-            yield pytest.param(name, at, id=f"{name}-{at}", marks=() if often else pytest.mark.matrix)
-
-
 def asked(way: Way, provider: Provider, dialect: str, *, wrapped: bool) -> Seen:
     inner = provider.client(dialect)
     return way(L0LLM(llm=inner, policy=POLICY) if wrapped else inner, "stream_chat", QUESTION)
@@ -129,7 +98,7 @@ def test_a_recording_reads_as_it_does_without_l0(way: Way, name: str) -> None:
         assert expected.text.startswith(seen.text)
 
 
-@pytest.mark.parametrize(("name", "at"), list(cases()))
+@pytest.mark.parametrize(("name", "at"), list(cuts(NAMES)))
 def test_a_recording_that_is_cut_is_given_once(way: Way, name: str, at: int) -> None:
     """G1, G2: text once, each call once and whole, wherever the connection was lost."""
     dialect = name.partition("/")[0]
