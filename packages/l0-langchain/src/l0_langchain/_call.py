@@ -301,8 +301,8 @@ class Call:
 
     def _marked(self, result: ChatResult, stream: Stream[ChatResult] | AsyncStream[ChatResult]) -> ChatResult:
         metadata = self._results.metadata
-        if stream.result.served_by in self._strangers:  # What its make says of it the wrapped class cannot read.
-            result = result.model_copy(update={"llm_output": None})
+        if self._strangers and stream.result.served_by in self._strangers:
+            result = changed(result, llm_output=None)  # What its make says of it the wrapped class cannot read.
         if metadata:  # Else it is inside an attempt, and its session has none.
             result = _telling_of(result, metadata)
             if self._wanted is not None:

@@ -429,36 +429,45 @@ async def _watched_async(chunks: Any, sent: Sent) -> AsyncIterator[Any]:
             await sent.response.aclose()
 
 
+class _Waiting:
+    """Chunks as they come, but for those that tell more if they are the last: these when it is known."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._late: list[Any] = []
+
+    def next(self, chunk: Any) -> list[Any]:
+        """Return what is to be given now that a chunk has come."""
+        due = [*self._late, chunk]
+        self._late = [due.pop()] if self._port.waits(chunk) else []
+        return due
+
+    def last(self) -> list[Any]:
+        """Return what is left when no more comes."""
+        for chunk in self._late:
+            self._port.ends_with(chunk)
+        return self._late
+
+
 def _to_the_end(chunks: Iterable[Any], port: Port) -> Iterator[Any]:
-    """Yield chunks as they come, but for those that tell more if they are the last: these when it is known."""
-    waiting = None
+    waiting = _Waiting(port)
     try:
         for chunk in chunks:
-            if waiting is not None:
-                yield waiting
-            waiting = chunk if port.waits(chunk) else None
-            if waiting is None:
-                yield chunk
-        if waiting is not None:
-            port.ends_with(waiting)
-            yield waiting
+            yield from waiting.next(chunk)
+        yield from waiting.last()
     finally:
         if isinstance(chunks, Generator):
             chunks.close()
 
 
 async def _to_the_end_async(chunks: Any, port: Port) -> AsyncIterator[Any]:
-    waiting = None
+    waiting = _Waiting(port)
     try:
         async for chunk in chunks:
-            if waiting is not None:
-                yield waiting
-            waiting = chunk if port.waits(chunk) else None
-            if waiting is None:
-                yield chunk
-        if waiting is not None:
-            port.ends_with(waiting)
-            yield waiting
+            for due in waiting.next(chunk):
+                yield due
+        for due in waiting.last():
+            yield due
     finally:
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
